@@ -1,0 +1,418 @@
+"""AffectNet+ (arXiv 2410.22506) for `datasets`: what a row is, how one annotation is read and checked, the builder.
+
+The data is licence-gated, so the folder is yours to bring. `affectnet-plus prepare` turns it into a folder that the stock
+`datasets.load_dataset(folder, "default", split="train")` opens at once; `AffectNetPlus` is the same as a builder.
+Both give the same rows. Nothing is repaired: what cannot be a row is left out with its reason.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+from PIL import Image
+
+logger = datasets.logging.get_logger(__name__)
+
+EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+LABELS = EMOTIONS + ("none", "uncertain", "non-face")
+SUBSETS = ("easy", "challenging", "difficult")
+GENDERS = ("female", "male")
+RACES = ("asian", "indian", "black", "white", "middle eastern", "latino hispanic")
+ANGLES = ("yaw", "pitch", "roll")
+VIEWS = ("default", "7-class", "easy", "challenging", "difficult", "all", "no_human")
+
+MISSING = -2  # the release's own sentinel for valence and arousal that nobody gave
+MAX_ANNOTATION_BYTES = 1_000_000  # a real one has about 2 kB
+MAX_IMAGE_BYTES = 20_000_000  # a real one has about 8 kB
+MAX_IMAGE_SIDE = 4096
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+SPLITS = {  # split -> folder under the root
+    "train": "human_annotated/train_set",
+    "validation": "human_annotated/validation_set",
+    "no_human": "no_human_annotated",
+}
+
+
+class LayoutError(ValueError):
+    """The folder is not an AffectNet+ tree; the message says what it looks like and what to do."""
+
+
+class BadRow(ValueError):
+    """One face cannot be a row; the message is the reason that goes into the quarantine."""
+
+
+def features(view: str = "default") -> datasets.Features:
+    """The typed columns of a view. Every column but `image` and `image_id` may be null.
+
+    `soft_label` holds the 8 independent confidences as delivered, each in [0, 1]; `soft_label_normalized` is the
+    same divided by its sum, the distribution that KL divergence needs. Valence and arousal are in [-1, 1].
+    Age (years), gender and race (probabilities) are machine-predicted and serve audits only. `pose` is raw: its
+    unit is not documented. Landmarks are (x, y) in pixels of the image.
+    """
+    names = {"7-class": EMOTIONS[:7], "all": LABELS}.get(view, EMOTIONS)
+    number = datasets.Value("float32")
+    return datasets.Features(
+        {
+            "image": datasets.Image(),
+            "image_id": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=list(names)),
+            "soft_label": datasets.Sequence(number, length=len(EMOTIONS)),
+            "soft_label_normalized": datasets.Sequence(number, length=len(EMOTIONS)),
+            "subset": datasets.ClassLabel(names=list(SUBSETS)),
+            "valence": number,
+            "arousal": number,
+            "age": number,
+            "gender": {_column(name): number for name in GENDERS},
+            "race": {_column(name): number for name in RACES},
+            "pose": {name: number for name in ANGLES},
+            "landmarks_68": datasets.Array2D(shape=(68, 2), dtype="float32"),
+            "landmarks_29": datasets.Array2D(shape=(29, 2), dtype="float32"),
+        }
+    )
+
+
+def _column(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def subset_of(label: int, soft_label) -> int:
+    """The release's rule: rank of the human label in the soft label; 1 easy, 2 or 3 challenging, 4 to 8 difficult.
+
+    Ties count for the label: only strictly larger confidences rank before it.
+    """
+    rank = 1 + sum(value > soft_label[label] for value in soft_label)
+    return 0 if rank == 1 else 1 if rank <= 3 else 2
+
+
+# --- one annotation ---------------------------------------------------------------------------------------------------
+
+
+def read_annotation(text: bytes) -> dict:
+    """The columns of one annotation, all but `image` and `image_id`.
+
+    Keys are read case-folded, with space, `_` and `-` alike, so `Human-Label` and `human_label` are the same key.
+    A key that is absent or null gives a null column; -2 in valence or arousal is null.
+
+    Raises:
+        BadRow: the text is not JSON, not an annotation, or a value has the wrong type, length or range.
+    """
+    record = _parse(text)
+    if "humanlabel" not in record and "softlabel" not in record:
+        raise BadRow(f"has neither human-label nor soft-label, only {sorted(record)[:6]}")
+    meta = record.get("metadata")
+    meta = {} if meta is None else meta
+    if not isinstance(meta, dict):
+        raise BadRow(f"meta-data is {_short(meta)}, expected an object")
+    soft = _numbers("soft-label", record.get("softlabel"), len(EMOTIONS), 0, 1)
+    total = sum(soft) if soft else 0
+    return {
+        "label": _integer("human-label", record.get("humanlabel"), len(LABELS) - 1),
+        "soft_label": soft,
+        "soft_label_normalized": [value / total for value in soft] if total else None,
+        "subset": _integer("subset", record.get("subset"), len(SUBSETS) - 1),
+        "valence": _affect("valence", meta.get("valence")),
+        "arousal": _affect("arousal", meta.get("arousal")),
+        "age": _number("age", meta.get("age"), 0, 150),
+        "gender": _struct("gender", meta.get("gender"), GENDERS, 0, 1),
+        "race": _struct("race", meta.get("race"), RACES, 0, 1),
+        "pose": _struct("pose", meta.get("pose"), ANGLES, -1000, 1000),
+        "landmarks_68": _points("landmark-68", meta.get("landmark68"), 68),
+        "landmarks_29": _points("landmark-29", meta.get("landmark29"), 29),
+    }
+
+
+def _parse(text: bytes) -> dict:
+    if len(text) > MAX_ANNOTATION_BYTES:
+        raise BadRow(f"annotation has {len(text)} bytes, expected at most {MAX_ANNOTATION_BYTES}")
+    try:
+        record = json.loads(text, object_pairs_hook=_fold_keys, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, BadRow) else BadRow(f"annotation is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise BadRow(f"annotation is {_short(record)}, expected an object")
+    return record
+
+
+def _fold_keys(pairs: list) -> dict:
+    record = {re.sub("[ _-]", "", key).lower(): value for key, value in pairs}
+    if len(record) < len(pairs):
+        raise BadRow(f"annotation names a key twice among {[key for key, _ in pairs]}")
+    return record
+
+
+def _refuse_constant(name: str):
+    raise BadRow(f"annotation holds {name}, expected finite numbers")
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _number(name: str, value, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise BadRow(f"{name} is {_short(value)}, expected a number in [{low}, {high}]")
+    return float(value)
+
+
+def _integer(name: str, value, high: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
+        raise BadRow(f"{name} is {_short(value)}, expected a whole number in [0, {high}]")
+    return value
+
+
+def _affect(name: str, value) -> float | None:
+    return None if value == MISSING else _number(name, value, -1, 1)
+
+
+def _numbers(name: str, value, length: int, low: float, high: float) -> list[float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != length:
+        found = f"{len(value)} values" if isinstance(value, list) else _short(value)
+        raise BadRow(f"{name} has {found}, expected {length} numbers")
+    numbers = [_number(f"{name}[{index}]", item, low, high) for index, item in enumerate(value)]
+    if None in numbers:
+        raise BadRow(f"{name}[{numbers.index(None)}] is null, expected a number in [{low}, {high}]")
+    return numbers
+
+
+def _struct(name: str, value, keys, low: float, high: float) -> dict | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise BadRow(f"{name} is {_short(value)}, expected an object with {', '.join(keys)}")
+    folded = {key: value.get(key.replace(" ", "")) for key in keys}
+    return {_column(key): _number(f"{name}.{key}", item, low, high) for key, item in folded.items()}
+
+
+def _points(name: str, value, count: int) -> list[list[float]] | None:
+    flat = _numbers(name, value, 2 * count, -MAX_IMAGE_SIDE, 2 * MAX_IMAGE_SIDE)
+    return None if flat is None else [flat[index : index + 2] for index in range(0, 2 * count, 2)]
+
+
+# --- one image --------------------------------------------------------------------------------------------------------
+
+
+def check_image(data: bytes) -> None:
+    """Make sure that the bytes are one whole JPEG or PNG of a reasonable size.
+
+    Header and end marker are read, not the pixels; only a file that ends without its marker is decoded, which
+    tells a truncated file from a whole one with bytes behind it.
+
+    Raises:
+        BadRow: empty, too large, of another format, or truncated.
+    """
+    if not 0 < len(data) <= MAX_IMAGE_BYTES:
+        raise BadRow(f"image has {len(data)} bytes, expected 1 to {MAX_IMAGE_BYTES}")
+    try:
+        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
+            if max(image.size) > MAX_IMAGE_SIDE:
+                raise BadRow(f"image is {image.size[0]}x{image.size[1]}, expected at most {MAX_IMAGE_SIDE} a side")
+            if not data.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")):
+                image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise error if isinstance(error, BadRow) else BadRow(f"image cannot be read: {error}") from error
+
+
+# --- the tree ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Face:
+    """One stem of a split: its two files, either of which may be missing, or why it cannot be read."""
+
+    image_id: str
+    image: str | None = None
+    annotation: str | None = None
+    problem: str | None = None
+
+
+def find_splits(folder) -> dict[str, Path]:
+    """The splits that are present: {"train": folder of images/ and annotations/, ...}, in the order of `SPLITS`.
+
+    Takes the extracted `AffectNet+` folder, its parent, or its `human_annotated` part alone.
+
+    Raises:
+        LayoutError: it is none of these; the message says what it looks like instead.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise LayoutError(f"{root} is not a folder; give the extracted AffectNet+ folder")
+    children = [child for child in sorted(root.iterdir()) if child.is_dir()]
+    for base in [root.parent] * (root.name in ("human_annotated", "no_human_annotated")) + [root, *children]:
+        found = {split: base / path for split, path in SPLITS.items() if (base / path / "annotations").is_dir()}
+        if base == root.parent:
+            found = {split: path for split, path in found.items() if root in path.parents or root == path}
+        if found:
+            return found
+    raise LayoutError(f"{root} is not an AffectNet+ tree: {_looks_like(root, children)}")
+
+
+def _looks_like(root: Path, children: list[Path]) -> str:
+    names = {entry.name for entry in root.iterdir()}
+    if not names:
+        return "it is empty. Give the extracted AffectNet+ folder, which holds human_annotated/"
+    if "README.md" in names and "data" in names:
+        return "it looks prepared already. Open it with datasets.load_dataset"
+    if any(name.endswith(".zip") for name in names):
+        return "it holds zip parts. Extract them all into one folder first"
+    if names & {"training.csv", "validation.csv", "automatically_annotated.csv"}:
+        return "it is the first AffectNet release (csv), which has no soft labels. Ask for the AffectNet+ release"
+    if any(next(iter((root / part / "annotations").glob("*_exp.npy")), None) for part in ("train_set", "val_set")):
+        return "it is the older AffectNet-8 release (npy), which has no soft labels. Ask for the AffectNet+ release"
+    classes = [child.name for child in children if re.sub("^[0-9]+[ _-]*", "", child.name.lower())[:3] in _STARTS]
+    if len(classes) >= 3 or sum(child.name.isdecimal() for child in children) >= 7:
+        return "it has one folder per class, which carries no soft labels. Give the AffectNet+ folder as delivered"
+    return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
+
+
+_STARTS = {name[:3] for name in EMOTIONS} | {"ang"}
+
+
+def list_faces(split: str, folder: Path) -> list[Face]:
+    """Every stem of a split, sorted as whole numbers; stems that cannot be read come last, with their problem."""
+    images, annotations = _stems(folder / "images", IMAGE_SUFFIXES), _stems(folder / "annotations", (".json",))
+    faces = [_face(split, stem, images.get(stem, []), annotations.get(stem, [])) for stem in {*images, *annotations}]
+    return sorted(faces, key=lambda face: (face.problem is not None, _stem_order(face.image_id)))
+
+
+def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
+    stems: dict[str, list[str]] = {}
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        stem, suffix = os.path.splitext(entry.name)
+        known = suffix.lower() in suffixes and not (entry.is_symlink() and _leaves(folder, entry.path))
+        stems.setdefault(stem if known else entry.name, []).append(entry.path)
+    return stems
+
+
+def _leaves(folder: Path, path: str) -> bool:
+    return folder.resolve() not in Path(path).resolve().parents
+
+
+def _face(split: str, stem: str, images: list[str], annotations: list[str]) -> Face:
+    image_id = f"{split}/{stem}"
+    if not re.fullmatch("[0-9]{1,18}", stem):
+        file = (images + annotations)[0]
+        return Face(image_id, problem=f"{os.path.basename(file)} is not named <whole number>.jpg|png|json, or is a "
+                    "link that leaves its folder")  # fmt: skip
+    if len(images) != 1 or len(annotations) != 1:
+        return Face(image_id, problem=f"has {len(images)} images and {len(annotations)} annotations, expected 1 and 1")
+    return Face(image_id, images[0], annotations[0])
+
+
+def _stem_order(image_id: str) -> tuple:
+    stem = image_id.partition("/")[2]
+    return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)
+
+
+def read_face(face: Face) -> tuple[dict, bytes]:
+    """The row of one face, its image still a path, and the image's bytes.
+
+    Raises:
+        BadRow: with the reason.
+    """
+    if face.problem:
+        raise BadRow(face.problem)
+    assert face.image and face.annotation
+    try:
+        with open(face.annotation, "rb") as file:
+            row = read_annotation(file.read(MAX_ANNOTATION_BYTES + 1))
+        with open(face.image, "rb") as file:
+            data = file.read(MAX_IMAGE_BYTES + 1)
+    except OSError as error:
+        raise BadRow(f"cannot be opened: {error}") from error
+    check_image(data)
+    if face.image_id.startswith("no_human/") and row["label"] is not None:
+        raise BadRow(f"has human-label {row['label']} in no_human_annotated, where it must be null")
+    return {"image": {"bytes": None, "path": face.image}, "image_id": face.image_id} | row, data
+
+
+def in_view(view: str, split: str, label: int | None, subset: int | None) -> bool:
+    """Whether a row belongs to a view. A row without a human label is only in `all`, or in `no_human`."""
+    if view == "no_human" or split == "no_human":
+        return view == "no_human" and split == "no_human"
+    if view == "all":
+        return True
+    if label is None or label >= (7 if view == "7-class" else len(EMOTIONS)):
+        return False
+    return view in ("default", "7-class") or subset == SUBSETS.index(view)
+
+
+def to_table(rows: list[dict], columns: datasets.Features) -> pa.Table:
+    """Rows as an Arrow table with the types of `columns`."""
+    schema = columns.arrow_schema
+    return pa.Table.from_arrays([_array([row[field.name] for row in rows], field.type) for field in schema], schema=schema)
+
+
+def _array(values: list, kind: pa.DataType) -> pa.Array:
+    if isinstance(kind, pa.ExtensionType):
+        return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
+    return pa.array(values, kind)
+
+
+# --- the builder ------------------------------------------------------------------------------------------------------
+
+
+class AffectNetPlus(datasets.ArrowBasedBuilder):
+    """`AffectNetPlus(config_name="easy", data_dir=folder)`, then `download_and_prepare()` and `as_dataset(split="train")`."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIGS = [datasets.BuilderConfig(name=view, version=datasets.Version("1.0.0")) for view in VIEWS]
+    DEFAULT_CONFIG_NAME = "default"
+    FACES_AT_A_TIME = 500
+
+    def __init__(self, *args, data_dir=None, **options):
+        # The cache is keyed by the text of data_dir: a relative one would mean another folder elsewhere.
+        super().__init__(*args, data_dir=None if data_dir is None else str(Path(data_dir).resolve()), **options)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(
+            description="AffectNet+: facial images with soft labels, difficulty subsets, valence and arousal.",
+            features=features(self.config.name),
+            homepage="https://arxiv.org/abs/2410.22506",
+            citation="AffectNet+: A Database for Enhancing Facial Expression Recognition with Soft-Labels. "
+            "arXiv:2410.22506, IEEE Transactions on Affective Computing, 2025.",
+        )
+
+    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
+        if self.config.data_dir is None:
+            raise LayoutError("AffectNet+ is licence-gated: pass data_dir=<the extracted AffectNet+ folder>")
+        wanted = {"no_human"} if self.config.name == "no_human" else {"train", "validation"}
+        folders = {split: path for split, path in find_splits(self.config.data_dir).items() if split in wanted}
+        if not folders:
+            raise LayoutError(f"{self.config.data_dir} holds no part for the view {self.config.name!r}")
+        return [
+            datasets.SplitGenerator(name="train" if split == "no_human" else split, gen_kwargs=self._chunks(split, path))
+            for split, path in folders.items()
+        ]
+
+    def _chunks(self, split: str, folder: Path) -> dict:
+        faces, step = list_faces(split, folder), self.FACES_AT_A_TIME
+        # A list is what `num_proc` and streaming workers share out; the split travels beside it.
+        return {"split": split, "chunks": [faces[start : start + step] for start in range(0, len(faces), step)]}
+
+    def _generate_tables(self, split: str, chunks: list) -> Iterator[tuple[int, pa.Table]]:
+        for index, chunk in enumerate(chunks):
+            rows = []
+            for face in chunk:
+                try:
+                    row, _ = read_face(face)
+                except BadRow as reason:
+                    logger.warning("%s is left out: %s", face.image_id, reason)
+                    continue
+                if in_view(self.config.name, split, row["label"], row["subset"]):
+                    rows.append(row)
+            if rows:
+                yield index, to_table(rows, self.info.features)

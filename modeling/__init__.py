@@ -1,0 +1,1 @@
+"""Everything that computes: faces, labels, model, training, evaluation, publishing."""

@@ -1,0 +1,182 @@
+"""From a raw AffectNet+ tree to a folder that the stock `datasets.load_dataset` opens: checked rows as Parquet."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from datasets.info import DatasetInfo, DatasetInfosDict
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from affectnet_plus import (
+    EMOTIONS,
+    LABELS,
+    SPLITS,
+    SUBSETS,
+    VIEWS,
+    BadRow,
+    features,
+    find_splits,
+    in_view,
+    list_faces,
+    read_face,
+    to_table,
+)
+from affectnet_plus_cards import DATASET_CARD
+
+from .files import fresh_folder, write_json
+
+ROWS_AT_A_TIME = 1000
+SHARD_BYTES = 400_000_000
+
+
+class Partition:
+    """The rows of one split that always travel together, as shards `data/<name>-00000.parquet`.
+
+    Views are lists of these files and never copies, so a partition is what no view divides: one split, one group of
+    labels (the 7 emotions, contempt, others) and one difficulty.
+    """
+
+    def __init__(self, folder: Path, split: str, label: int | None, subset: int | None):
+        group = "other" if label is None or label >= len(EMOTIONS) else "contempt" if label == 7 else "emotion"
+        self.name = f"{split}-{group}-{'unrated' if subset is None else SUBSETS[subset]}"
+        self.split, self.label, self.subset = split, label, subset
+        self.rows, self.shards, self.labels = 0, 0, Counter()
+        self._folder, self._columns = folder, features("all")
+        self._waiting: list[dict] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._shard_bytes = 0
+
+    def add(self, row: dict) -> None:
+        self._waiting.append(row)
+        self.rows += 1
+        self.labels[row["label"]] += 1
+        self._shard_bytes += len(row["image"]["bytes"] or b"")
+        if len(self._waiting) >= ROWS_AT_A_TIME or self._shard_bytes >= SHARD_BYTES:
+            self._flush()
+        if self._shard_bytes >= SHARD_BYTES:
+            self.close()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        if self._writer is None:
+            path = self._folder / f"{self.name}-{self.shards:05d}.parquet"
+            self._writer = pq.ParquetWriter(path, self._columns.arrow_schema)
+            self.shards += 1
+        self._writer.write_table(to_table(self._waiting, self._columns))
+        self._waiting.clear()
+
+    def close(self) -> None:
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._shard_bytes = None, 0
+
+
+def prepare(raw, out, embed: bool = False, overwrite: bool = False, progress: Callable[[Iterable], Iterable] = iter) -> dict:
+    """Check every face of the tree `raw` and write the loadable folder `out`.
+
+    Args:
+        raw: what `affectnet_plus.find_splits` takes.
+        embed: put the images into the Parquet files, so that the folder can be moved; otherwise it is an index of
+            absolute paths, and the images stay where they are.
+        progress: wraps the list of all faces, as tqdm does.
+
+    Returns:
+        The report, also written as `report.json`: rows and quarantined per split, per label and per subset.
+
+    Raises:
+        LayoutError: `raw` is not an AffectNet+ tree.
+        FileExistsError: `out` exists and `overwrite` is false.
+    """
+    splits = find_splits(raw)
+    faces = [face for split, folder in splits.items() for face in list_faces(split, folder.resolve())]
+    with fresh_folder(out, overwrite) as folder:
+        (folder / "data").mkdir()
+        partitions: dict[str, Partition] = {}
+        quarantined: list[dict] = []
+        with open(folder / "quarantine.jsonl", "w", encoding="utf-8") as quarantine:
+            for face in progress(faces):
+                try:
+                    row, image = read_face(face)
+                except BadRow as reason:
+                    quarantined.append({"image_id": face.image_id, "reason": str(reason)})
+                    quarantine.write(json.dumps(quarantined[-1]) + "\n")
+                    continue
+                if embed:
+                    row["image"] = {"bytes": image, "path": Path(row["image"]["path"]).name}
+                part = Partition(folder / "data", face.image_id.partition("/")[0], row["label"], row["subset"])
+                partitions.setdefault(part.name, part).add(row)
+        for partition in partitions.values():
+            partition.close()
+        report = _report(splits, partitions, quarantined)
+        write_json(folder / "report.json", report)
+        _write_card(folder, list(partitions.values()), report)
+    return report
+
+
+def _report(splits: dict, partitions: dict[str, Partition], quarantined: list[dict]) -> dict:
+    report: dict = {"splits": {}, "quarantined": len(quarantined), "quarantine_reasons": {}}
+    for split in splits:
+        parts = [part for part in partitions.values() if part.split == split]
+        report["splits"][split] = {
+            "rows": sum(part.rows for part in parts),
+            "quarantined": sum(entry["image_id"].startswith(f"{split}/") for entry in quarantined),
+            "labels": _counted(parts, lambda part: part.labels, LABELS),
+            "subsets": _counted(parts, lambda part: Counter({part.subset: part.rows}), SUBSETS),
+        }
+    # Numbers are masked so that a thousand rows with the same defect are one line of the report.
+    reasons = Counter(re.sub(r"-?[0-9]+(\.[0-9]+)?", "N", entry["reason"]) for entry in quarantined)
+    report["quarantine_reasons"] = dict(reasons.most_common())
+    return report
+
+
+def _counted(parts: list[Partition], counts, names) -> dict[str, int]:
+    total: Counter = sum((counts(part) for part in parts), Counter())
+    named = {name: total[index] for index, name in enumerate(names)} | {"unknown": total[None]}
+    return {name: count for name, count in named.items() if count}
+
+
+def format_report(report: dict) -> str:
+    """The report as lines for people."""
+    lines = []
+    for split, part in report["splits"].items():
+        lines.append(f"{split}: {part['rows']} rows, {part['quarantined']} quarantined")
+        for kind in ("labels", "subsets"):
+            lines.append(f"  {kind}: " + ", ".join(f"{name} {count}" for name, count in part[kind].items()))
+    lines += [f"  quarantined {count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
+    return "\n".join(lines)
+
+
+def _write_card(folder: Path, partitions: list[Partition], report: dict) -> None:
+    views = {view: files for view in VIEWS if (files := _view_files(view, partitions))}
+    data = DatasetCardData(
+        pretty_name="AffectNet+ layout",
+        task_categories=["image-classification"],
+        tags=["facial-expression", "soft-label"],
+        configs=[
+            {
+                "config_name": view,
+                "data_files": [{"split": split, "path": paths} for split, paths in files.items()],
+            }
+            for view, files in views.items()
+        ],
+    )
+    infos = {view: DatasetInfo(config_name=view, features=features(view)) for view in views}
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    card = DatasetCard.from_template(data, template_path=str(DATASET_CARD), report=report, views=list(views))
+    (folder / "README.md").write_text(str(card), encoding="utf-8")
+
+
+def _view_files(view: str, partitions: list[Partition]) -> dict[str, list[str]]:
+    """split -> glob patterns of its partitions, easiest first; the one split of `no_human` is called train."""
+    files: dict[str, list[str]] = {}
+    order = sorted(partitions, key=lambda part: (list(SPLITS).index(part.split), part.subset is None, part.name))
+    for part in order:
+        if in_view(view, part.split, part.label, part.subset):
+            split = "train" if part.split == "no_human" else part.split
+            files.setdefault(split, []).append(f"data/{part.name}-*.parquet")
+    return files

@@ -1,0 +1,55 @@
+"""Everything that decides a training run, in one typed place; saved with the model as `training.json`."""
+
+from dataclasses import dataclass, field
+
+from .augmentation import Augmentation
+
+# hidden size, layers, heads, stem channels, pooling. tiny is ours, for grey 48x48 faces and two CPU cores; small and
+# base are DeiT-S and ViT-B, so that their checkpoints fit.
+SIZES = {
+    "tiny": dict(
+        hidden_size=192, num_hidden_layers=6, num_attention_heads=3, stem_channels=(32, 64, 128, 256), pooling="mean"
+    ),
+    "small": dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, stem_channels=(), pooling="cls"),
+    "base": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, stem_channels=(), pooling="cls"),
+}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Attributes, beside the obvious ones:
+
+    size: tiny, small or base; ignored when `from_vit` names a checkpoint.
+    image_size: side in pixels; None takes the side of the first training picture.
+    patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
+    target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
+    holdout: share of the training faces that choose the best checkpoint; 0 lets the validation split choose, which
+        makes the figures on that split a little too good.
+    bf16: None measures whether bfloat16 is the faster on this device, and uses it if so.
+    """
+
+    size: str = "tiny"
+    view: str = "default"
+    target: str = "soft"
+    image_size: int | None = None
+    patch_size: int | None = None
+    from_vit: str | None = None
+    epochs: float = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    valence_arousal_weight: float = 1.0
+    holdout: float = 0.0
+    seed: int = 0
+    bf16: bool | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        for name, allowed in (("size", tuple(SIZES)), ("target", ("soft", "hard"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout is {self.holdout}; it must be in [0, 1)")

@@ -1,0 +1,62 @@
+"""Configuration of the soft-label vision transformer. Travels with every published model."""
+
+import math
+
+from transformers import ViTConfig
+
+EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+
+
+class AffectNetPlusConfig(ViTConfig):
+    """A `ViTConfig` with the options of the soft-label and valence/arousal heads.
+
+    Args:
+        stem_channels: channels (multiples of 8) of an optional convolutional stem before the transformer. The first 3x3
+            convolution keeps the size, each further one halves it; `patch_size` still counts pixels of the image, so that
+            48 pixels, patch 8 and three stem layers give 6x6 tokens. Empty for a plain ViT, which is what any
+            checkpoint from the Hub is.
+        pooling: "cls" (the class token) or "mean" (the mean of all tokens).
+        label_smoothing: in [0, 1): share of a uniform distribution mixed into each target.
+        class_weights: None, or one positive weight per class; a face weighs what its soft label says.
+        valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out.
+
+    Raises:
+        ValueError: an option is outside its range, or patch, stem and image sizes do not divide.
+    """
+
+    model_type = "affectnet_plus"
+
+    stem_channels: list[int] | tuple[int, ...] = ()
+    pooling: str = "cls"
+    label_smoothing: float | int = 0.0
+    class_weights: list[float] | None = None
+    valence_arousal_weight: float | int = 1.0
+
+    def __post_init__(self, **kwargs):
+        if self.id2label is None and "num_labels" not in kwargs:
+            self.id2label = dict(enumerate(EMOTIONS))
+        # Float labels make the stock loss switch a model to sigmoid scores; with the type pinned they stay a softmax.
+        self.problem_type = "single_label_classification"
+        super().__post_init__(**kwargs)
+        self.label2id = {name: index for index, name in self.id2label.items()}
+        self._check()
+
+    def _check(self):
+        if self.pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling is {self.pooling!r}; it must be 'cls' or 'mean'")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be in [0, 1)")
+        if self.image_size % self.patch_size or self.patch_size % self.stem_stride:
+            raise ValueError(
+                f"image_size {self.image_size}, patch_size {self.patch_size} and a stem of stride {self.stem_stride}: "
+                "the patch must divide the image, and the stem's stride must divide the patch"
+            )
+        weights = self.class_weights
+        if weights is not None and (len(weights) != self.num_labels or not all(0 < w < math.inf for w in weights)):
+            raise ValueError(f"class_weights is {weights}; it must be {self.num_labels} positive numbers or None")
+        if not 0 <= self.valence_arousal_weight < math.inf:
+            raise ValueError(f"valence_arousal_weight is {self.valence_arousal_weight}; it must be 0 or positive")
+
+    @property
+    def stem_stride(self) -> int:
+        return 2 ** max(len(self.stem_channels) - 1, 0)

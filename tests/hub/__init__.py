@@ -1,0 +1,1 @@
+"""A Hub on the loopback interface, so that publishing and loading are tested with the real clients."""
