@@ -1,8 +1,8 @@
 """AffectNet+ (arXiv 2410.22506) for `datasets`: what a row is, how one annotation is read and checked, the builder.
 
-The data is licence-gated, so the folder is yours to bring. `affectnet-plus prepare` turns it into a folder that the stock
-`datasets.load_dataset(folder, "default", split="train")` opens at once; `AffectNetPlus` is the same as a builder.
-Both give the same rows. Nothing is repaired: what cannot be a row is left out with its reason.
+The data is licence-gated, so the folder is yours to bring. `affectnet-plus prepare` turns it into a folder that the
+stock `datasets.load_dataset(folder, "default", split="train")` opens at once; `AffectNetPlus` is the same as a
+builder. Both give the same rows. Nothing is repaired: what cannot be a row is left out with its reason.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 logger = datasets.logging.get_logger(__name__)
 
@@ -91,7 +91,7 @@ def subset_of(label: int, soft_label) -> int:
     return 0 if rank == 1 else 1 if rank <= 3 else 2
 
 
-# --- one annotation ---------------------------------------------------------------------------------------------------
+# --- one annotation --------------------------------------------------------------------------------------------------
 
 
 def read_annotation(text: bytes) -> dict:
@@ -202,7 +202,7 @@ def _points(name: str, value, count: int) -> list[list[float]] | None:
     return None if flat is None else [flat[index : index + 2] for index in range(0, 2 * count, 2)]
 
 
-# --- one image --------------------------------------------------------------------------------------------------------
+# --- one image -------------------------------------------------------------------------------------------------------
 
 
 def check_image(data: bytes) -> None:
@@ -222,11 +222,13 @@ def check_image(data: bytes) -> None:
                 raise BadRow(f"image is {image.size[0]}x{image.size[1]}, expected at most {MAX_IMAGE_SIDE} a side")
             if not data.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")):
                 image.load()
+    except UnidentifiedImageError as error:  # its own words hold an address in memory
+        raise BadRow("image is not a JPEG or PNG") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise error if isinstance(error, BadRow) else BadRow(f"image cannot be read: {error}") from error
 
 
-# --- the tree ---------------------------------------------------------------------------------------------------------
+# --- the tree --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -247,17 +249,27 @@ def find_splits(folder) -> dict[str, Path]:
     Raises:
         LayoutError: it is none of these; the message says what it looks like instead.
     """
-    root = Path(folder)
+    root = Path(os.path.abspath(folder))
     if not root.is_dir():
         raise LayoutError(f"{root} is not a folder; give the extracted AffectNet+ folder")
+    beside = {split: path for split, path in _splits_in(root.parent).items() if root in (path, *path.parents)}
+    if found := beside or _splits_in(root):
+        return found
     children = [child for child in sorted(root.iterdir()) if child.is_dir()]
-    for base in [root.parent] * (root.name in ("human_annotated", "no_human_annotated")) + [root, *children]:
-        found = {split: base / path for split, path in SPLITS.items() if (base / path / "annotations").is_dir()}
-        if base == root.parent:
-            found = {split: path for split, path in found.items() if root in path.parents or root == path}
-        if found:
-            return found
-    raise LayoutError(f"{root} is not an AffectNet+ tree: {_looks_like(root, children)}")
+    trees = {child.name: found for child in children if (found := _splits_in(child))}
+    if not trees:
+        raise LayoutError(f"{root} is not an AffectNet+ tree: {_looks_like(root, children)}")
+    if len(trees) > 1:
+        raise LayoutError(f"{root} holds {len(trees)} trees ({', '.join(trees)}). Give one, or merge the parts")
+    return next(iter(trees.values()))
+
+
+def _splits_in(base: Path) -> dict[str, Path]:
+    folders = {split: base / path for split, path in SPLITS.items()}
+    return {split: path for split, path in folders.items() if any((path / part).is_dir() for part in _PARTS)}
+
+
+_PARTS = ("images", "annotations")
 
 
 def _looks_like(root: Path, children: list[Path]) -> str:
@@ -278,7 +290,7 @@ def _looks_like(root: Path, children: list[Path]) -> str:
     return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
 
 
-_STARTS = {name[:3] for name in EMOTIONS} | {"ang"}
+_STARTS = {name[:3] for name in EMOTIONS}
 
 
 def list_faces(split: str, folder: Path) -> list[Face]:
@@ -292,24 +304,22 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
     stems: dict[str, list[str]] = {}
     for entry in os.scandir(folder) if folder.is_dir() else ():
         stem, suffix = os.path.splitext(entry.name)
-        known = suffix.lower() in suffixes and not (entry.is_symlink() and _leaves(folder, entry.path))
-        stems.setdefault(stem if known else entry.name, []).append(entry.path)
+        stems.setdefault(stem if suffix.lower() in suffixes else entry.name, []).append(entry.path)
     return stems
-
-
-def _leaves(folder: Path, path: str) -> bool:
-    return folder.resolve() not in Path(path).resolve().parents
 
 
 def _face(split: str, stem: str, images: list[str], annotations: list[str]) -> Face:
     image_id = f"{split}/{stem}"
-    if not re.fullmatch("[0-9]{1,18}", stem):
-        file = (images + annotations)[0]
-        return Face(image_id, problem=f"{os.path.basename(file)} is not named <whole number>.jpg|png|json, or is a "
-                    "link that leaves its folder")  # fmt: skip
-    if len(images) != 1 or len(annotations) != 1:
-        return Face(image_id, problem=f"has {len(images)} images and {len(annotations)} annotations, expected 1 and 1")
+    for name in map(os.path.basename, images + annotations):
+        if not _FILE_NAME.fullmatch(name):
+            return Face(image_id, problem=f"{name!r} is not named <whole number>.jpg|png|json")
+    for kind, files in (("image", images), ("annotation", annotations)):
+        if len(files) != 1:
+            return Face(image_id, problem=f"has {len(files)} {kind}s, expected 1" if files else f"has no {kind}")
     return Face(image_id, images[0], annotations[0])
+
+
+_FILE_NAME = re.compile(r"[0-9]{1,18}\.(jpe?g|png|json)", re.IGNORECASE)
 
 
 def _stem_order(image_id: str) -> tuple:
@@ -326,6 +336,9 @@ def read_face(face: Face) -> tuple[dict, bytes]:
     if face.problem:
         raise BadRow(face.problem)
     assert face.image and face.annotation
+    for path in (face.image, face.annotation):
+        if os.path.islink(path) and Path(path).resolve().parent != Path(path).parent.resolve():
+            raise BadRow(f"{os.path.basename(path)!r} is a link that leaves its folder")
     try:
         with open(face.annotation, "rb") as file:
             row = read_annotation(file.read(MAX_ANNOTATION_BYTES + 1))
@@ -353,7 +366,8 @@ def in_view(view: str, split: str, label: int | None, subset: int | None) -> boo
 def to_table(rows: list[dict], columns: datasets.Features) -> pa.Table:
     """Rows as an Arrow table with the types of `columns`."""
     schema = columns.arrow_schema
-    return pa.Table.from_arrays([_array([row[field.name] for row in rows], field.type) for field in schema], schema=schema)
+    arrays = [_array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _array(values: list, kind: pa.DataType) -> pa.Array:
@@ -362,11 +376,14 @@ def _array(values: list, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-# --- the builder ------------------------------------------------------------------------------------------------------
+# --- the builder -----------------------------------------------------------------------------------------------------
 
 
 class AffectNetPlus(datasets.ArrowBasedBuilder):
-    """`AffectNetPlus(config_name="easy", data_dir=folder)`, then `download_and_prepare()` and `as_dataset(split="train")`."""
+    """`AffectNetPlus(config_name="easy", data_dir=folder)`; then `download_and_prepare()`, `as_dataset("train")`.
+
+    The cache is keyed by the folder's name, not by what its files hold: after changing them, give another `cache_dir`.
+    """
 
     VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIGS = [datasets.BuilderConfig(name=view, version=datasets.Version("1.0.0")) for view in VIEWS]
@@ -394,7 +411,7 @@ class AffectNetPlus(datasets.ArrowBasedBuilder):
         if not folders:
             raise LayoutError(f"{self.config.data_dir} holds no part for the view {self.config.name!r}")
         return [
-            datasets.SplitGenerator(name="train" if split == "no_human" else split, gen_kwargs=self._chunks(split, path))
+            datasets.SplitGenerator("train" if split == "no_human" else split, gen_kwargs=self._chunks(split, path))
             for split, path in folders.items()
         ]
 

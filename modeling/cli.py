@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
-        print(f"affectnet-plus {options.verb}: {error}", file=sys.stderr)
+        print(f"affectnet-plus {options.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 

@@ -27,6 +27,8 @@ def fresh_folder(out, overwrite: bool = False) -> Iterator[Path]:
             out.rename(old)
         partial.rename(out)
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

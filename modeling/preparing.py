@@ -1,5 +1,6 @@
 """From a raw AffectNet+ tree to a folder that the stock `datasets.load_dataset` opens: checked rows as Parquet."""
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ from affectnet_plus import (
     SUBSETS,
     VIEWS,
     BadRow,
+    LayoutError,
     features,
     find_splits,
     in_view,
@@ -76,7 +78,9 @@ class Partition:
         self._writer, self._shard_bytes = None, 0
 
 
-def prepare(raw, out, embed: bool = False, overwrite: bool = False, progress: Callable[[Iterable], Iterable] = iter) -> dict:
+def prepare(
+    raw, out, embed: bool = False, overwrite: bool = False, progress: Callable[[Iterable], Iterable] = iter
+) -> dict:
     """Check every face of the tree `raw` and write the loadable folder `out`.
 
     Args:
@@ -89,10 +93,12 @@ def prepare(raw, out, embed: bool = False, overwrite: bool = False, progress: Ca
         The report, also written as `report.json`: rows and quarantined per split, per label and per subset.
 
     Raises:
-        LayoutError: `raw` is not an AffectNet+ tree.
-        FileExistsError: `out` exists and `overwrite` is false.
+        LayoutError: `raw` is not an AffectNet+ tree, or not one of its faces can be a row.
+        FileExistsError: `out` exists and `overwrite` is false, or it holds faces of `raw`.
     """
     splits = find_splits(raw)
+    if any(folder.resolve().is_relative_to(Path(out).resolve()) for folder in splits.values()):
+        raise FileExistsError(f"{out} holds faces of the source. Name another folder")
     faces = [face for split, folder in splits.items() for face in list_faces(split, folder.resolve())]
     with fresh_folder(out, overwrite) as folder:
         (folder / "data").mkdir()
@@ -113,6 +119,9 @@ def prepare(raw, out, embed: bool = False, overwrite: bool = False, progress: Ca
         for partition in partitions.values():
             partition.close()
         report = _report(splits, partitions, quarantined)
+        if not partitions:
+            reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
+            raise LayoutError(f"{raw} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
         write_json(folder / "report.json", report)
         _write_card(folder, list(partitions.values()), report)
     return report
@@ -129,7 +138,8 @@ def _report(splits: dict, partitions: dict[str, Partition], quarantined: list[di
             "subsets": _counted(parts, lambda part: Counter({part.subset: part.rows}), SUBSETS),
         }
     # Numbers are masked so that a thousand rows with the same defect are one line of the report.
-    reasons = Counter(re.sub(r"-?[0-9]+(\.[0-9]+)?", "N", entry["reason"]) for entry in quarantined)
+    number = re.compile(r"(landmark-[0-9]+)|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+    reasons = Counter(number.sub(lambda found: found[1] or "N", entry["reason"]) for entry in quarantined)
     report["quarantine_reasons"] = dict(reasons.most_common())
     return report
 
@@ -153,6 +163,8 @@ def format_report(report: dict) -> str:
 
 def _write_card(folder: Path, partitions: list[Partition], report: dict) -> None:
     views = {view: files for view in VIEWS if (files := _view_files(view, partitions))}
+    # `datasets` keys its cache by this file alone: without the digest it would give the old rows of a new folder.
+    description = f"content {_digest(folder / 'data')}"
     data = DatasetCardData(
         pretty_name="AffectNet+ layout",
         task_categories=["image-classification"],
@@ -160,6 +172,7 @@ def _write_card(folder: Path, partitions: list[Partition], report: dict) -> None
         configs=[
             {
                 "config_name": view,
+                "description": description,
                 "data_files": [{"split": split, "path": paths} for split, paths in files.items()],
             }
             for view, files in views.items()
@@ -171,11 +184,19 @@ def _write_card(folder: Path, partitions: list[Partition], report: dict) -> None
     (folder / "README.md").write_text(str(card), encoding="utf-8")
 
 
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
 def _view_files(view: str, partitions: list[Partition]) -> dict[str, list[str]]:
     """split -> glob patterns of its partitions, easiest first; the one split of `no_human` is called train."""
     files: dict[str, list[str]] = {}
-    order = sorted(partitions, key=lambda part: (list(SPLITS).index(part.split), part.subset is None, part.name))
-    for part in order:
+    ease = {subset: place for place, subset in enumerate((*range(len(SUBSETS)), None))}
+    for part in sorted(partitions, key=lambda part: (list(SPLITS).index(part.split), ease[part.subset], part.name)):
         if in_view(view, part.split, part.label, part.subset):
             split = "train" if part.split == "no_human" else part.split
             files.setdefault(split, []).append(f"data/{part.name}-*.parquet")

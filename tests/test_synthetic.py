@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -14,7 +15,9 @@ from affectnet_plus_modeling.sources.synthetic import draw_expression, draw_face
 from affectnet_plus_modeling.sources.synthetic.expressions import (
     ACTION_UNITS, CIRCUMPLEX, PROTOTYPES, action_units, human_label, random_intensities, soft_label, valence_arousal,
 )  # fmt: skip
-from affectnet_plus_modeling.sources.synthetic.shape import REST, deform, rotation
+from affectnet_plus_modeling.sources.synthetic.person import random_person
+from affectnet_plus_modeling.sources.synthetic.posed import PosedFace
+from affectnet_plus_modeling.sources.synthetic.shape import REST, deform, rotation, visible_contour
 
 TRAIN, VALIDATION = "human_annotated/train_set", "human_annotated/validation_set"
 
@@ -99,6 +102,12 @@ class TestTree:
         assert about["pose"] == dict(zip(("yaw", "pitch", "roll"), face.pose))
         assert about["gender"] is about["race"] is about["landmark-29"] is None
         assert about["landmark-68"] == [round(value) for point in face.landmarks_68.tolist() for value in point]
+
+    def test_faces_without_human_label_are_others(self, tree, tmp_path):
+        draw_tree(tmp_path / "t", 1, seed=3)
+        first = (tmp_path / "t" / TRAIN / "images/0.jpg").read_bytes()
+        assert first == (tree[0] / TRAIN / "images/0.jpg").read_bytes()
+        assert first != (tree[0] / "no_human_annotated/images/0.jpg").read_bytes()
 
     def test_faces_without_human_label(self, tree):
         for path in (tree[0] / "no_human_annotated/annotations").iterdir():
@@ -212,6 +221,13 @@ class TestLandmarks:
         assert y[48:68].min() > y[31:36].max() and y[48:68].max() < y[8]
         assert np.all(np.diff(x[48:55]) > 0) and np.all(np.diff(x[54:60]) < 0) and np.all(np.diff(x[60:65]) > 0)
 
+    def test_a_dropped_jaw_stays_in_the_picture(self):
+        person = replace(random_person(np.random.default_rng(0)), size=1.07, centre=(112.0, 120.0))
+        active = np.zeros((2, len(ACTION_UNITS)))
+        active[:, ACTION_UNITS.index("AU26")] = 1
+        points = PosedFace(person, active, (0.0, 0.0, 0.0)).points[:68]
+        assert points.min() > 0 and 200 < points.max() < 220
+
     @pytest.mark.parametrize("roll", [-0.25, 0.1, 0.25])
     def test_roll_tilts_the_eye_line_by_its_angle(self, roll):
         points = draw_expression(pure("neutral", 1.0), 2, pose=(0.3, 0.2, roll)).landmarks_68
@@ -232,7 +248,12 @@ class TestLandmarks:
         assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) == pytest.approx(1)
 
     def test_far_cheek_is_the_outline(self):
-        """The jaw points of the side turned away from us still bound eyes, brows and mouth."""
+        """Where the head turns away the outline lies further out than the jaw's edge; on the near side it is that."""
+        turn = rotation(0.5, 0, 0)
+        edge, outline = REST @ turn.T, visible_contour(REST, 0.5) @ turn.T
+        assert np.all(outline[9:17, 0] > edge[9:17, 0]) and outline[14, 0] > edge[14, 0] + 2
+        assert outline[:9] == pytest.approx(edge[:9])
+        assert visible_contour(REST, 0.0) == pytest.approx(REST)
         points = draw_expression(pure("neutral", 1.0), 2, pose=(0.5, 0, 0)).landmarks_68
         assert points[17:68, 0].max() < points[9:17, 0].max()
 
@@ -307,12 +328,14 @@ class TestActionUnits:
         assert moved("AU17")[8, 1] < -2 and moved("AU17")[57, 1] < -2
         assert moved("AU25")[66, 1] - moved("AU25")[62, 1] > 3 and moved("AU25")[8, 1] == 0
         drop = moved("AU26")
-        assert drop[8, 1] > 10 and drop[66, 1] > 10 and abs(drop[62, 1]) < 1
+        assert 10 < drop[8, 1] < 20 and drop[66, 1] > 10 and abs(drop[62, 1]) < 1
 
     def test_lips_never_cross(self):
         rng = np.random.default_rng(0)
         for _ in range(200):
-            points = deform(REST, rng.random((2, len(ACTION_UNITS))))
+            active = rng.random((2, len(ACTION_UNITS)))
+            active[:, -2:] = 0  # neither parted nor dropped
+            points = deform(REST, active)
             assert np.all(points[[67, 66, 65], 1] > points[[61, 62, 63], 1])
 
 
@@ -333,7 +356,7 @@ class TestPictures:
 
         def pictures(people):
             faces = [[draw_expression(pure(name), 9, person) for name in names] for person in people]
-            small = [np.asarray(face.image.convert("L").resize((28, 28)), dtype=float) for row in faces for face in row]
+            small = [np.asarray(face.image.convert("L").resize((28, 28)), float) for row in faces for face in row]
             stack = np.array(small).reshape(len(people), len(names), -1)
             return stack - stack.mean(axis=1, keepdims=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from affectnet_plus import EMOTIONS
@@ -24,8 +24,12 @@ class Faces(torch.utils.data.Dataset):
     Args:
         data: a split of a prepared folder in a view of the 8 emotions.
         image_size: side of the square that every picture is resized to (bilinear, as the saved processor does).
-        target: "soft" trains on `soft_label_normalized`, "hard" on the one-hot `label`.
+        target: what `soft_labels` of a face is: "soft" the `soft_label_normalized`, "hard" the one-hot `label`.
         progress: wraps the list of rows while they are decoded, as tqdm does.
+
+    Raises:
+        ValueError: a label is beyond the 8 emotions.
+        OSError: a picture cannot be read; the message names it.
     """
 
     def __init__(
@@ -38,8 +42,11 @@ class Faces(torch.utils.data.Dataset):
         self.image_size = image_size
         self.image_ids: list[str] = list(data["image_id"])
         self.labels = torch.tensor([-1 if label is None else label for label in data["label"]])
-        soft = _rows(data["soft_label_normalized"], len(EMOTIONS))
-        self.soft_labels = soft if target == "soft" else _one_hot(self.labels)
+        if len(self.labels) and self.labels.max() >= len(EMOTIONS):
+            worst = int(self.labels.argmax())
+            raise ValueError(f"{self.image_ids[worst]} has label {self.labels[worst]}; choose a view of the 8 emotions")
+        self.soft_labels = _rows(data["soft_label_normalized"], len(EMOTIONS))
+        self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels)
         self.valence_arousal = torch.stack([_rows(data[name]) for name in ("valence", "arousal")], dim=1)
         self._images = data.select_columns("image").cast_column("image", datasets.Image(decode=False))
         self._pixels: Tensor | None = None
@@ -55,7 +62,7 @@ class Faces(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {
             "pixels": self._decode(index) if self._pixels is None else self._pixels[index],
-            "soft_labels": self.soft_labels[index],
+            "soft_labels": self.targets[index],
             "valence_arousal": self.valence_arousal[index],
         }
 
@@ -63,9 +70,22 @@ class Faces(torch.utils.data.Dataset):
         image = self._images[index]["image"]
         return decode(image["path"] if image["bytes"] is None else image["bytes"], self.image_size)
 
-    def mean_soft_label(self) -> Tensor:
-        """(8,) mean over the faces whose soft label is known: the best guess of one who does not look."""
-        return self.soft_labels[~self.soft_labels.isnan().any(dim=1)].double().mean(dim=0)
+    def mean_soft_label(self) -> list[float] | None:
+        """Mean over the faces whose soft label is known, if any: the best guess of one who does not look."""
+        known = self.soft_labels[~self.soft_labels.isnan().any(dim=1)]
+        return known.double().mean(dim=0).tolist() if len(known) else None
+
+
+def load_prepared(folder: str | Path, view: str, split: str | None = None):
+    """One split of a prepared folder, or all of them by name.
+
+    Raises:
+        FileNotFoundError: it is no such folder. `load_dataset` alone would ask the Hub for a data set of that name.
+        ValueError: it has no such view or split.
+    """
+    if not Path(folder, "README.md").is_file():
+        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+    return datasets.load_dataset(str(folder), view, split=split)
 
 
 def _rows(values, width: int = 0) -> Tensor:
@@ -81,13 +101,16 @@ def _one_hot(labels: Tensor) -> Tensor:
 def decode(source: str | Path | bytes, image_size: int) -> Tensor:
     """One picture, a path or its bytes, as (3, image_size, image_size) uint8 RGB. JPEG and PNG only.
 
+    It is turned upright as its EXIF orientation says, which `datasets` and the stock pipelines do too.
+
     Raises:
         OSError: it cannot be read as either; the message names the path.
     """
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=("JPEG", "PNG")) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             picture = image.convert("RGB")
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the kinds that Pillow raises
         name = "embedded image" if isinstance(source, bytes) else str(source)
         raise OSError(f"{name} cannot be read as JPEG or PNG: {error}") from error
     if picture.size != (image_size, image_size):

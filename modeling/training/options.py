@@ -1,18 +1,46 @@
-"""Everything that decides a training run, in one typed place; saved with the model as `training.json`."""
+"""Everything that decides a training run, in one typed place; saved with the model as `training.json`.
+
+No torch in here: the command line reads its defaults from this module, and its --help is not to wait for torch.
+"""
 
 from dataclasses import dataclass, field
 
-from .augmentation import Augmentation
-
-# hidden size, layers, heads, stem channels, pooling. tiny is ours, for grey 48x48 faces and two CPU cores; small and
-# base are DeiT-S and ViT-B, so that their checkpoints fit.
-SIZES = {
-    "tiny": dict(
-        hidden_size=192, num_hidden_layers=6, num_attention_heads=3, stem_channels=(32, 64, 128, 256), pooling="mean"
-    ),
-    "small": dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, stem_channels=(), pooling="cls"),
-    "base": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, stem_channels=(), pooling="cls"),
+# tiny is ours, for small pictures and CPUs; small and base are DeiT-S and ViT-B, so that their checkpoints fit.
+SIZES: dict[str, dict] = {
+    "tiny": {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 3,
+        "stem_channels": (32, 64, 128, 256),
+        "pooling": "mean",
+    },
+    "small": {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6},
+    "base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly `augmentation.augment` changes faces.
+
+    Attributes:
+        flip: chance of a left-right mirror image.
+        rotation: largest turn either way, in degrees.
+        scale: largest zoom in or out, as a share of the size.
+        shift: largest move along each axis, as a share of the size.
+        contrast: largest change of contrast, as a share.
+        brightness: largest change of brightness, as a share of the range.
+        erase: chance that a rectangle of the picture is greyed out (random erasing, Zhong et al. 2020).
+    """
+
+    flip: float = 0.5
+    rotation: float = 15.0
+    scale: float = 0.15
+    shift: float = 0.08
+    contrast: float = 0.3
+    brightness: float = 0.15
+    erase: float = 0.25
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -20,7 +21,8 @@ from affectnet_plus import EMOTIONS
 from ..evaluation.metrics import kl_divergence
 from ..files import fresh_folder, write_json
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
-from .faces import Faces, collate
+from .augmentation import augment
+from .faces import Faces, collate, load_prepared
 from .options import SIZES, TrainingOptions
 from .trainer import SoftLabelTrainer
 
@@ -42,28 +44,34 @@ def train(
         What is written as `training.json`: options, counts, versions, the mean soft label of the training faces.
 
     Raises:
-        FileExistsError: `out` exists, or an interrupted run is there, and neither `resume` nor `overwrite` is given.
-        ValueError: the data has no train split, or no validation split where `holdout` is 0.
+        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
+            nor `overwrite` is given.
+        FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        ValueError: the data has no train split, no validation split where `holdout` is 0, or no known target.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     _claim(out, work, resume, overwrite)
     transformers.set_seed(options.seed)
-    splits = datasets.load_dataset(str(data), options.view)
+    splits = load_prepared(data, options.view)
+    if "train" not in splits or ("validation" not in splits and not options.holdout):
+        raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     size = options.image_size or _first_side(splits["train"])
-    training, choosing = _faces(splits, options, size, progress)
+    every, training, choosing = _faces(splits, options, size, progress)
+    _check_targets(training, "to train on", options.target)
+    _check_targets(choosing, "to choose the best checkpoint with", options.target)
     trainer = SoftLabelTrainer(
-        model=_model(options, size),
+        model=_model(options, size, knows_affect=not every.valence_arousal.isnan().all()),
         args=_arguments(work, options),
-        augment=options.augmentation,
+        augment=partial(augment, strength=options.augmentation),
         data_collator=collate,
         train_dataset=training,
         eval_dataset=choosing,
         compute_metrics=_metrics,
     )
     began = time.time()
-    trainer.train(resume_from_checkpoint=resume or None)
-    record = _record(options, size, splits, training, choosing, trainer, time.time() - began)
+    trainer.train(resume_from_checkpoint=_newest_checkpoint(work))
+    record = _record(options, size, splits, every, training, choosing, trainer, time.time() - began)
     with fresh_folder(out, overwrite) as folder:
         _save(trainer.model, size, record, folder)
     shutil.rmtree(work)
@@ -77,8 +85,14 @@ def _claim(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
         if not overwrite:
             raise FileExistsError(f"{work} holds an interrupted run. Pass --resume to go on, or --overwrite to begin anew")
         shutil.rmtree(work)
-    if resume and not any(work.glob("checkpoint-*")):
-        raise FileNotFoundError(f"{work} holds no checkpoint to resume from. Start without --resume")
+    if resume and not work.exists():
+        raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
+
+
+def _newest_checkpoint(work: Path) -> str | None:
+    """The newest whole checkpoint, for its state is written last; None at the very beginning of a run."""
+    whole = [state.parent for state in work.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
 
 
 def _first_side(split: datasets.Dataset) -> int:
@@ -86,32 +100,35 @@ def _first_side(split: datasets.Dataset) -> int:
     return max(split[0]["image"].size)
 
 
-def _faces(splits, options: TrainingOptions, size: int, progress) -> tuple[Subset, Subset]:
-    """The faces to train on and the faces that choose the best checkpoint."""
-    if "train" not in splits or ("validation" not in splits and not options.holdout):
-        raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
+def _faces(splits, options: TrainingOptions, size: int, progress) -> tuple[Faces, Subset, Subset]:
+    """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
     every = Faces(splits["train"], size, options.target, progress)
     if not options.holdout:
         choosing = Faces(splits["validation"], size, options.target, progress)
-        return Subset(every, range(len(every))), Subset(choosing, range(len(choosing)))
+        return every, Subset(every, range(len(every))), Subset(choosing, range(len(choosing)))
     order = np.random.default_rng(options.seed).permutation(len(every))
     held = round(len(every) * options.holdout)
-    return Subset(every, sorted(order[held:])), Subset(every, sorted(order[:held]))
+    return every, Subset(every, sorted(order[held:])), Subset(every, sorted(order[:held]))
 
 
-def _model(options: TrainingOptions, size: int) -> AffectNetPlusForSoftLabels:
+def _check_targets(faces: Subset, purpose: str, target: str) -> None:
+    if faces.dataset.targets[list(faces.indices)].isnan().any(dim=1).all():
+        raise ValueError(f"of the {len(faces)} faces {purpose}, none has a {target} label")
+
+
+def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNetPlusForSoftLabels:
     shared = {
         "image_size": size,
         "label_smoothing": options.label_smoothing,
         "class_weights": None if options.class_weights is None else list(options.class_weights),
-        "valence_arousal_weight": options.valence_arousal_weight,
+        # A weight of 0 says for good that this head was never trained, so that nobody reads its output.
+        "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
     if options.from_vit:
         model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
     else:
-        shape = SIZES[options.size] | {"patch_size": options.patch_size or (8 if size < 112 else 16)}
-        shape["intermediate_size"] = 4 * shape["hidden_size"]
-        model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**shape, **shared))
+        patch = options.patch_size or (8 if size < 112 else 16)
+        model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SIZES[options.size], patch_size=patch, **shared))
     if not torch.cuda.is_available():
         # Measured: the backward pass of torch's fused attention for CPUs takes half of a step at 37 tokens.
         model.set_attn_implementation("eager")
@@ -173,24 +190,22 @@ def _metrics(prediction) -> dict[str, float]:
     return {"kl": float(kl_divergence(soft_labels[known], probabilities).mean()), "top_label": float(agree.mean())}
 
 
-def _record(options, size, splits, training, choosing, trainer, seconds) -> dict:
+def _record(options, size, splits, every, training, choosing, trainer, seconds) -> dict:
     state = trainer.state
     return {
-        "options": asdict(options) | {"image_size": size},
+        "options": asdict(options) | {"image_size": size, "from_vit": _public_name(options.from_vit)},
         "bf16": trainer.args.bf16,
         "emotions": list(EMOTIONS),
         "training_faces": len(training),
         "choosing_faces": len(choosing),
         "rows": {split: len(data) for split, data in splits.items()},
-        "train_mean_soft_label": training.dataset.mean_soft_label().tolist(),
+        "train_mean_soft_label": every.mean_soft_label(),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": state.global_step,
         "best_step": state.best_global_step,
         "best_choosing_loss": state.best_metric,
         "seconds": round(seconds, 1),
-        "hardware": f"{torch.get_num_threads()} threads of {platform.machine()}"
-        if trainer.args.use_cpu
-        else torch.cuda.get_device_name(),
+        "hardware": _hardware(trainer.args.use_cpu),
         "versions": {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -198,6 +213,18 @@ def _record(options, size, splits, training, choosing, trainer, seconds) -> dict
         },
         "log": state.log_history,
     }
+
+
+def _public_name(checkpoint: str | None) -> str | None:
+    """A Hub name as it is, and of a folder its last part: the record is published, and a path tells of the machine."""
+    return Path(checkpoint).name if checkpoint and Path(checkpoint).is_dir() else checkpoint
+
+
+def _hardware(use_cpu: bool) -> str:
+    if not use_cpu:
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"{threads} {platform.machine()} CPU thread{'s' * (threads > 1)}"
 
 
 def _save(model, size: int, record: dict, folder: Path) -> None:

@@ -11,14 +11,15 @@ class AffectNetPlusConfig(ViTConfig):
     """A `ViTConfig` with the options of the soft-label and valence/arousal heads.
 
     Args:
-        stem_channels: channels (multiples of 8) of an optional convolutional stem before the transformer. The first 3x3
-            convolution keeps the size, each further one halves it; `patch_size` still counts pixels of the image, so that
-            48 pixels, patch 8 and three stem layers give 6x6 tokens. Empty for a plain ViT, which is what any
+        stem_channels: channels (multiples of 8) of an optional convolutional stem before the transformer. The first
+            3x3 convolution keeps the size, each further one halves it; `patch_size` still counts pixels of the image,
+            so that 48 pixels, patch 8 and three stem layers give 6x6 tokens. Empty for a plain ViT, which is what any
             checkpoint from the Hub is.
         pooling: "cls" (the class token) or "mean" (the mean of all tokens).
         label_smoothing: in [0, 1): share of a uniform distribution mixed into each target.
         class_weights: None, or one positive weight per class; a face weighs what its soft label says.
-        valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out.
+        valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out, and
+            then the output of that head means nothing.
 
     Raises:
         ValueError: an option is outside its range, or patch, stem and image sizes do not divide.
@@ -33,8 +34,10 @@ class AffectNetPlusConfig(ViTConfig):
     valence_arousal_weight: float | int = 1.0
 
     def __post_init__(self, **kwargs):
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = dict(enumerate(EMOTIONS))
+        if self.id2label is None:
+            # The stock names LABEL_0 and LABEL_1 are left out of a saved configuration: 8 classes would come back.
+            names = [f"class {index}" for index in range(kwargs["num_labels"])] if "num_labels" in kwargs else EMOTIONS
+            self.id2label = dict(enumerate(names))
         # Float labels make the stock loss switch a model to sigmoid scores; with the type pinned they stay a softmax.
         self.problem_type = "single_label_classification"
         super().__post_init__(**kwargs)

@@ -23,7 +23,7 @@ def soft_label_loss(
         A scalar; 0 with a zero gradient when no row is known.
     """
     known = ~soft_labels.isnan().any(dim=1)
-    target = torch.where(known[:, None], soft_labels, torch.full_like(soft_labels, 1 / soft_labels.shape[1])).float()
+    target = torch.where(known[:, None], soft_labels, 0.0).float()
     weight = known.float() if class_weights is None else known * (target * class_weights).sum(dim=1)
     target = (1 - label_smoothing) * target + label_smoothing / target.shape[1]
     divergence = nn.functional.kl_div(logits.float().log_softmax(dim=1), target, reduction="none").sum(dim=1)

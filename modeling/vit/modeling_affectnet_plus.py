@@ -111,7 +111,7 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             terms.append(soft_label_loss(logits, soft_labels, weights, self.config.label_smoothing))
         if valence_arousal is not None and self.config.valence_arousal_weight:
             terms.append(self.config.valence_arousal_weight * valence_arousal_loss(affect, valence_arousal))
-        return sum(terms) if terms else None
+        return torch.stack(terms).sum() if terms else None
 
     @classmethod
     def from_vit(cls, checkpoint, **options) -> "AffectNetPlusForSoftLabels":
@@ -122,26 +122,26 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             **options: of `AffectNetPlusConfig`; another `image_size` resizes the position embeddings (bicubic).
 
         Raises:
-            ValueError: the checkpoint is not a ViT, or the options change the encoder's own shape.
+            ValueError: the checkpoint is not a ViT, or an option contradicts its encoder.
         """
         source = AutoConfig.from_pretrained(checkpoint)
         if source.model_type != "vit":
             raise ValueError(f"{checkpoint} is a {source.model_type!r} checkpoint; from_vit needs model_type 'vit'")
-        shape = {name: getattr(source, name) for name in _ENCODER_OPTIONS}
-        model = cls(AffectNetPlusConfig(**(shape | options)))
-        weights = ViTModel.from_pretrained(checkpoint, add_pooling_layer=False).state_dict()
+        fixed = {name: getattr(source, name) for name in _ENCODER_OPTIONS} | {"stem_channels": ()}
+        changed = [name for name, value in fixed.items() if options.get(name, value) != value]
+        if changed:
+            raise ValueError(f"{checkpoint} decides {', '.join(changed)}; only its image_size can be changed")
+        model = cls(AffectNetPlusConfig(**({"image_size": source.image_size} | fixed | options)))
+        weights = ViTModel.from_pretrained(checkpoint, add_pooling_layer=False, dtype=torch.float32).state_dict()
         positions = "embeddings.position_embeddings"
         weights[positions] = _resize_positions(weights[positions], model.vit.embeddings.position_embeddings.shape[1])
-        try:
-            model.vit.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"{checkpoint} does not fit the options {options}: {error}") from error
+        model.vit.load_state_dict(weights)
         return model
 
 
 _ENCODER_OPTIONS = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
-    "image_size", "patch_size", "num_channels", "qkv_bias",
+    "patch_size", "num_channels", "qkv_bias",
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def _brow_lines(face: PosedFace, age: float) -> list:
     lines = []
     for side, (m, *_eye, _17, b18, b19, b20, b21, _31, _48, _59) in enumerate(_SIDES):
         inner, outer, lower = (units[unit][side] for unit in ("AU01", "AU02", "AU04"))
-        for step, height in enumerate((13, 21, 29)):
+        for step, height in enumerate((13.0, 21.0, 29.0)):
             middle = face.between(21, 22, 0.5, 0, -height + 1)
             fade = 1 - 0.15 * step
             centre = [middle, face.at(b21, 0, -height), face.at(b20, -m, -height), face.at(b19, 0, -height + 1)]
@@ -41,7 +41,7 @@ def _brow_lines(face: PosedFace, age: float) -> list:
         furrow = [face.at(b21, 3.4 * m, -9), face.at(b21, 4.2 * m, -3), face.at(b21, 3.6 * m, 5)]
         lines.append((furrow, 3.2, max(1.1 * lower - 0.1, 0.3 * age)))
         wrinkle = units["AU09"][side]
-        for height in (-3, 1.5, 6):
+        for height in (-3.0, 1.5, 6.0):
             nose = [face.at(27, 0, height + 1.5), face.at(27, -4 * m, height), face.at(27, -9 * m, height - 2.5)]
             lines.append((nose, 2.6, 0.95 * wrinkle))
         snarl = [face.at(28, -6 * m, -6), face.at(28, -9 * m, 2), face.at(29, -11 * m, 2)]
@@ -89,10 +89,10 @@ def _chin_lines(face: PosedFace) -> list:
     pressed = max(face.active["AU24"])
     arc = [face.at(59, 0, 5), face.at(58, 0, 4), face.at(57, 0, 3.6), face.at(56, 0, 4), face.at(55, 0, 5)]
     lines = [(arc, 3.0, max(0.25, 0.85 * boss, 0.6 * pressed))]
-    for dx, dy in ((-7, -2), (5, -3), (-2, 2), (9, 3), (-10, 4), (2, 7)):
+    for dx, dy in ((-7.0, -2.0), (5.0, -3.0), (-2.0, 2.0), (9.0, 3.0), (-10.0, 4.0), (2.0, 7.0)):
         pit = [face.at("chin", dx - 1.5, dy), face.at("chin", dx, dy - 0.7), face.at("chin", dx + 1.5, dy)]
         lines.append((pit, 2.2, 0.7 * boss))
-    for dx in (-7, -2.5, 2.5, 7):
+    for dx in (-7.0, -2.5, 2.5, 7.0):
         pucker = [face.at(51, dx, -4.5), face.at(51, 0.9 * dx, -2), face.at(51, 0.8 * dx, 0.5)]
         lines.append((pucker, 1.6, 0.55 * pressed))
     return lines

@@ -11,7 +11,7 @@ from . import expressions
 from .paint_eyes import paint_brows, paint_eyes
 from .paint_head import backdrop, paint_body, paint_hair, paint_head
 from .paint_mouth import paint_mouth, paint_nostrils
-from .person import random_person
+from .person import Person, random_person
 from .posed import OVERSAMPLING, SIZE, PosedFace
 from .relief import shade
 from .shape import LANDMARKS
@@ -94,7 +94,7 @@ def _draw(soft, identity, life, pose) -> DrawnFace:
     )
 
 
-def _picture(face: PosedFace, person, rng: np.random.Generator) -> Image.Image:
+def _picture(face: PosedFace, person: Person, rng: np.random.Generator) -> Image.Image:
     canvas = backdrop(person)
     mask = Image.new("L", canvas.size)
     paint_body(canvas, face, person, rng)
@@ -107,7 +107,7 @@ def _picture(face: PosedFace, person, rng: np.random.Generator) -> Image.Image:
     return _lit(canvas.reduce(OVERSAMPLING), mask.reduce(OVERSAMPLING), face, person)
 
 
-def _lit(colours: Image.Image, mask: Image.Image, face: PosedFace, person) -> Image.Image:
+def _lit(colours: Image.Image, mask: Image.Image, face: PosedFace, person: Person) -> Image.Image:
     """Colours times light: the relief on the skin, a plain side light and the chin's shadow elsewhere."""
     on_skin, gloss = shade(face, person)
     skin = np.asarray(mask, dtype=np.float32) * np.float32(1 / 255)

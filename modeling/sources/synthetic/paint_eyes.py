@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .person import Person
 from .posed import OVERSAMPLING, PosedFace, curve, flat, lens, rgb
 
 _IRIS, _PUPIL = 6.1, 2.5
@@ -10,10 +11,11 @@ _SIDES = (("eyeball_l", 1, (36, 37, 38, 39), (39, 40, 41, 36), (17, 18, 19, 20, 
           ("eyeball_r", -1, (45, 44, 43, 42), (42, 47, 46, 45), (26, 25, 24, 23, 22)))  # fmt: skip
 
 
-def paint_eyes(canvas: Image.Image, face: PosedFace, person) -> None:
+def paint_eyes(canvas: Image.Image, face: PosedFace, person: Person) -> None:
+    """Both eyes inside landmarks 36-47, with lashes, the lower lid's rim and the inner corner."""
     for ball, mirror, upper, lower, _brow in _SIDES:
         above, below = curve(face.points[list(upper)]), curve(face.points[list(lower)])
-        _eyeball(canvas, face, person, ball, mirror, np.concatenate([above, below[1:-1]]))
+        _eyeball(canvas, face, person, ball, np.concatenate([above, below[1:-1]]))
         pen = ImageDraw.Draw(canvas)
         lash = person.brow * 0.35 + 8
         outer, inner = upper[0], upper[-1]
@@ -25,7 +27,7 @@ def paint_eyes(canvas: Image.Image, face: PosedFace, person) -> None:
         pen.polygon(flat(corner), fill=rgb(person.skin * (0.85, 0.58, 0.56)))
 
 
-def _eyeball(canvas, face: PosedFace, person, ball: str, mirror: int, opening: np.ndarray) -> None:
+def _eyeball(canvas, face: PosedFace, person: Person, ball: str, opening: np.ndarray) -> None:
     """White, iris, pupil and highlight, cut out by the lids' opening."""
     grown = opening * OVERSAMPLING
     x0, y0 = np.floor(grown.min(axis=0)).astype(int) - 1
@@ -52,13 +54,13 @@ def _eyeball(canvas, face: PosedFace, person, ball: str, mirror: int, opening: n
     lid = (grown - (x0, y0))[:19]
     pen.polygon(np.concatenate([lid - (0, 3 * unit), (lid + (0, 1.1 * unit))[::-1]]).ravel().tolist(),
                 fill=(92, 76, 74))  # the upper lid's shadow
-    shine = np.sign(person.light[0]) or 1
+    shine = np.sign(person.light[0])
     disc(1.35, (255, 255, 255), 1.9 * shine, -1.9)
     disc(0.6, (225, 225, 230), -1.6 * shine, 2.0)
     canvas.paste(patch, (int(x0), int(y0)), mask)
 
 
-def paint_brows(canvas: Image.Image, face: PosedFace, person, rng: np.random.Generator) -> None:
+def paint_brows(canvas: Image.Image, face: PosedFace, person: Person, rng: np.random.Generator) -> None:
     """Tapering brows of short hairs along landmarks 17-26; thin hairs break up the edges."""
     pen = ImageDraw.Draw(canvas)
     for _ball, _mirror, _upper, _lower, brow in _SIDES:

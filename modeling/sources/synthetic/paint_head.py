@@ -3,16 +3,19 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .person import Person
 from .posed import OVERSAMPLING, SIZE, PosedFace, curve, flat, rgb
 
 _SKULL = ["skull1_r", "skull2_r", "skull3_r", "skull4_r", "skull5_r", "top",
           "skull5_l", "skull4_l", "skull3_l", "skull2_l", "skull1_l"]  # fmt: skip
 _HAIRLINE = ["hair1_l", "hair2_l", "hair3_l", "hair4_l", "hair_mid", "hair4_r", "hair3_r", "hair2_r", "hair1_r"]
 # How far the hair stands off the skull, as a share of the person's hair volume.
-_VOLUME = {"short": 0.8, "bald": 0.0, "long": 1.0, "bob": 1.1, "fringe": 0.9, "curly": 1.9}
+_VOLUME = {"short": 0.8, "long": 1.0, "bob": 1.1, "fringe": 0.9, "curly": 1.9}
 
 
-def backdrop(person) -> Image.Image:
+def backdrop(person: Person) -> Image.Image:
+    """A blurred backdrop on the oversampled canvas; the last step repeats pixels, which is quick and, in so smooth a
+    picture, not seen."""
     small = Image.fromarray(np.clip(person.backdrop, 0, 255).astype(np.uint8))
     smooth = small.resize((SIZE // 2,) * 2, Image.Resampling.BICUBIC)
     return smooth.resize((SIZE * OVERSAMPLING,) * 2, Image.Resampling.NEAREST)
@@ -24,7 +27,7 @@ def outline(face: PosedFace) -> np.ndarray:
     return curve(np.concatenate([face.points[:17], skull]), 4, closed=True)
 
 
-def paint_body(canvas: Image.Image, face: PosedFace, person, rng) -> None:
+def paint_body(canvas: Image.Image, face: PosedFace, person: Person, rng) -> None:
     """Hair that falls behind the head, neck and shoulders."""
     pen = ImageDraw.Draw(canvas)
     (cx, cy), s = person.centre, face.scale
@@ -42,7 +45,7 @@ def paint_body(canvas: Image.Image, face: PosedFace, person, rng) -> None:
     pen.polygon(flat(shoulders), fill=rgb(person.clothes))
 
 
-def _hair_behind(pen, face: PosedFace, person, rng) -> None:
+def _hair_behind(pen, face: PosedFace, person: Person, rng) -> None:
     length = {"long": 150, "bob": 62}[person.hair_style]
     v = person.hair_volume * 1.1 + 6
     sides = [face.at("skull3_l"), face.at("skull2_l", 2 - v), face.at("skull1_l", -v - 4, 6),
@@ -58,7 +61,7 @@ def _hair_behind(pen, face: PosedFace, person, rng) -> None:
             pen.line(flat(strand), fill=rgb(person.hair * (0.5 + 0.5 * rng.random())), width=3)
 
 
-def paint_head(canvas: Image.Image, mask: Image.Image, face: PosedFace, person) -> None:
+def paint_head(canvas: Image.Image, mask: Image.Image, face: PosedFace, person: Person) -> None:
     """The far ear and the bare head; `mask` marks the skin that the relief lights."""
     _ear(canvas, mask, face, person, "r" if face.yaw > 0 else "l")
     head = flat(outline(face))
@@ -66,7 +69,7 @@ def paint_head(canvas: Image.Image, mask: Image.Image, face: PosedFace, person) 
     ImageDraw.Draw(mask).polygon(head, fill=255)
 
 
-def _ear(canvas, mask, face: PosedFace, person, side: str) -> None:
+def _ear(canvas, mask, face: PosedFace, person: Person, side: str) -> None:
     m = 1 if side == "l" else -1
     rim = [face.at(f"ear_top_{side}"), face.at(f"ear_back_{side}", 2 * m, -13), face.at(f"ear_back_{side}"),
            face.at(f"ear_back_{side}", 3 * m, 20), face.at(f"ear_low_{side}", 0, 4),
@@ -80,7 +83,7 @@ def _ear(canvas, mask, face: PosedFace, person, side: str) -> None:
     ImageDraw.Draw(mask).polygon(shape, fill=255)
 
 
-def paint_hair(canvas: Image.Image, mask: Image.Image, face: PosedFace, person, rng) -> None:
+def paint_hair(canvas: Image.Image, mask: Image.Image, face: PosedFace, person: Person, rng) -> None:
     """The hair in front, the near ear, and the locks that cover it."""
     if person.hair_style != "bald":
         _cap(canvas, mask, face, person, rng)
@@ -89,7 +92,7 @@ def paint_hair(canvas: Image.Image, mask: Image.Image, face: PosedFace, person, 
         _sidelocks(canvas, mask, face, person, rng)
 
 
-def _cap(canvas, mask, face: PosedFace, person, rng) -> None:
+def _cap(canvas, mask, face: PosedFace, person: Person, rng) -> None:
     """Hair from the hairline back over the skull, in strands."""
     thick = person.hair_volume * _VOLUME[person.hair_style]
     low = {"fringe": 22.0, "curly": 4.0}.get(person.hair_style, 0.0) - 9 * max(0.0, (person.age - 45) / 35)
@@ -112,9 +115,9 @@ def _cap(canvas, mask, face: PosedFace, person, rng) -> None:
     _strands(pen, line, outer, person, rng)
 
 
-def _strands(pen, line, outer, person, rng) -> None:
+def _strands(pen, line, outer, person: Person, rng) -> None:
     """Strands from the hairline to the back: long ones, some from below the hairline, then a sheen over the top."""
-    width = min(2, 1 + int(person.hair_volume > 6))
+    width = 2 if person.hair_volume > 6 else 1
     for count, start, end, shades in ((130, (-0.1, 0.4), (0.55, 1.0), (0.58, 0.70, 0.82, 0.94)),
                                       (80, (0.2, 0.35), (0.6, 0.85), (0.86, 0.92, 0.98, 1.06))):  # fmt: skip
         place = rng.random(count)
@@ -127,7 +130,7 @@ def _strands(pen, line, outer, person, rng) -> None:
             pen.line((x0, y0, x1, y1), fill=colours[number % 4], width=width)
 
 
-def _sidelocks(canvas, mask, face: PosedFace, person, rng) -> None:
+def _sidelocks(canvas, mask, face: PosedFace, person: Person, rng) -> None:
     """Hair that falls in front of the ears, down to the chin or the shoulders."""
     reach = {"long": 135, "bob": 62}[person.hair_style]
     wide = person.hair_volume + 9

@@ -3,13 +3,15 @@
 import numpy as np
 from PIL import ImageDraw
 
+from .person import Person
 from .posed import OVERSAMPLING, PosedFace, curve, flat, lens, rgb
 
 _OUTER_TOP, _OUTER_LOW = [48, 49, 50, 51, 52, 53, 54], [54, 55, 56, 57, 58, 59, 48]
 _INNER_TOP, _INNER_LOW = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]
 
 
-def paint_mouth(canvas, face: PosedFace, person) -> None:
+def paint_mouth(canvas, face: PosedFace, person: Person) -> None:
+    """Lips along landmarks 48-67; where they part, what is behind them."""
     pen = ImageDraw.Draw(canvas)
     points = face.points
     top, low = curve(points[_OUTER_TOP]), curve(points[_OUTER_LOW])
@@ -30,14 +32,14 @@ def _around(outline: np.ndarray, width: float) -> np.ndarray:
     return outline + out / np.hypot(out[:, 0], out[:, 1])[:, None] * width
 
 
-def _cavity(pen, face: PosedFace, person, edge_top: np.ndarray, edge_low: np.ndarray) -> None:
+def _cavity(pen, face: PosedFace, person: Person, edge_top: np.ndarray, edge_low: np.ndarray) -> None:
     """The opening between the lips: dark, with the tongue, and the teeth that the lips leave bare."""
     pen.polygon(flat(np.concatenate([edge_top, edge_low[::-1]])), fill=(44, 16, 18))
     floor = np.maximum(edge_low[:, 1], edge_top[:, 1])
     open_by = float((floor - edge_top[:, 1]).max())
-    if open_by > 7 * face.scale:
+    if open_by > 10 * face.scale:
         arch = np.sin(np.pi * np.linspace(0, 1, len(floor)))
-        _fill(pen, edge_low[:, 0], np.maximum(floor - 0.4 * open_by * arch, edge_top[:, 1]), floor, 5, (112, 48, 50))
+        _fill(pen, edge_low[:, 0], np.maximum(floor - 0.4 * open_by * arch, edge_top[:, 1]), floor, 5, (104, 42, 46))
     white = np.array((232.0, 226.0, 214.0)) - np.array((0.12, 0.2, 0.45)) * person.age
     lower_row = np.clip(_teeth_edge(face, "lower_teeth", 1.5, edge_low[:, 0]), edge_top[:, 1], floor)
     _fill(pen, edge_low[:, 0], lower_row, floor, 4, rgb(white * 0.74))
@@ -67,7 +69,8 @@ def _teeth_edge(face: PosedFace, key: str, bend: float, x: np.ndarray) -> np.nda
     return np.interp(x, row[:, 0], row[:, 1])
 
 
-def paint_nostrils(canvas, face: PosedFace, person) -> None:
+def paint_nostrils(canvas, face: PosedFace, person: Person) -> None:
+    """Nostrils and the line under the nose, between landmarks 31 and 35."""
     pen = ImageDraw.Draw(canvas)
     for wing, rim, mirror in ((31, 32, 1), (35, 34, -1)):
         hole = [face.at(wing, 4.2 * mirror, 0.2), face.at(rim, -2.2 * mirror, -2.6), face.at(rim, 2.2 * mirror, -1.6),

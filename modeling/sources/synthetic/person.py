@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SKINS = np.array([(238, 206, 186), (230, 190, 162), (219, 170, 134), (190, 134, 98), (150, 100, 70), (110, 71, 52),
+_SKINS = np.array([(239, 200, 176), (230, 184, 152), (219, 168, 130), (190, 134, 98), (150, 100, 70), (110, 71, 52),
                    (90, 58, 46)], dtype=float)  # fmt: skip
 _HAIRS = np.array([(28, 24, 24), (48, 34, 28), (84, 56, 38), (122, 82, 50), (176, 134, 84), (214, 180, 124),
                    (140, 62, 32)], dtype=float)  # fmt: skip
@@ -12,7 +12,7 @@ _IRISES = np.array([(70, 42, 24), (94, 60, 32), (118, 92, 48), (86, 110, 76), (8
                    dtype=float)  # fmt: skip
 _CLOTHES = np.array([(40, 46, 62), (110, 40, 44), (52, 84, 70), (190, 188, 182), (70, 70, 74), (66, 98, 140),
                      (160, 130, 92), (28, 28, 30)], dtype=float)  # fmt: skip
-HAIR_STYLES = ("short", "bald", "long", "bob", "fringe", "curly")
+HAIR_STYLES = ("short", "short", "bald", "long", "bob", "fringe", "curly")  # short is as common as two others
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ _SHIFTS = {"eye_gap", "eye_tilt", "brow_height", "brow_arch"}
 
 @dataclass(frozen=True)
 class Person:
-    """One identity with its picture's light: colours are float RGB 0..255, `age` years, `light` a unit vector."""
+    """One identity with its picture's light and framing.
+
+    Colours are float RGB 0..255, `age` years, `light` a unit vector towards the light, `fill` the share of light from
+    everywhere, `size` pixels per millimetre of face, `centre` pixels, `gaze` mm, `texture` a place in [0, 1) squared.
+    """
 
     age: int
     build: Build

@@ -5,26 +5,28 @@ from functools import lru_cache
 import numpy as np
 
 from . import shape
+from .person import Person
 
 SIZE = 224
-SCALE = 1.0  # pixels per millimetre of a face of size 1
+_MARGIN = 6  # pixels kept free below the chin
 _PIVOT = np.array([0.0, 20.0, -35.0])
 
 
 class PosedFace:
     """Deformed by action units, then turned and projected in parallel (a distant camera).
 
-    `points` is float (points, 2) in pixels, its first 68 rows the iBUG landmarks; `active` the units, (2, 17);
-    `scale` pixels per millimetre.
+    `points` is float (points, 2) in pixels, its first 68 rows the iBUG landmarks; `active` gives each unit's
+    intensity in [0, 1] at the image's left and right; `scale` is pixels per millimetre.
     """
 
-    def __init__(self, person, active: np.ndarray, pose: tuple[float, float, float]):
+    def __init__(self, person: Person, active: np.ndarray, pose: tuple[float, float, float]):
         self.active = dict(zip(shape.ACTION_UNITS, active.T.tolist()))
-        self.scale = SCALE * person.size
+        self.scale = person.size
         solid = shape.visible_contour(shape.deform(shape.person_points(person.build), active), pose[0])
         turn = shape.rotation(*pose) * self.scale
-        self._centre = np.array(person.centre)
-        self.points = (solid - _PIVOT) @ turn[:2].T + self._centre
+        self.points = (solid - _PIVOT) @ turn[:2].T + np.array(person.centre)
+        # A dropped jaw of a large face would leave the picture: move the face up as a photographer would.
+        self.points[:, 1] -= max(0.0, self.points[: shape.LANDMARKS, 1].max() - (SIZE - _MARGIN))
         (self._xx, self._xy, self._xz), (self._yx, self._yy, self._yz) = turn[:2].tolist()
         self._places = self.points.tolist()
         self.roll, self.yaw = pose[2], pose[0]

@@ -7,6 +7,7 @@ The head itself is a rounded dome; shading is Lambert's cosine, wrapped further 
 import numpy as np
 
 from .creases import crease_map
+from .person import Person
 from .posed import SIZE, PosedFace
 
 _AXIS = np.arange(SIZE, dtype=np.float32) + np.float32(0.5)
@@ -19,14 +20,14 @@ def _pores() -> np.ndarray:
     smooth = rough + np.roll(rough, 1, 0) + np.roll(rough, 1, 1) + np.roll(rough, (1, 1), (0, 1))
     coarse = np.kron(rough[::8, ::8], np.ones((8, 8), dtype=np.float32))
     for axis in (0, 1):
-        coarse = sum(np.roll(coarse, shift, axis) for shift in range(8)) / np.float32(8)
+        coarse = np.mean([np.roll(coarse, shift, axis) for shift in range(8)], axis=0)
     return 1 + np.float32(0.006) * smooth + np.float32(0.02) * coarse
 
 
 _PORES = _pores()
 
 
-def shade(face: PosedFace, person) -> tuple[list[np.ndarray], np.ndarray]:
+def shade(face: PosedFace, person: Person) -> tuple[list[np.ndarray], np.ndarray]:
     """Three float32 (224, 224) factors for red, green and blue, and a gloss plane to add (0..255 scale)."""
     age = float(np.clip((person.age - 28) / 50, 0, 1)) ** 1.3
     slope_x, slope_y, dark, red = _bumps(face)
@@ -53,7 +54,7 @@ def shade(face: PosedFace, person) -> tuple[list[np.ndarray], np.ndarray]:
     gloss = np.maximum((nx * np.float32(hx) + ny * np.float32(hy) + np.float32(hz)) * length, 0)
     for _ in range(5):
         gloss *= gloss  # to the 32nd power
-    return planes, gloss * shut * np.float32(32)
+    return planes, gloss * shut * np.float32(26)
 
 
 def _dome(face: PosedFace) -> tuple[np.ndarray, np.ndarray]:
@@ -127,8 +128,9 @@ def _lip_rows(face: PosedFace) -> list[tuple]:
 
 
 def _side_table(face: PosedFace, side: int) -> list[tuple]:
+    """The rows of one half of the face: 0 the image's left, 1 its right."""
     at, m, name = face.at, (1, -1)[side], "lr"[side]
-    outer, lid1, lid2, inner, low2, low1 = ((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46))[side]
+    lid1, lid2, inner = ((37, 38, 39), (44, 43, 42))[side]
     brows, wing, corner = ((17, 18, 19, 20, 21), (26, 25, 24, 23, 22))[side], (31, 35)[side], (48, 54)[side]
     raiser, smile = face.active["AU06"][side], face.active["AU12"][side]
     lower, puff = face.active["AU04"][side], max(raiser, 0.8 * smile)

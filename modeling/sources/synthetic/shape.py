@@ -1,5 +1,8 @@
 """The face in three dimensions: the 68 iBUG points and a few more, a person's proportions, and what each AU moves.
 
+The point order is that of 300-W (Sagonas et al. 2013); what an action unit does is described in the Facial Action
+Coding System (Ekman & Friesen 1978). All coordinates and displacements here are our own estimates.
+
 Millimetres, origin between the eyes, x to the image's right, y down, z towards the viewer. The face is symmetric at
 rest, so tables give only the image's left side and the middle line; `POINTS` names every point, `_r` mirrors `_l`.
 """
@@ -7,6 +10,7 @@ rest, so tables give only the image's left side and the middle line; `POINTS` na
 import numpy as np
 
 from .expressions import ACTION_UNITS
+from .person import Build
 
 _JAW = [(-72, 2, -34), (-71.5, 19, -34), (-69.5, 36, -33), (-65.5, 53, -30), (-58, 69, -25), (-47, 83, -17),
         (-33, 95, -8), (-17, 103, 0), (0, 105.5, 3)]  # fmt: skip
@@ -36,7 +40,7 @@ _SLICE_DEPTH = {0: 40, 1: 40, 2: 39, 3: 36, 4: 30, 5: 22, 6: 14, 7: 7, "skull1":
                 "skull4": 34, "skull5": 26}  # fmt: skip
 
 # Displacement in mm at full intensity, image's left side; the right side mirrors x.
-_MOVES = {
+_MOVES: dict[str, dict] = {
     "AU01": {21: (0.5, -10, 0), 20: (0.5, -7.5, 0), 19: (0, -2.5, 0), 18: (0, -0.3, 0)},
     "AU02": {17: (0, -6, 0), 18: (0, -9, 0), 19: (0, -8.5, 0), 20: (0, -4, 0), 21: (0, -1, 0)},
     "AU04": {21: (4.5, 9, 0), 20: (4, 8, 0), 19: (3, 5.5, 0), 18: (2, 3.8, 0), 17: (0.5, 2.2, 0),
@@ -51,8 +55,8 @@ _MOVES = {
     "AU10": {49: (-1, -5, 1), 50: (-0.5, -5, 1), 51: (0, -4.2, 1), 61: (-1, -4, 1), 62: (0, -3.2, 1),
              60: (0, -1, 0), 48: (0, -1, 0), 31: (-1.2, -1.5, 0), "cheek": (0, -2, 1)},
     "AU12": {48: (-10, -10, -6), 60: (-9, -9.5, -5), 49: (-6, -4.5, -3), 59: (-7, -5, -3), 50: (-1.5, -0.5, -1),
-             58: (-3, -0.5, -1), 61: (-3, -1.8, -1), 67: (-4, -1.8, -1), 51: (0, 0.8, 0), 62: (0, 0.6, 0),
-             66: (0, 0.6, 0), 57: (0, 0.8, 0), 31: (-1, -0.5, 0), "cheek": (-3, -4, 4), 3: (-1.5, 0, 0),
+             58: (-3, -0.5, -1), 61: (-3, -1.1, -1), 67: (-4, -0.8, -1), 51: (0, 0.6, 0), 62: (0, 0.2, 0),
+             66: (0, 0.8, 0), 57: (0, 0.8, 0), 31: (-1, -0.5, 0), "cheek": (-3, -4, 4), 3: (-1.5, 0, 0),
              4: (-1.5, 0, 0)},
     "AU14": {48: (-4.5, -3.5, -5), 60: (-4.5, -3.3, -4), 49: (-2, 0.4, -1), 59: (-2, -1.2, -1), 61: (-0.8, 0, 0),
              67: (-0.8, 0, 0)},
@@ -118,14 +122,13 @@ _FLAT_MOVES = _build_moves()
 _CONTOUR = np.array([[_row(key, side) for key in _SLICE_DEPTH] for side in (0, 1)])
 _DEPTHS = np.array(list(_SLICE_DEPTH.values()), dtype=float)
 _BACK_DEPTHS = np.array([1.4 * _SLICE_DEPTH[key] if isinstance(key, str) else 0.0 for key in _SLICE_DEPTH])
-UPPER_INNER, LOWER_INNER = [61, 62, 63], [67, 66, 65]
 _EYES = ([36, 37, 38, 39, 40, 41, POINTS["eyeball_l"]], [45, 44, 43, 42, 47, 46, POINTS["eyeball_r"]])
 _JAW_SHARE = np.array([0, 0.2, 0.45, 0.75, 1, 1, 0.8, 0.4, 0, 0.4, 0.8, 1, 1, 0.75, 0.45, 0.2, 0])
 _UPPER_LIP, _LOWER_LIP = list(range(49, 54)), list(range(55, 60))
 
 
-def person_points(build) -> np.ndarray:
-    """The rest shape of one person, float (points, 3) in mm; `build` is a `person.Build`."""
+def person_points(build: Build) -> np.ndarray:
+    """The rest shape of one person, float (points, 3) in mm; before any expression."""
     points = REST.copy()
     for side, eye in enumerate(_EYES):
         centre, mirror = points[eye[-1]].copy(), (1, -1)[side]
@@ -149,10 +152,8 @@ def person_points(build) -> np.ndarray:
 
 
 def deform(points: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """Move the points by the action units, float (2, 17) in [0, 1]; lips that meet do not pass through each other."""
-    moved = points + (active.reshape(-1) @ _FLAT_MOVES).reshape(points.shape)
-    moved[LOWER_INNER, 1] = np.maximum(moved[LOWER_INNER, 1], moved[UPPER_INNER, 1] + 0.4)
-    return moved
+    """The points moved by the action units, float (2, 17) in [0, 1], each in proportion to its intensity."""
+    return points + (active.reshape(-1) @ _FLAT_MOVES).reshape(points.shape)
 
 
 def visible_contour(points: np.ndarray, yaw: float) -> np.ndarray:

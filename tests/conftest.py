@@ -1,0 +1,167 @@
+"""What the tests share: caches of their own, and small AffectNet+ trees with real JPEGs."""
+
+import os
+import tempfile
+
+# The libraries read these once, when they are imported: nothing of the user's own caches is read or written.
+_CACHES = tempfile.TemporaryDirectory(prefix="affectnet-plus-tests-", ignore_cleanup_errors=True)
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_"))]:
+    if _name.endswith(("_CACHE", "_HOME", "_TOKEN", "_TOKEN_PATH", "_OFFLINE")):
+        del os.environ[_name]
+os.environ["HF_HOME"] = _CACHES.name
+
+import io  # noqa: E402
+import shutil  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from affectnet_plus_modeling.evaluation.evaluate import evaluate  # noqa: E402
+from affectnet_plus_modeling.preparing import prepare  # noqa: E402
+from affectnet_plus_modeling.sources.synthetic import draw_tree  # noqa: E402
+from affectnet_plus_modeling.sources.tree import annotation, writing_tree  # noqa: E402
+from affectnet_plus_modeling.training.options import SIZES, TrainingOptions  # noqa: E402
+from affectnet_plus_modeling.training.train import train  # noqa: E402
+
+
+def picture(color=(200, 120, 40), kind="JPEG", size=(24, 24)) -> bytes:
+    """The bytes of a picture of one color."""
+    content = io.BytesIO()
+    Image.new("RGB", size, color).save(content, kind, quality=95)
+    return content.getvalue()
+
+
+def full_record(label, subset, seed=0) -> dict:
+    """An annotation with every field filled."""
+    rng = np.random.default_rng(seed)
+    gender, race = rng.dirichlet(np.ones(2)), rng.dirichlet(np.ones(6))
+    return annotation(
+        label=label,
+        soft_label=rng.uniform(0, 1, 8).tolist(),
+        subset=subset,
+        valence=float(rng.uniform(-1, 1)),
+        arousal=float(rng.uniform(-1, 1)),
+        age=float(rng.uniform(1, 90)),
+        gender=dict(zip(("female", "male"), gender.tolist())),
+        race=dict(zip(("asian", "indian", "black", "white", "middle eastern", "latino hispanic"), race.tolist())),
+        pose=dict(zip(("yaw", "pitch", "roll"), rng.uniform(-1, 1, 3).tolist())),
+        landmarks_68=rng.integers(-3, 228, (68, 2)),
+        landmarks_29=rng.integers(-3, 228, (29, 2)),
+    )
+
+
+@pytest.fixture(scope="session")
+def raw_tree(tmp_path_factory) -> Path:
+    """A tree of 50 good faces; treat it as read-only, `tree_copy` is for damage.
+
+    train: stems 1, 4, 7, ... 97: labels 0..10 with each subset (stem = 33 * subset + 3 * label + 1), 8 without one;
+    then 1000 without a subset, 1001 without a human label, 1002 with nothing but a label.
+    validation: stems 1..9, labels 0..8. no_human: stems 8..12. Stems overlap between splits, as in the release.
+    """
+    root = tmp_path_factory.mktemp("raw") / "AffectNet+"
+    with writing_tree(root) as tree:
+
+        def add(split, stem, record, **options):
+            tree.add(split, stem, picture((stem % 256, 90, 40 * len(split) % 256)), record, **options)
+
+        for subset in range(3):
+            for label in range(11):
+                stem = 33 * subset + 3 * label + 1
+                record = full_record(label, None if label == 8 else subset, seed=stem)
+                add("train", stem, record, suffix=".JPEG" if stem == 4 else ".jpg")
+        add("train", 1000, full_record(2, None, seed=1000))
+        add("train", 1001, full_record(None, None, seed=1001))
+        add("train", 1002, annotation(label=3))
+        for label in range(9):
+            add("validation", label + 1, full_record(label, label % 3, seed=label))
+        for stem in range(8, 13):
+            add("no_human", stem, full_record(None, None, seed=stem))
+    return root
+
+
+@pytest.fixture
+def tree_copy(raw_tree, tmp_path) -> Path:
+    """A copy of `raw_tree` that a test may damage."""
+    return Path(shutil.copytree(raw_tree, tmp_path / "AffectNet+"))
+
+
+@pytest.fixture(scope="session")
+def prepared(raw_tree, tmp_path_factory) -> Path:
+    """`raw_tree` as the folder that `datasets.load_dataset` opens, images by path."""
+    out = tmp_path_factory.mktemp("prepared") / "affectnet-plus"
+    prepare(raw_tree, out)
+    return out
+
+
+# --- drawn faces, and a model trained on them ------------------------------------------------------------------------
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "stem_channels": (8, 16),
+    "pooling": "mean",
+}
+
+
+def quick(**options) -> TrainingOptions:
+    """Options of a run that takes about a second: 2 epochs of 2 steps on `drawn`, in float32."""
+    return TrainingOptions(**({"epochs": 2, "batch_size": 16, "image_size": 48, "bf16": False} | options))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The size "tiny" is far smaller than the real one."""
+    monkeypatch.setitem(SIZES, "tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def drawn_tree(tmp_path_factory) -> Path:
+    """The tree of 40 drawn faces, 32 of them for training; read-only."""
+    root = tmp_path_factory.mktemp("drawn") / "raw"
+    draw_tree(root, 40)
+    return root
+
+
+@pytest.fixture(scope="session")
+def drawn(drawn_tree) -> Path:
+    """`drawn_tree` as a prepared folder; read-only."""
+    out = drawn_tree.with_name("drawn")
+    prepare(drawn_tree, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(drawn, tmp_path_factory) -> Path:
+    """A model folder that was trained on `drawn` for 2 epochs and evaluated; read-only."""
+    out = tmp_path_factory.mktemp("trained") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "tiny", TINY)
+        train(drawn, out, quick())
+    evaluate(out, drawn, out)
+    return out
+
+
+@pytest.fixture
+def model_copy(trained, tmp_path) -> Path:
+    """A copy of `trained` that a test may damage."""
+    return Path(shutil.copytree(trained, tmp_path / "model"))
+
+
+@pytest.fixture
+def prepared_from(tmp_path):
+    """Call with (image bytes, annotation) pairs for train, and for validation if any, to have them prepared."""
+
+    def build(training, validation=(), **options) -> Path:
+        with writing_tree(tmp_path / "raw") as tree:
+            for split, pairs in (("train", training), ("validation", validation)):
+                for stem, (image, record) in enumerate(pairs):
+                    suffix = ".png" if image.startswith(b"\x89PNG") else ".jpg"
+                    tree.add(split, stem, image, record, suffix=suffix)
+        prepare(tmp_path / "raw", tmp_path / "ready", **options)
+        return tmp_path / "ready"
+
+    return build

@@ -1,0 +1,138 @@
+"""Nothing half-written is ever seen, nothing is lost on the way, and a written tree is the release's layout."""
+
+import json
+import math
+import os
+import shutil
+
+import pytest
+
+from affectnet_plus import find_splits, list_faces, read_annotation, read_face
+from affectnet_plus_modeling.files import fresh_folder, write_json
+from affectnet_plus_modeling.sources.tree import annotation, writing_tree
+from conftest import picture
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder that is there already, alone in its parent."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "old.txt").write_text("old")
+    return folder
+
+
+def test_a_fresh_folder_appears_only_at_the_end(tmp_path):
+    out = tmp_path / "deeper" / "out"
+    with fresh_folder(out) as folder:
+        (folder / "new.txt").write_text("new")
+        assert not out.exists()
+        assert folder.parent == out.parent, "a rename is in one step only inside one file system"
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["deeper/out/new.txt"]
+    assert os.listdir(out.parent) == ["out"]
+
+
+def test_an_existing_folder_is_refused_before_anything_is_written(old):
+    with pytest.raises(FileExistsError, match="out exists. Name another folder, or pass --overwrite"):
+        with fresh_folder(old):
+            pytest.fail("the block ran")
+    assert os.listdir(old.parent) == ["out"] and os.listdir(old) == ["old.txt"]
+
+
+def test_overwriting_replaces_the_whole_folder(old):
+    with fresh_folder(old, overwrite=True) as folder:
+        assert os.listdir(folder) == [], "the new folder starts empty"
+        (folder / "new.txt").write_text("new")
+        assert os.listdir(old) == ["old.txt"], "the old one stays in place until the end"
+    assert os.listdir(old) == ["new.txt"] and os.listdir(old.parent) == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_failure_leaves_everything_as_it_was(tmp_path, error, overwrite):
+    out = tmp_path / "out"
+    if overwrite:
+        out.mkdir()
+        (out / "old.txt").write_text("old")
+    with pytest.raises(error):
+        with fresh_folder(out, overwrite) as folder:
+            (folder / "half.txt").write_text("half")
+            raise error
+    assert [path.name for path in tmp_path.rglob("*")] == (["out", "old.txt"] if overwrite else [])
+
+
+def test_a_failure_at_the_very_last_step_puts_the_old_folder_back(old):
+    with pytest.raises(OSError):
+        with fresh_folder(old, overwrite=True) as folder:
+            shutil.rmtree(folder)  # now it cannot take the place of the old one
+    assert os.listdir(old.parent) == ["out"] and os.listdir(old) == ["old.txt"]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "report.json"
+    write_json(path, {"rows": 1, "name": "\u00fc"})
+    for value in (math.nan, math.inf, object()):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, {"rows": 2, "value": value})
+    assert json.loads(path.read_text()) == {"rows": 1, "name": "\u00fc"}
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_written_tree_has_the_names_of_the_release(tmp_path):
+    with writing_tree(tmp_path / "tree") as tree:
+        for split in ("train", "validation", "no_human"):
+            tree.add(split, 10, picture(), annotation(label=None, soft_label=[0.5] * 8))
+        tree.add("train", 9, picture(kind="PNG"), annotation(label=1), suffix=".png")
+    files = {path.relative_to(tmp_path / "tree").as_posix() for path in (tmp_path / "tree").rglob("*.*")}
+    assert files == {
+        "human_annotated/train_set/images/9.png",
+        "human_annotated/train_set/images/10.jpg",
+        "human_annotated/train_set/annotations/9.json",
+        "human_annotated/train_set/annotations/10.json",
+        "human_annotated/validation_set/images/10.jpg",
+        "human_annotated/validation_set/annotations/10.json",
+        "no_human_annotated/images/10.jpg",
+        "no_human_annotated/annotations/10.json",
+    }
+    train = list_faces("train", find_splits(tmp_path / "tree")["train"])
+    assert [read_face(face)[0]["label"] for face in train] == [1, None]
+
+
+def test_a_written_annotation_has_the_keys_of_the_release_and_is_read_back():
+    record = annotation(
+        label=6,
+        soft_label=[0.1, 0, 0, 0, 0, 0, 0.9, 1],
+        subset=1,
+        valence=-0.25,
+        age=30,
+        gender={"female": 0.25, "male": 0.75},
+        race={"middle eastern": 1.0},
+        pose={"yaw": 0.5, "pitch": 0, "roll": -0.5},
+        landmarks_68=[(number, number + 0.6) for number in range(68)],
+        landmarks_29=[(number, -1) for number in range(29)],
+    )
+    assert list(record) == ["human-label", "soft-label", "subset", "meta-data"]
+    meta = record["meta-data"]
+    assert sorted(meta) == [
+        "age", "arousal", "gender", "landmark-29", "landmark-68", "pose", "race", "valence",
+    ]  # fmt: skip
+    assert (meta["valence"], meta["arousal"]) == (-0.25, -2)
+    assert meta["landmark-68"][:4] == [0, 1, 1, 2] and len(meta["landmark-29"]) == 58
+    row = read_annotation(json.dumps(record).encode())
+    assert (row["label"], row["subset"], row["valence"], row["arousal"], row["age"]) == (6, 1, -0.25, None, 30)
+    assert row["soft_label"] == [0.1, 0, 0, 0, 0, 0, 0.9, 1]
+    assert row["gender"] == {"female": 0.25, "male": 0.75} and row["race"]["middle_eastern"] == 1
+    assert row["race"]["asian"] is None and row["pose"] == {"yaw": 0.5, "pitch": 0, "roll": -0.5}
+    assert row["landmarks_68"][67] == [67, 68] and row["landmarks_29"][28] == [28, -1]
+
+
+def test_an_interrupted_tree_is_not_left_behind(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        with writing_tree(tmp_path / "tree") as tree:
+            tree.add("train", 1, picture(), annotation(label=1))
+            raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(FileExistsError, match="tree exists"):
+        with writing_tree(tmp_path / "tree"):
+            pytest.fail("the block ran")

@@ -1,0 +1,89 @@
+"""Predictions for pictures: one line each, in order, with what they say."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.evaluation.predict import load_model, predict
+from affectnet_plus_modeling.training.faces import decode, normalise
+
+
+@pytest.fixture
+def pictures(drawn_tree, tmp_path):
+    """A folder with eight faces, 0.jpg to 7.jpg."""
+    return shutil.copytree(drawn_tree / "human_annotated" / "validation_set" / "images", tmp_path / "pictures")
+
+
+def test_a_line_says_what_the_model_says(trained, pictures):
+    path = pictures / "3.jpg"
+    (line,) = predict(trained, [path])
+    with torch.no_grad():
+        output = load_model(trained)(normalise(decode(path, 48))[None])
+    soft = output.logits[0].double().softmax(dim=0).numpy()
+    assert list(line) == ["image", "label", "soft_label", "valence", "arousal", "entropy"]
+    assert line["image"] == str(path)
+    assert list(line["soft_label"]) == list(EMOTIONS)
+    assert list(line["soft_label"].values()) == pytest.approx(soft, abs=1e-6)
+    assert sum(line["soft_label"].values()) == pytest.approx(1, abs=1e-5)
+    assert line["label"] == EMOTIONS[int(np.argmax(soft))]
+    assert line["entropy"] == pytest.approx(-(soft * np.log(soft)).sum(), abs=1e-5) and 0 < line["entropy"] < np.log(8)
+    assert [line["valence"], line["arousal"]] == pytest.approx(output.valence_arousal[0].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_the_order_is_that_of_the_arguments(trained, pictures, batch_size):
+    names = ["5.jpg", "0.jpg", "7.jpg", "2.jpg", "5.jpg"]
+    lines = list(predict(trained, [pictures / name for name in names], batch_size))
+    assert [line["image"] for line in lines] == [str(pictures / name) for name in names]
+    alone = [next(predict(trained, [pictures / name])) for name in names]
+    for line, expected in zip(lines, alone, strict=True):
+        assert list(line["soft_label"].values()) == pytest.approx(list(expected["soft_label"].values()), abs=2e-6)
+    assert lines[0]["soft_label"] != lines[1]["soft_label"]
+
+
+def test_an_unreadable_picture_gets_a_line_and_the_rest_go_on(trained, pictures):
+    (pictures / "1.jpg").write_bytes(b"no picture")
+    (pictures / "2.jpg").write_bytes((pictures / "2.jpg").read_bytes()[:300])
+    for batch_size in (1, 8):
+        lines = list(predict(trained, [pictures], batch_size))
+        assert [line["image"].rpartition("/")[2] for line in lines] == [f"{stem}.jpg" for stem in range(8)]
+        assert ["error" in line for line in lines] == [False, True, True] + [False] * 5
+        assert "1.jpg cannot be read as JPEG or PNG" in lines[1]["error"] and set(lines[1]) == {"image", "error"}
+
+
+def test_nothing_but_unreadable_pictures(trained, pictures):
+    (pictures / "1.jpg").write_bytes(b"")
+    (line,) = predict(trained, [pictures / "1.jpg"])
+    assert set(line) == {"image", "error"}
+
+
+def test_folders_are_searched_in_depth_for_pictures_only(trained, pictures):
+    (pictures / "deep" / "er").mkdir(parents=True)
+    (pictures / "0.jpg").rename(pictures / "deep" / "er" / "A.JPG")
+    (pictures / "notes.txt").write_text("no picture")
+    lines = list(predict(trained, [pictures / "deep", pictures]))
+    found = [line["image"].removeprefix(f"{pictures}/") for line in lines]
+    assert found == ["deep/er/A.JPG"] + [f"{stem}.jpg" for stem in range(1, 8)] + ["deep/er/A.JPG"]
+    assert not any("error" in line for line in lines)
+
+
+def test_missing_sources_are_refused_before_anything_is_said(trained, pictures, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in ("empty", "gone.jpg"):
+        with pytest.raises(FileNotFoundError, match=f"{source} is neither a picture nor a folder with .jpg"):
+            next(predict(trained, [pictures, tmp_path / source]))
+
+
+def test_a_folder_that_is_no_model_is_refused(pictures, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no config.json and no model.safetensors"):
+        next(predict(tmp_path / "nothing", [pictures]))
+
+
+def test_the_model_is_ready_to_predict(trained):
+    model = load_model(trained)
+    assert not model.training and model.dtype == torch.float32
+    first, second = (next(predict(trained, [p])) for p in [trained / "confusion.png"] * 2)
+    assert first == second
