@@ -111,11 +111,10 @@ def read_annotation(text: bytes) -> dict:
     if not isinstance(meta, dict):
         raise BadRow(f"meta-data is {_short(meta)}, expected an object")
     soft = _numbers("soft-label", record.get("softlabel"), len(EMOTIONS), 0, 1)
-    total = sum(soft) if soft else 0
     return {
         "label": _integer("human-label", record.get("humanlabel"), len(LABELS) - 1),
         "soft_label": soft,
-        "soft_label_normalized": [value / total for value in soft] if total else None,
+        "soft_label_normalized": [value / sum(soft) for value in soft] if soft and any(soft) else None,
         "subset": _integer("subset", record.get("subset"), len(SUBSETS) - 1),
         "valence": _affect("valence", meta.get("valence")),
         "arousal": _affect("arousal", meta.get("arousal")),
@@ -182,9 +181,12 @@ def _numbers(name: str, value, length: int, low: float, high: float) -> list[flo
     if not isinstance(value, list) or len(value) != length:
         found = f"{len(value)} values" if isinstance(value, list) else _short(value)
         raise BadRow(f"{name} has {found}, expected {length} numbers")
-    numbers = [_number(f"{name}[{index}]", item, low, high) for index, item in enumerate(value)]
-    if None in numbers:
-        raise BadRow(f"{name}[{numbers.index(None)}] is null, expected a number in [{low}, {high}]")
+    numbers = []
+    for index, item in enumerate(value):
+        number = _number(f"{name}[{index}]", item, low, high)
+        if number is None:
+            raise BadRow(f"{name}[{index}] is null, expected a number in [{low}, {high}]")
+        numbers.append(number)
     return numbers
 
 

@@ -13,12 +13,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
-        print(f"affectnet-plus {options.verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        reason = " ".join(str(error).split())  # the Hub's refusals are many lines
+        print(f"affectnet-plus {options.verb}: {reason}", file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="affectnet-plus", description="AffectNet+: data, soft labels, models, cards.")
+    parser = argparse.ArgumentParser(prog="affectnet-plus", description="AffectNet+: data, soft labels, models, cards")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add in (_add_draw, _add_import_ferplus, _add_prepare, _add_train, _add_evaluate, _add_predict, _add_publish):
         add(verbs)
@@ -41,7 +42,7 @@ def _progress(text: str):
     return lambda items: tqdm(items, desc=text, unit=" faces", mininterval=0.5)
 
 
-# --- faces ------------------------------------------------------------------------------------------------------------
+# --- faces -----------------------------------------------------------------------------------------------------------
 
 
 def _add_draw(verbs) -> None:
@@ -80,7 +81,7 @@ def _import_ferplus(options) -> int:
 
     from .sources.ferplus import format_report, import_ferplus
 
-    with tqdm(desc="import", unit=" faces") as bar:
+    with tqdm(desc="import", unit=" faces", delay=0.5) as bar:  # no bar before an error at once
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -115,7 +116,7 @@ def _prepare(options) -> int:
     return 1 if options.strict and report["quarantined"] else 0
 
 
-# --- models -----------------------------------------------------------------------------------------------------------
+# --- models ----------------------------------------------------------------------------------------------------------
 
 
 def _add_train(verbs) -> None:
@@ -127,12 +128,13 @@ def _add_train(verbs) -> None:
     default = {field.name: field.default for field in fields(TrainingOptions)}
     verb.add_argument("--config", dest="size", choices=tuple(SIZES), default=default["size"], help="size of the model")
     verb.add_argument("--from-vit", help="start from a ViT checkpoint, a folder or a Hub name, instead of --config")
-    verb.add_argument("--target", choices=("soft", "hard"), default=default["target"], help="soft label, or one-hot label")
+    verb.add_argument("--target", choices=("soft", "hard"), default=default["target"], help="soft or one-hot label")
     verb.add_argument("--view", default=default["view"], help="view of the data")
     verb.add_argument("--image-size", type=int, help="pixels; default: that of the first picture")
     verb.add_argument("--patch-size", type=int, help="pixels; default: 8 below 112 pixels, else 16")
     for name in ("epochs", "learning_rate", "weight_decay", "warmup", "label_smoothing", "valence_arousal_weight"):
         verb.add_argument("--" + name.replace("_", "-"), type=float, default=default[name])
+    verb.add_argument("--augmentation", type=float, default=1.0, help="strength of the random changes, 0 to 1 or so")
     verb.add_argument("--class-weights", type=float, nargs=8, metavar="W", help="one weight per emotion")
     verb.add_argument("--batch-size", type=int, default=default["batch_size"])
     verb.add_argument("--holdout", type=float, default=0.0, help="share of train that chooses the best checkpoint")
@@ -142,10 +144,11 @@ def _add_train(verbs) -> None:
 
 
 def _train(options) -> int:
-    from .training.options import TrainingOptions
+    from .training.options import Augmentation, TrainingOptions
     from .training.train import train
 
     chosen = {name: value for name, value in vars(options).items() if name in TrainingOptions.__dataclass_fields__}
+    chosen["augmentation"] = Augmentation().scaled(options.augmentation)
     chosen["bf16"] = {"auto": None, "yes": True, "no": False}[options.bf16]
     chosen["class_weights"] = options.class_weights and tuple(options.class_weights)
     record = train(
@@ -159,7 +162,8 @@ def _train(options) -> int:
 
 
 def _add_evaluate(verbs) -> None:
-    verb = _verb(verbs, "evaluate", _evaluate, "measure a model on a split, with pictures", "model", "data", overwrite=False)
+    verb = _verb(verbs, "evaluate", _evaluate, "measure a model on a split, with pictures", "model", "data",
+                 overwrite=False)  # fmt: skip
     verb.add_argument("--view", default="default")
     verb.add_argument("--split", default="validation")
     verb.add_argument("--out", help="folder for metrics.json and the pictures; default: MODEL")
@@ -199,7 +203,7 @@ def _predict(options) -> int:
 def _add_publish(verbs) -> None:
     verb = _verb(verbs, "publish", _publish, "push a model with its card to the Hub", "model", "repo")
     verb.add_argument("--private", action="store_true")
-    verb.add_argument("--to-folder", action="store_true", help="REPO is a local folder: write there what would be pushed")
+    verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")
     verb.add_argument("--license", default="other", help="licence of the weights, as the Hub names it")
 
 

@@ -59,7 +59,8 @@ def _summary(model: Path, seconds: float) -> None:
     baseline = metrics["baselines"]["mean_soft_label"]
     _heading(f"done in {seconds:.0f} s")
     print(f"KL to the true soft labels: {metrics['kl']:.3f} nats; the mean soft label scores {baseline['kl']:.3f}")
-    print(f"accuracy: {metrics['accuracy']:.3f}; chance is {1 / len(EMOTIONS):.3f}, the commonest {baseline['accuracy']:.3f}")
+    guess, commonest = 1 / len(EMOTIONS), baseline["accuracy"]
+    print(f"accuracy: {metrics['accuracy']:.3f}; chance is {guess:.3f}, the commonest {commonest:.3f}")
     print(f"look at {(model / 'faces.png').resolve()}")
 
 

@@ -45,7 +45,8 @@ class Partition:
         group = "other" if label is None or label >= len(EMOTIONS) else "contempt" if label == 7 else "emotion"
         self.name = f"{split}-{group}-{'unrated' if subset is None else SUBSETS[subset]}"
         self.split, self.label, self.subset = split, label, subset
-        self.rows, self.shards, self.labels = 0, 0, Counter()
+        self.rows, self.shards = 0, 0
+        self.labels: Counter[int | None] = Counter()
         self._folder, self._columns = folder, features("all")
         self._waiting: list[dict] = []
         self._writer: pq.ParquetWriter | None = None

@@ -36,7 +36,8 @@ def places(pictures: torch.Tensor) -> torch.Tensor:
     light = pictures.mean(dim=1) + 1
     axis = torch.arange(pictures.shape[-1]) - (pictures.shape[-1] - 1) / 2
     total = light.sum(dim=(1, 2))
-    return torch.stack([(light.sum(dim=2) * axis).sum(dim=1), (light.sum(dim=1) * axis).sum(dim=1)], dim=1) / total[:, None]
+    down, right = (light.sum(dim=2) * axis).sum(dim=1), (light.sum(dim=1) * axis).sum(dim=1)
+    return torch.stack([down, right], dim=1) / total[:, None]
 
 
 @pytest.mark.parametrize("size", [48, 224])
@@ -165,3 +166,11 @@ def test_the_seed_decides():
     torch.manual_seed(5)
     assert torch.equal(augment(pictures, Augmentation()), first)
     assert not torch.equal(augment(pictures, Augmentation()), first)
+
+
+def test_strength_scales_everything_but_the_mirror_image():
+    assert Augmentation().scaled(1) == Augmentation()
+    none = Augmentation().scaled(0)
+    assert none.flip == 0.5
+    assert {name: value for name, value in vars(none).items() if value} == {"flip": 0.5}
+    assert Augmentation().scaled(0.5).rotation == 7.5

@@ -50,7 +50,9 @@ def test_help_is_there(capsys, verb):
     assert verb or all(name in printed for name in VERBS)
 
 
-@pytest.mark.parametrize("arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--config", "huge"), ("draw", "a", "-n", "x")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--config", "huge"), ("draw", "a", "-n", "x")]
+)
 def test_unusable_arguments_exit_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as end:
         run(*arguments)
@@ -89,13 +91,15 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     arguments = (
         "--config small --from-vit v --target hard --view easy --image-size 48 --patch-size 4 --epochs 2.5 "
         "--batch-size 3 --learning-rate 0.1 --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 "
-        "--class-weights 1 2 3 4 5 6 7 8 --valence-arousal-weight 0.5 --holdout 0.6 --seed 7 --bf16 yes --resume --overwrite"
+        "--class-weights 1 2 3 4 5 6 7 8 --valence-arousal-weight 0.5 --holdout 0.6 --seed 7 --bf16 yes "
+        "--resume --overwrite"
     )
     assert run("train", "data", "out", *arguments.split()) == 0
     options = TrainingOptions(
         size="small", from_vit="v", target="hard", view="easy", image_size=48, patch_size=4, epochs=2.5, batch_size=3,
         learning_rate=0.1, weight_decay=0.2, warmup=0.3, label_smoothing=0.4,
-        class_weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), valence_arousal_weight=0.5, holdout=0.6, seed=7, bf16=True,
+        class_weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), valence_arousal_weight=0.5, holdout=0.6, seed=7,
+        bf16=True,
     )  # fmt: skip
     assert seen.pop() == ("data", "out", options, True, True)
 
@@ -115,16 +119,17 @@ def test_the_whole_way_from_drawn_faces_to_a_folder_that_can_be_published(tmp_pa
     assert "model: " in (told := printed("train", "ready", "model", *QUICK)) and "1 steps in" in told
     told = printed("evaluate", "model", "ready")
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
-    assert format_metrics(metrics) in told and told.endswith("written: model/metrics.json, confusion.png, reliability.png, faces.png\n")
+    assert format_metrics(metrics) in told
+    assert told.endswith("written: model/metrics.json, confusion.png, reliability.png, faces.png\n")
     told = printed("evaluate", "model", "ready", "--split", "train", "--out", "elsewhere", "--batch-size", 5)
     assert json.loads((tmp_path / "elsewhere" / "metrics.json").read_text())["split"] == "train"
     assert json.loads((tmp_path / "model" / "metrics.json").read_text()) == metrics
-    lines = [json.loads(line) for line in printed("predict", "model", "raw/human_annotated/validation_set").splitlines()]
+    faces = "raw/human_annotated/validation_set"
+    lines = [json.loads(line) for line in printed("predict", "model", faces).splitlines()]
     assert len(lines) == 4 and all(sum(line["soft_label"].values()) == pytest.approx(1, abs=1e-5) for line in lines)
     assert printed("publish", "model", "published", "--to-folder") == "published\n"
-    assert lines == [
-        json.loads(line) for line in printed("predict", "published", "raw/human_annotated/validation_set").splitlines()
-    ], "what is published says something else"
+    said = [json.loads(line) for line in printed("predict", "published", faces).splitlines()]
+    assert said == lines, "what is published says something else"
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "model", "published", "raw", "ready"]
 
 
@@ -140,7 +145,8 @@ def test_what_is_there_already_is_refused_in_one_line(capsys, tmp_path, trained,
         ("publish", trained, tmp_path / "out", "--to-folder"),
     ):
         line = refused(capsys, verb, *arguments)
-        assert line == f"affectnet-plus {verb}: {tmp_path}/out exists. Name another folder, or pass --overwrite to replace it"
+        advice = "exists. Name another folder, or pass --overwrite to replace it"
+        assert line == f"affectnet-plus {verb}: {tmp_path}/out {advice}"
     assert os.listdir(tmp_path / "out") == []
 
 
@@ -181,7 +187,8 @@ def test_strict_is_about_quarantined_rows(capsys, tmp_path, drawn_tree, tree_cop
     assert run("prepare", tree_copy, tmp_path / "lax") == 0
     assert "1 faces were left out" in capsys.readouterr().out
     assert run("prepare", tree_copy, tmp_path / "strict", "--strict") == 1
-    assert (tmp_path / "strict" / "quarantine.jsonl").read_text() == (tmp_path / "lax" / "quarantine.jsonl").read_text()
+    lax, strict = ((tmp_path / name / "quarantine.jsonl").read_text() for name in ("lax", "strict"))
+    assert lax == strict
 
 
 def test_a_terminated_command_leaves_nothing(tmp_path):

@@ -52,7 +52,8 @@ def test_block_runs(demo_folder, language, code):
         commands = [shlex.split(line, comments=True) for line in code.splitlines()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for command in commands:
-        done = subprocess.run(command, cwd=demo_folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        environment = os.environ | {"PATH": path}
+        done = subprocess.run(command, cwd=demo_folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip(), f"{command} printed nothing"
 

@@ -1,4 +1,4 @@
-"""Training: options, the best checkpoint, interruption and resuming, what is recorded, and that something is learned."""
+"""Training: options, the best checkpoint, interruption and resuming, the record, and that something is learned."""
 
 import io
 import itertools
@@ -21,11 +21,10 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.evaluation.predict import load_model, predict
 from affectnet_plus_modeling.training import train as train_module
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
+from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.train import bf16_is_faster, train
 from affectnet_plus_modeling.training.trainer import SoftLabelTrainer
-from affectnet_plus_modeling.vit import AffectNetPlusForSoftLabels
 from conftest import TINY, annotation, full_record, picture, quick
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -217,6 +216,15 @@ def interrupt(data, out, options, step: int) -> None:
         train(data, out, options)
 
 
+def fail_to_save(data, out, options) -> None:
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(train_module, "write_json", full_disk)
+        train(data, out, options)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(drawn, tmp_path_factory) -> tuple[dict, dict]:
     """The weights and the record of a run of 3 epochs, with every random change of the pictures."""
@@ -253,9 +261,13 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert not (tmp_path / "model.training").exists()
 
 
-def test_the_best_checkpoint_survives_resuming(drawn, tmp_path, tiny, kept, monkeypatch):
+@pytest.mark.parametrize("step", [21, None], ids=["near the end", "at the end"])
+def test_the_best_checkpoint_survives_resuming(drawn, tmp_path, tiny, kept, monkeypatch, step):
     monkeypatch.chdir(tmp_path)
-    interrupt(drawn, "model", OVERFITTING, step=21)
+    if step:
+        interrupt(drawn, "model", OVERFITTING, step)
+    else:
+        fail_to_save(drawn, "model", OVERFITTING)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     record = train(drawn, tmp_path / "model", OVERFITTING, resume=True)
@@ -279,13 +291,8 @@ def test_a_run_that_was_interrupted_before_its_first_checkpoint_can_be_resumed(d
     assert same(weights(tmp_path / "model"), uninterrupted[0])
 
 
-def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, monkeypatch):
-    def full_disk(*_):
-        raise OSError("No space left on device")
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(train_module, "write_json", full_disk)
-        train(drawn, tmp_path / "model", quick(epochs=3))
+def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
+    fail_to_save(drawn, tmp_path / "model", quick(epochs=3))
     assert os.listdir(tmp_path) == ["model.training"]
     record = train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
     assert record["steps"] == 6
@@ -477,10 +484,9 @@ def test_faces_are_augmented_in_training_only(drawn, tmp_path, tiny, monkeypatch
 def test_something_is_learned(drawn_tree, prepared_from, tmp_path, tiny):
     """Drawn faces are learned by heart: their soft labels, valence and arousal, and through what the faces show."""
     folder = drawn_tree / "human_annotated" / "train_set"
-    faces = [
-        ((folder / "images" / f"{stem}.jpg").read_bytes(), json.loads((folder / "annotations" / f"{stem}.json").read_text()))
-        for stem in range(32)
-    ]
+    images = [(folder / "images" / f"{stem}.jpg").read_bytes() for stem in range(32)]
+    records = [json.loads((folder / "annotations" / f"{stem}.json").read_text()) for stem in range(32)]
+    faces = list(zip(images, records, strict=True))
     data = prepared_from(faces, faces)  # the faces to learn are the faces that choose: no other checkpoint is wanted
     record = train(data, tmp_path / "model", quick(epochs=60, learning_rate=5e-3, augmentation=STILL))
     losses = [entry["loss"] for entry in record["log"] if "loss" in entry]

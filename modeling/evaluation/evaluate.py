@@ -30,11 +30,12 @@ def evaluate(
     """Measure the model of a folder on one split of the prepared folder `data`.
 
     Writes metrics.json, confusion.png, reliability.png and faces.png into `out`. The baseline is the mean soft label
-    of the faces that the model was trained on, from its training.json; where that is not known, of the evaluated faces.
+    of the faces that the model was trained on, from its training.json; where that is not known, of the evaluated
+    faces.
     """
     out = Path(out)
-    model = load_model(model_folder)
     rows = load_prepared(data, view, split)
+    model = load_model(model_folder)
     faces = Faces(rows, model.config.image_size)
     predictions = predict_faces(model, faces, batch_size, progress)
     metrics = _about(model_folder, data, view, split) | evaluate_predictions(predictions, _prior(model_folder))
@@ -55,12 +56,13 @@ def evaluate(
 
 def _about(model_folder, data, view: str, split: str) -> dict:
     """What the numbers are of; names only, since a path would tell of the machine."""
+    model, folder = Path(model_folder).name, Path(data).name
     return {
-        "model": Path(model_folder).name,
-        "data": Path(data).name,
+        "model": model,
+        "data": folder,
         "view": view,
         "split": split,
-        "command": f"affectnet-plus evaluate {Path(model_folder).name} {Path(data).name} --view {view} --split {split}",
+        "command": f"affectnet-plus evaluate {model} {folder} --view {view} --split {split}",
         "version": version("affectnet-plus"),
     }
 

@@ -44,7 +44,8 @@ class Faces(torch.utils.data.Dataset):
         self.labels = torch.tensor([-1 if label is None else label for label in data["label"]])
         if len(self.labels) and self.labels.max() >= len(EMOTIONS):
             worst = int(self.labels.argmax())
-            raise ValueError(f"{self.image_ids[worst]} has label {self.labels[worst]}; choose a view of the 8 emotions")
+            label = int(self.labels[worst])
+            raise ValueError(f"{self.image_ids[worst]} has label {label}; choose a view of the 8 emotions")
         self.soft_labels = _rows(data["soft_label_normalized"], len(EMOTIONS))
         self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels)
         self.valence_arousal = torch.stack([_rows(data[name]) for name in ("valence", "arousal")], dim=1)

@@ -14,6 +14,9 @@ SIZES: dict[str, dict] = {
         "num_attention_heads": 3,
         "stem_channels": (32, 64, 128, 256),
         "pooling": "mean",
+        # 1 / sqrt(192). The usual .02 suits a width of 768 and more: with it, drawn faces were not learnt within 500
+        # steps of 32, with this KL fell from 1.33 to .89 in the same time.
+        "initializer_range": 0.07,
     },
     "small": {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6},
     "base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -41,6 +44,13 @@ class Augmentation:
     contrast: float = 0.3
     brightness: float = 0.15
     erase: float = 0.25
+
+    def scaled(self, strength: float) -> "Augmentation":
+        """The same with everything but the mirror image times `strength`: 0 is none of it, 1 all of it."""
+        return Augmentation(self.flip, **{name: getattr(self, name) * strength for name in _SCALED})
+
+
+_SCALED = ("rotation", "scale", "shift", "contrast", "brightness", "erase")
 
 
 @dataclass(frozen=True)

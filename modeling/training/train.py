@@ -58,8 +58,6 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     size = options.image_size or _first_side(splits["train"])
     every, training, choosing = _faces(splits, options, size, progress)
-    _check_targets(training, "to train on", options.target)
-    _check_targets(choosing, "to choose the best checkpoint with", options.target)
     trainer = SoftLabelTrainer(
         model=_model(options, size, knows_affect=not every.valence_arousal.isnan().all()),
         args=_arguments(work, options),
@@ -83,7 +81,8 @@ def _claim(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
         raise FileExistsError(f"{out} exists. Name another folder, or pass --overwrite to replace it")
     if work.exists() and not resume:
         if not overwrite:
-            raise FileExistsError(f"{work} holds an interrupted run. Pass --resume to go on, or --overwrite to begin anew")
+            advice = "Pass --resume to go on, or --overwrite to begin anew"
+            raise FileExistsError(f"{work} holds an interrupted run. {advice}")
         shutil.rmtree(work)
     if resume and not work.exists():
         raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
@@ -103,17 +102,20 @@ def _first_side(split: datasets.Dataset) -> int:
 def _faces(splits, options: TrainingOptions, size: int, progress) -> tuple[Faces, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
     every = Faces(splits["train"], size, options.target, progress)
-    if not options.holdout:
-        choosing = Faces(splits["validation"], size, options.target, progress)
-        return every, Subset(every, range(len(every))), Subset(choosing, range(len(choosing)))
-    order = np.random.default_rng(options.seed).permutation(len(every))
-    held = round(len(every) * options.holdout)
-    return every, Subset(every, sorted(order[held:])), Subset(every, sorted(order[:held]))
+    other = every if options.holdout else Faces(splits["validation"], size, options.target, progress)
+    rows, chosen = list(range(len(every))), list(range(len(other)))
+    if options.holdout:
+        order = np.random.default_rng(options.seed).permutation(len(every)).tolist()
+        held = round(len(every) * options.holdout)
+        rows, chosen = sorted(order[held:]), sorted(order[:held])
+    _check_targets(every, rows, "to train on", options.target)
+    _check_targets(other, chosen, "to choose the best checkpoint with", options.target)
+    return every, Subset(every, rows), Subset(other, chosen)
 
 
-def _check_targets(faces: Subset, purpose: str, target: str) -> None:
-    if faces.dataset.targets[list(faces.indices)].isnan().any(dim=1).all():
-        raise ValueError(f"of the {len(faces)} faces {purpose}, none has a {target} label")
+def _check_targets(faces: Faces, rows: list[int], purpose: str, target: str) -> None:
+    if faces.targets[rows].isnan().any(dim=1).all():
+        raise ValueError(f"of the {len(rows)} faces {purpose}, none has a {target} label")
 
 
 def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNetPlusForSoftLabels:
