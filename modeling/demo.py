@@ -33,7 +33,10 @@ def main(folder: str) -> int:
     steps = [
         ["draw", raw, "-n", str(FACES), "--seed", "0"],
         ["prepare", raw, ready],
-        ["train", ready, model, "--epochs", str(EPOCHS), "--image-size", str(IMAGE_SIZE), "--batch-size", "64"],
+        [
+            *("train", ready, model, "--epochs", str(EPOCHS), "--image-size", str(IMAGE_SIZE)),
+            *("--batch-size", "32", "--augmentation", "0.3"),
+        ],
         ["evaluate", model, ready],
         ["publish", model, published, "--to-folder", "--license", "apache-2.0"],
     ]
