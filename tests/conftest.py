@@ -26,6 +26,11 @@ from affectnet_plus_modeling.training.options import SIZES, TrainingOptions  # n
 from affectnet_plus_modeling.training.train import train  # noqa: E402
 
 
+def known_points(landmarks):
+    """Landmarks as read, null as None: datasets 4 reads a null array as one of NaN, datasets 5 as None."""
+    return None if landmarks is None or np.isnan(landmarks).all() else landmarks
+
+
 def picture(color=(200, 120, 40), kind="JPEG", size=(24, 24)) -> bytes:
     """The bytes of a picture of one color."""
     content = io.BytesIO()

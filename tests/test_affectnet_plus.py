@@ -33,7 +33,7 @@ from affectnet_plus import (
     to_table,
 )
 from affectnet_plus_modeling.sources.tree import annotation
-from conftest import full_record, picture
+from conftest import full_record, known_points, picture
 
 
 def read(record) -> dict:
@@ -427,7 +427,8 @@ def built(folder, cache, view, split="train", workers=None):
 
 def plain(row) -> dict:
     """A row whose picture is replaced by one of its pixels, so that rows can be compared."""
-    return row | {"image": row["image"].getpixel((0, 0))}
+    points = {name: known_points(row[name]) for name in ("landmarks_68", "landmarks_29")}
+    return row | points | {"image": row["image"].getpixel((0, 0))}
 
 
 @pytest.mark.parametrize("view, split", [*((view, "train") for view in VIEWS), ("default", "validation")])

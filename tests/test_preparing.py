@@ -25,7 +25,7 @@ from affectnet_plus import VIEWS, AffectNetPlus, LayoutError, features
 from affectnet_plus_modeling import preparing
 from affectnet_plus_modeling.preparing import format_report, prepare
 from affectnet_plus_modeling.sources.tree import writing_tree
-from conftest import full_record, picture
+from conftest import full_record, known_points, picture
 
 FOLDERS = {
     "train": "human_annotated/train_set",
@@ -95,7 +95,7 @@ def check_row(row, record):
         assert found == (meta[name] and {key: float(np.float32(value)) for key, value in meta[name].items()})
     for count in (68, 29):
         points = meta[f"landmark-{count}"]
-        assert same(row[f"landmarks_{count}"], points and np.reshape(points, (count, 2)))
+        assert same(known_points(row[f"landmarks_{count}"]), points and np.reshape(points, (count, 2)))
 
 
 def load(folder, view, split, cache):
