@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..files import write_json
 from ..training.faces import Faces, load_prepared
@@ -40,7 +39,7 @@ def evaluate(
     predictions = predict_faces(model, faces, batch_size, progress)
     metrics = _about(model_folder, data, view, split) | evaluate_predictions(predictions, _prior(model_folder))
     chosen = _chosen(predictions)
-    images = [_picture(rows[row]["image"]) for row in chosen]
+    images = [rows[row]["image"].convert("RGB") for row in chosen]
     title = f"{Path(model_folder).name} on {Path(data).name}, {split} split, {view} view"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as folder:
@@ -79,7 +78,3 @@ def _chosen(predictions: Predictions) -> list[int]:
     first = {int(predictions.labels[row]): int(row) for row in order[::-1]}
     chosen = [first[label] for label in sorted(first)]
     return (chosen + [int(row) for row in order if row not in chosen])[:SHEET_FACES]
-
-
-def _picture(image: Image.Image) -> Image.Image:
-    return image.convert("RGB")
