@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if `out` exists and `overwrite` is false."""
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists. Name another folder, or pass --overwrite to replace it")
+
+
 @contextmanager
 def fresh_folder(out, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `out` that takes its name when the block ends without an error.
@@ -16,8 +22,7 @@ def fresh_folder(out, overwrite: bool = False) -> Iterator[Path]:
         FileExistsError: `out` exists and `overwrite` is false.
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists. Name another folder, or pass --overwrite to replace it")
+    refuse_existing(out, overwrite)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     old = out.with_name(f".{out.name}.old-{os.getpid()}")
     partial.mkdir(parents=True)

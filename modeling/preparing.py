@@ -41,9 +41,8 @@ class Partition:
     labels (the 7 emotions, contempt, others) and one difficulty.
     """
 
-    def __init__(self, folder: Path, split: str, label: int | None, subset: int | None):
-        group = "other" if label is None or label >= len(EMOTIONS) else "contempt" if label == 7 else "emotion"
-        self.name = f"{split}-{group}-{'unrated' if subset is None else SUBSETS[subset]}"
+    def __init__(self, folder: Path, name: str, split: str, label: int | None, subset: int | None):
+        self.name = name
         self.split, self.label, self.subset = split, label, subset
         self.rows, self.shards = 0, 0
         self.labels: Counter[int | None] = Counter()
@@ -77,6 +76,11 @@ class Partition:
         if self._writer is not None:
             self._writer.close()
         self._writer, self._shard_bytes = None, 0
+
+
+def _partition_name(split: str, label: int | None, subset: int | None) -> str:
+    group = "other" if label is None or label >= len(EMOTIONS) else "contempt" if label == 7 else "emotion"
+    return f"{split}-{group}-{'unrated' if subset is None else SUBSETS[subset]}"
 
 
 def prepare(
@@ -115,8 +119,11 @@ def prepare(
                     continue
                 if embed:
                     row["image"] = {"bytes": image, "path": Path(row["image"]["path"]).name}
-                part = Partition(folder / "data", face.image_id.partition("/")[0], row["label"], row["subset"])
-                partitions.setdefault(part.name, part).add(row)
+                where = face.image_id.partition("/")[0], row["label"], row["subset"]
+                name = _partition_name(*where)
+                if name not in partitions:
+                    partitions[name] = Partition(folder / "data", name, *where)
+                partitions[name].add(row)
         for partition in partitions.values():
             partition.close()
         report = _report(splits, partitions, quarantined)

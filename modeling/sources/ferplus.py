@@ -7,13 +7,13 @@ with Crowd-Sourced Label Distribution", ICMI 2016 (arXiv 1608.01041), and the fo
 
 import hashlib
 import io
-import json
 from collections import Counter
 from pathlib import Path
 
 from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE, subset_of
 from PIL import Image
 
+from ..files import write_json
 from .ferplus_files import FOLDERS, RATERS, Rejections, VoteTable, face_number, find_splits, read_votes
 from .tree import TreeWriter, annotation, writing_tree
 
@@ -124,7 +124,7 @@ def import_ferplus(
             "rejected": list(rejections),
         }
         _require_faces(source, report)
-        (tree.root / REPORT_NAME).write_text(json.dumps(report, indent=1))
+        write_json(tree.root / REPORT_NAME, report)
     return report
 
 

@@ -19,7 +19,7 @@ from transformers import TrainingArguments, ViTImageProcessorPil
 from affectnet_plus import EMOTIONS
 
 from ..evaluation.metrics import kl_divergence
-from ..files import fresh_folder, write_json
+from ..files import fresh_folder, refuse_existing, write_json
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .augmentation import augment
 from .faces import Faces, collate, load_prepared
@@ -77,8 +77,7 @@ def train(
 
 
 def _claim(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists. Name another folder, or pass --overwrite to replace it")
+    refuse_existing(out, overwrite)
     if work.exists() and not resume:
         if not overwrite:
             advice = "Pass --resume to go on, or --overwrite to begin anew"

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Callable, Iterable
 from io import BytesIO
 
 from ..tree import annotation, writing_tree
@@ -20,7 +21,7 @@ def draw_tree(
     validation_fraction: float = 0.2,
     no_human: int = 0,
     overwrite: bool = False,
-    progress=None,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
     """Draw `n` labelled faces, and `no_human` without a human label, into the folder `out`.
 
@@ -37,7 +38,7 @@ def draw_tree(
         validation_fraction: share of `n` that goes to validation, in [0, 1).
         no_human: faces without a human label, 0 or more.
         overwrite: replace `out` if it exists.
-        progress: wraps the iterable of faces, as tqdm does, or None.
+        progress: wraps the iterable of faces, as tqdm does.
 
     Returns:
         Faces written: {"train": .., "validation": .., "no_human": ..}.
@@ -57,7 +58,7 @@ def draw_tree(
     with writing_tree(out, overwrite) as tree, open(tree.root / ACTION_UNIT_FILE, "w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["split", "stem", *(f"{unit}_r" for unit in ACTION_UNITS)])
-        for index, split in progress(jobs) if progress else jobs:
+        for index, split in progress(jobs):
             face = draw_face(seed, index)
             tree.add(split, counts[split], _jpeg(face), _record(face, labelled=split != "no_human"))
             table.writerow([split, counts[split], *face.action_units.values()])
