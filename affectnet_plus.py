@@ -9,9 +9,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import datasets
 import pyarrow as pa
@@ -233,9 +233,8 @@ def check_image(data: bytes) -> None:
 # --- the tree --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Face:
-    """One stem of a split: its two files, either of which may be missing, or why it cannot be read."""
+class Face(NamedTuple):
+    """One stem of a split: the names of its two files, either of which may be missing, or why it cannot be read."""
 
     image_id: str
     image: str | None = None
@@ -306,13 +305,13 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[str]]:
     stems: dict[str, list[str]] = {}
     for entry in os.scandir(folder) if folder.is_dir() else ():
         stem, suffix = os.path.splitext(entry.name)
-        stems.setdefault(stem if suffix.lower() in suffixes else entry.name, []).append(entry.path)
+        stems.setdefault(stem if suffix.lower() in suffixes else entry.name, []).append(entry.name)
     return stems
 
 
 def _face(split: str, stem: str, images: list[str], annotations: list[str]) -> Face:
     image_id = f"{split}/{stem}"
-    for name in map(os.path.basename, images + annotations):
+    for name in images + annotations:
         if not _FILE_NAME.fullmatch(name):
             return Face(image_id, problem=f"{name!r} is not named <whole number>.jpg|png|json")
     for kind, files in (("image", images), ("annotation", annotations)):
@@ -329,8 +328,8 @@ def _stem_order(image_id: str) -> tuple:
     return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)
 
 
-def read_face(face: Face) -> tuple[dict, bytes]:
-    """The row of one face, its image still a path, and the image's bytes.
+def read_face(folder: Path, face: Face) -> tuple[dict, bytes]:
+    """The row of one face of the split in `folder`, its image still a path, and the image's bytes.
 
     Raises:
         BadRow: with the reason.
@@ -338,20 +337,22 @@ def read_face(face: Face) -> tuple[dict, bytes]:
     if face.problem:
         raise BadRow(face.problem)
     assert face.image and face.annotation
-    for path in (face.image, face.annotation):
+    image = os.path.join(folder, "images", face.image)
+    annotation = os.path.join(folder, "annotations", face.annotation)
+    for path in (image, annotation):
         if os.path.islink(path) and Path(path).resolve().parent != Path(path).parent.resolve():
             raise BadRow(f"{os.path.basename(path)!r} is a link that leaves its folder")
     try:
-        with open(face.annotation, "rb") as file:
+        with open(annotation, "rb") as file:
             row = read_annotation(file.read(MAX_ANNOTATION_BYTES + 1))
-        with open(face.image, "rb") as file:
+        with open(image, "rb") as file:
             data = file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:
         raise BadRow(f"cannot be opened: {error}") from error
     check_image(data)
     if face.image_id.startswith("no_human/") and row["label"] is not None:
         raise BadRow(f"has human-label {row['label']} in no_human_annotated, where it must be null")
-    return {"image": {"bytes": None, "path": face.image}, "image_id": face.image_id} | row, data
+    return {"image": {"bytes": None, "path": image}, "image_id": face.image_id} | row, data
 
 
 def in_view(view: str, split: str, label: int | None, subset: int | None) -> bool:
@@ -419,15 +420,16 @@ class AffectNetPlus(datasets.ArrowBasedBuilder):
 
     def _chunks(self, split: str, folder: Path) -> dict:
         faces, step = list_faces(split, folder), self.FACES_AT_A_TIME
-        # A list is what `num_proc` and streaming workers share out; the split travels beside it.
-        return {"split": split, "chunks": [faces[start : start + step] for start in range(0, len(faces), step)]}
+        # A list is what `num_proc` and streaming workers share out; the rest travels beside it.
+        chunks = [faces[start : start + step] for start in range(0, len(faces), step)]
+        return {"split": split, "folder": str(folder), "chunks": chunks}
 
-    def _generate_tables(self, split: str, chunks: list) -> Iterator[tuple[int, pa.Table]]:
+    def _generate_tables(self, split: str, folder: str, chunks: list) -> Iterator[tuple[int, pa.Table]]:
         for index, chunk in enumerate(chunks):
             rows = []
             for face in chunk:
                 try:
-                    row, _ = read_face(face)
+                    row, _ = read_face(Path(folder), face)
                 except BadRow as reason:
                     logger.warning("%s is left out: %s", face.image_id, reason)
                     continue

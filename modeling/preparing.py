@@ -20,15 +20,13 @@ from affectnet_plus import (
     BadRow,
     LayoutError,
     features,
-    find_splits,
     in_view,
-    list_faces,
-    read_face,
     to_table,
 )
 from affectnet_plus_cards import DATASET_CARD
 
 from .files import fresh_folder, write_json
+from .sources.delivered import open_source
 
 ROWS_AT_A_TIME = 1000
 SHARD_BYTES = 400_000_000
@@ -101,32 +99,32 @@ def prepare(
         LayoutError: `raw` is not an AffectNet+ tree, or not one of its faces can be a row.
         FileExistsError: `out` exists and `overwrite` is false, or it holds faces of `raw`.
     """
-    splits = find_splits(raw)
-    if any(folder.resolve().is_relative_to(Path(out).resolve()) for folder in splits.values()):
+    source = open_source(raw)
+    if any(place.is_relative_to(Path(out).resolve()) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
-    faces = [face for split, folder in splits.items() for face in list_faces(split, folder.resolve())]
+    faces = [(split, face) for split in source.splits() for face in source.faces(split)]
     with fresh_folder(out, overwrite) as folder:
         (folder / "data").mkdir()
         partitions: dict[str, Partition] = {}
         quarantined: list[dict] = []
         with open(folder / "quarantine.jsonl", "w", encoding="utf-8") as quarantine:
-            for face in progress(faces):
+            for split, face in progress(faces):
                 try:
-                    row, image = read_face(face)
+                    row, image = source.read(split, face)
                 except BadRow as reason:
                     quarantined.append({"image_id": face.image_id, "reason": str(reason)})
                     quarantine.write(json.dumps(quarantined[-1]) + "\n")
                     continue
                 if embed:
                     row["image"] = {"bytes": image, "path": Path(row["image"]["path"]).name}
-                where = face.image_id.partition("/")[0], row["label"], row["subset"]
+                where = split, row["label"], row["subset"]
                 name = _partition_name(*where)
                 if name not in partitions:
                     partitions[name] = Partition(folder / "data", name, *where)
                 partitions[name].add(row)
         for partition in partitions.values():
             partition.close()
-        report = _report(splits, partitions, quarantined)
+        report = _report(source.splits(), partitions, quarantined)
         if not partitions:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
             raise LayoutError(f"{raw} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
@@ -135,7 +133,7 @@ def prepare(
     return report
 
 
-def _report(splits: dict, partitions: dict[str, Partition], quarantined: list[dict]) -> dict:
+def _report(splits: list[str], partitions: dict[str, Partition], quarantined: list[dict]) -> dict:
     report: dict = {"splits": {}, "quarantined": len(quarantined), "quarantine_reasons": {}}
     for split in splits:
         parts = [part for part in partitions.values() if part.split == split]

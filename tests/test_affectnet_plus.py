@@ -377,23 +377,24 @@ def test_a_link_inside_its_folder_is_followed_and_one_that_leaves_is_not(tree_co
     (images / "10.jpg").unlink()
     (images / "10.jpg").symlink_to(tree_copy / VALIDATION / "images" / "1.jpg")
     faces = {face.image_id: face for face in list_faces("train", tree_copy / TRAIN)}
-    assert read_face(faces["train/7"])[0]["image_id"] == "train/7"
+    assert read_face(tree_copy / TRAIN, faces["train/7"])[0]["image_id"] == "train/7"
     with pytest.raises(BadRow, match="'10.jpg' is a link that leaves its folder"):
-        read_face(faces["train/10"])
+        read_face(tree_copy / TRAIN, faces["train/10"])
     assert len(faces) == 37, "a link is one face together with its annotation"
 
 
 def test_a_split_behind_a_link_is_read(tree_copy, tmp_path):
     moved = shutil.move(tree_copy / TRAIN, tmp_path / "other disk")
     (tree_copy / TRAIN).symlink_to(moved)
-    assert [read_face(face)[0]["label"] for face in list_faces("train", tree_copy / TRAIN)][:3] == [0, 1, 2]
+    folder = tree_copy / TRAIN
+    assert [read_face(folder, face)[0]["label"] for face in list_faces("train", folder)][:3] == [0, 1, 2]
 
 
 def test_a_human_label_without_humans_is_refused(tree_copy):
     path = tree_copy / "no_human_annotated" / "annotations" / "8.json"
     path.write_text(json.dumps(full_record(3, 0)))
     with pytest.raises(BadRow, match="has human-label 3 in no_human_annotated, where it must be null"):
-        read_face(list_faces("no_human", tree_copy / "no_human_annotated")[0])
+        read_face(tree_copy / "no_human_annotated", list_faces("no_human", tree_copy / "no_human_annotated")[0])
 
 
 # --- views -----------------------------------------------------------------------------------------------------------

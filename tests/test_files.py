@@ -94,8 +94,8 @@ def test_a_written_tree_has_the_names_of_the_release(tmp_path):
         "no_human_annotated/images/10.jpg",
         "no_human_annotated/annotations/10.json",
     }
-    train = list_faces("train", find_splits(tmp_path / "tree")["train"])
-    assert [read_face(face)[0]["label"] for face in train] == [1, None]
+    folder = find_splits(tmp_path / "tree")["train"]
+    assert [read_face(folder, face)[0]["label"] for face in list_faces("train", folder)] == [1, None]
 
 
 def test_a_written_annotation_has_the_keys_of_the_release_and_is_read_back():
