@@ -25,8 +25,8 @@ from affectnet_plus import (
 )
 from affectnet_plus_cards import DATASET_CARD
 
-from .files import fresh_folder, write_json
-from .sources.delivered import open_source
+from ..files import fresh_folder, write_json
+from ..sources.delivered import open_source
 
 ROWS_AT_A_TIME = 1000
 SHARD_BYTES = 400_000_000
