@@ -181,6 +181,7 @@ def test_every_layout_gives_the_same_tree(layout, tmp_path):
     assert not report["rejected"] and not report["absent"]
     written = files_of(tmp_path / "tree")
     assert json.loads(written.pop("ferplus_report.json")) == report
+    assert json.loads(written.pop("source.json")) == {"origin": "FER+"}
     assert set(written) == {
         "human_annotated/train_set/images/1.png", "human_annotated/train_set/annotations/1.json",
         "human_annotated/train_set/images/20.png", "human_annotated/train_set/annotations/20.json",

@@ -3,15 +3,19 @@
 import csv
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
-from affectnet_plus import EMOTIONS, subset_of
+from affectnet_plus import EMOTIONS, check_image, subset_of
 from PIL import Image
 
-from affectnet_plus_modeling.sources.synthetic import draw_expression, draw_face, draw_tree
+from affectnet_plus_modeling.sources.synthetic import (
+    draw_expression, draw_face, draw_repeated_tree, draw_tree, repeat,
+)  # fmt: skip
+from affectnet_plus_modeling.sources.synthetic.draw import list_jobs
 from affectnet_plus_modeling.sources.synthetic.expressions import (
     ACTION_UNITS, CIRCUMPLEX, PROTOTYPES, action_units, human_label, random_intensities, soft_label, valence_arousal,
 )  # fmt: skip
@@ -56,12 +60,14 @@ class TestDeterminism:
     def test_fewer_faces_are_a_prefix(self, tree, tmp_path):
         draw_tree(tmp_path / "five", 5, seed=3, no_human=1)
         few, many = files(tmp_path / "five"), files(tree[0])
+        assert few.pop("source.json") == many.pop("source.json")
         few_rows, many_rows = (set(f.pop("action_units.csv").decode().splitlines()) for f in (few, many))
         assert few.items() <= many.items() and few_rows <= many_rows
 
     def test_other_seed_other_faces(self, tree, tmp_path):
         draw_tree(tmp_path / "other", 10, seed=4, no_human=2)
         other, mine = files(tmp_path / "other"), files(tree[0])
+        assert other.pop("source.json") == mine.pop("source.json")
         assert other.keys() == mine.keys() and all(other[name] != mine[name] for name in mine)
 
     def test_faces_of_one_seed_differ(self, faces):
@@ -76,6 +82,14 @@ class TestTree:
             for kind, suffix in (("images", "jpg"), ("annotations", "json")):
                 names = {path.name for path in (out / folder / kind).iterdir()}
                 assert names == {f"{number}.{suffix}" for number in range(count)}
+
+    def test_it_says_whose_faces_they_are(self, tree):
+        assert json.loads((tree[0] / "source.json").read_text()) == {"origin": "drawn"}
+
+    def test_the_sizes_of_the_release_are_met_exactly(self):
+        for fraction in (0.013086, 5500 / 420_299):
+            splits = Counter(split for _, split in list_jobs(420_299, 0, fraction, no_human=539_607))
+            assert splits == {"train": 414_799, "validation": 5_500, "no_human": 539_607}
 
     @pytest.mark.parametrize("fraction, validation", [(0.0, 0), (0.29, 2), (0.5, 5)])
     def test_validation_share(self, tmp_path, fraction, validation):
@@ -148,6 +162,77 @@ class TestTree:
 
         draw_tree(tmp_path / "t", 3, no_human=1, progress=progress)
         assert len(seen) == 4
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("repeated") / "tree"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeat, "POOL", 4)
+        return out, draw_repeated_tree(out, 10, seed=3, no_human=6)
+
+
+class TestRepeatedTree:
+    def test_the_splits_are_those_of_the_drawn_tree(self, repeated, tree):
+        out, counts = repeated
+        assert counts == tree[1] | {"no_human": 6}
+        found, drawn = files(out), files(tree[0])
+        names = [name.format(stem) for stem in range(2, 6) for name in ("images/{}.jpg", "annotations/{}.json")]
+        assert set(found) == set(drawn) - {"action_units.csv"} | {f"no_human_annotated/{name}" for name in names}
+        assert found["source.json"] == drawn["source.json"]
+
+    def test_the_first_faces_are_the_drawn_ones(self, repeated, tree):
+        found, drawn = files(repeated[0]), files(tree[0])
+        for stem in range(4):
+            for name in (f"images/{stem}.jpg", f"annotations/{stem}.json"):
+                assert found[f"{TRAIN}/{name}"] == drawn[f"{TRAIN}/{name}"]
+        for name in ("images/1.jpg", "annotations/1.json"):
+            assert found[f"no_human_annotated/{name}"] == drawn[f"no_human_annotated/{name}"]
+
+    @pytest.mark.parametrize(
+        "copy, first",
+        [
+            (f"{VALIDATION}/{{}}/0", f"{TRAIN}/{{}}/0"),  # faces 4 and 0
+            (f"{TRAIN}/{{}}/7", f"{TRAIN}/{{}}/0"),  # 8
+            (f"{VALIDATION}/{{}}/1", f"{TRAIN}/{{}}/1"),  # 9 and 1
+            (f"{TRAIN}/{{}}/5", f"{TRAIN}/{{}}/2"),  # 6
+            ("no_human_annotated/{}/5", "no_human_annotated/{}/1"),
+        ],
+    )
+    def test_a_copy_is_another_file_of_the_same_picture_with_the_same_annotation(self, repeated, copy, first):
+        images = [repeated[0] / (name.format("images") + ".jpg") for name in (copy, first)]
+        texts = [repeated[0] / (name.format("annotations") + ".json") for name in (copy, first)]
+        assert np.array_equal(*(np.asarray(Image.open(path)) for path in images))
+        assert images[0].read_bytes() != images[1].read_bytes()
+        assert texts[0].read_bytes() == texts[1].read_bytes()
+
+    def test_no_two_pictures_are_the_same_file_and_all_can_be_rows(self, repeated):
+        pictures = [content for name, content in files(repeated[0]).items() if name.endswith(".jpg")]
+        assert len(set(pictures)) == len(pictures) == 16
+        for picture in pictures:
+            check_image(picture)
+
+    def test_copies_stay_apart_in_a_large_tree(self):
+        first = repeat._JFIF + bytes(20)
+        numbers = [0, 1, 254, 255, 256, 65533, 65534, 65535, 65536, 2 * 65535, 4_000_000]
+        copies = {repeat._numbered(first, number) for number in numbers}
+        assert len(copies) == len(numbers) and {len(copy) for copy in copies} == {len(first)}
+        for copy in copies:  # of the header only the density differs, and none of its two numbers is zero
+            assert copy[:14] == first[:14] and copy[18:] == first[18:] and any(copy[14:16]) and any(copy[16:18])
+
+    def test_a_picture_without_the_usual_header_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="expected a JPEG with a JFIF header"):
+            repeat.write_repeated(tmp_path / "t", [(0, "train")], lambda number, labelled: (b"GIF89a", {}), "drawn")
+        assert not (tmp_path / "t").exists()
+
+    def test_arguments_are_checked_and_progress_sees_every_face(self, tmp_path):
+        with pytest.raises(ValueError, match="validation_fraction"):
+            draw_repeated_tree(tmp_path / "t", 0)
+        seen = []
+        draw_repeated_tree(tmp_path / "t", 2, no_human=1, progress=lambda jobs: seen.extend(jobs) or jobs)
+        assert len(seen) == 3
+        with pytest.raises(FileExistsError):
+            draw_repeated_tree(tmp_path / "t", 2)
 
 
 class TestLabels:

@@ -1,15 +1,19 @@
 """Where faces are read from: whatever somebody delivered, seen as splits of faces that can be read one by one."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Protocol
 
-from affectnet_plus import SPLITS, Face, find_splits, list_faces, read_face
+from affectnet_plus import SPLITS, Face, LayoutError, find_splits, list_faces, read_face
 
-ORIGIN_FILE = "source.json"  # beside human_annotated/, in trees that we write; the release has none
-LICENSED = "AffectNet+"
+from .listing import listing
+from .older_csv import CsvSource, find_lists
+from .older_npy import NpySource, find_older_splits
+from .origin import LICENSED, ORIGIN_FILE, parse_origin
+from .zips import ZipSource, find_archives
+
+__all__ = ["LICENSED", "ORIGIN_FILE", "FolderSource", "Source", "open_source"]
 
 
 class Source(Protocol):
@@ -70,29 +74,37 @@ class FolderSource:
         total = hashlib.sha256()
         for split, folder in self._folders.items():
             for part in ("images", "annotations"):
-                for line in _listing(folder / part):
-                    total.update(f"{split}/{part}/{line}\n".encode(errors="surrogateescape"))
+                total.update(f"{split}/{part}\n".encode())
+                for line in listing(folder / part):
+                    total.update(line)
         return total.hexdigest()
-
-
-def _listing(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(folder)]
-    return sorted(f"{name} {found.st_size} {found.st_mtime_ns}" for name, found in entries)
 
 
 def _origin(place: tuple[str, Path]) -> str:
     split, folder = place
     root = folder.parents[len(Path(SPLITS[split]).parts) - 1]
     file = root / ORIGIN_FILE
-    return str(json.loads(file.read_bytes())["origin"]) if file.is_file() else LICENSED
+    return parse_origin(file.read_bytes(), file) if file.is_file() else LICENSED
 
 
 def open_source(raw) -> Source:
-    """The reader for what lies at `raw`.
+    """The reader for what lies at `raw`: an extracted tree goes before zip parts beside it.
+
+    Takes a folder as `affectnet_plus.find_splits` does; a zip archive, whole or in pieces, or the folder of several;
+    the first AffectNet release (csv) or AffectNet-8 (npy), extracted.
 
     Raises:
         LayoutError: it is nothing that we know; the message says what it looks like and what to do.
     """
-    return FolderSource(raw)
+    path = Path(os.path.abspath(raw))
+    try:
+        return FolderSource(raw)
+    except LayoutError as error:
+        unknown = error
+    if lists := find_lists(path):
+        return CsvSource(path, lists)
+    if splits := find_older_splits(path):
+        return NpySource(path, splits)
+    if archives := find_archives(path):
+        return ZipSource(path, archives)
+    raise unknown

@@ -107,7 +107,7 @@ def import_ferplus(
     rejections = Rejections()
     table = read_votes(source, splits, rejections)
     run = _Import(protocol, drop_leaks, table, rejections, progress)
-    with writing_tree(out, overwrite) as tree:
+    with writing_tree(out, overwrite, origin="FER+") as tree:
         # Validation goes first, so that a training image can be held against it as it is read.
         for split in reversed(splits):
             run.write(tree, split, splits[split])

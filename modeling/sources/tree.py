@@ -7,7 +7,8 @@ from pathlib import Path
 
 from affectnet_plus import MISSING, SPLITS
 
-from ..files import fresh_folder
+from ..files import fresh_folder, write_json
+from .origin import ORIGIN_FILE
 
 
 def annotation(
@@ -54,25 +55,39 @@ class TreeWriter:
 
     def __init__(self, root: Path):
         self.root = root
-        self._ready: set[str] = set()
+        self._folders: dict[str, str] = {}
 
     def add(self, split: str, stem: int, image: bytes, record: dict, suffix: str = ".jpg") -> None:
         """Write one face. `split` is train, validation or no_human; `record` comes from `annotation`."""
+        self.add_bytes(split, stem, image, json.dumps(record).encode(), suffix)
+
+    def add_bytes(self, split: str, stem: int, image: bytes, text: bytes, suffix: str = ".jpg") -> None:
+        """`add` of an annotation that is JSON already."""
+        folder = self._folders.get(split) or self._make_folder(split)
+        with open(f"{folder}/images/{stem}{suffix}", "wb") as file:
+            file.write(image)
+        with open(f"{folder}/annotations/{stem}.json", "wb") as file:
+            file.write(text)
+
+    def _make_folder(self, split: str) -> str:
         folder = self.root / SPLITS[split]
-        if split not in self._ready:
-            (folder / "images").mkdir(parents=True)
-            (folder / "annotations").mkdir()
-            self._ready.add(split)
-        (folder / "images" / f"{stem}{suffix}").write_bytes(image)
-        (folder / "annotations" / f"{stem}.json").write_text(json.dumps(record))
+        (folder / "images").mkdir(parents=True)
+        (folder / "annotations").mkdir()
+        self._folders[split] = str(folder)
+        return self._folders[split]
 
 
 @contextmanager
-def writing_tree(out, overwrite: bool = False) -> Iterator[TreeWriter]:
+def writing_tree(out, overwrite: bool = False, origin: str | None = None) -> Iterator[TreeWriter]:
     """Yield a `TreeWriter` whose folder takes the name `out` only when the block ends without an error.
+
+    Args:
+        origin: whose faces they are, written to `source.json`. A tree without a word about it counts as AffectNet+.
 
     Raises:
         FileExistsError: `out` exists and `overwrite` is false.
     """
     with fresh_folder(Path(out), overwrite) as folder:
+        if origin is not None:
+            write_json(folder / ORIGIN_FILE, {"origin": origin})
         yield TreeWriter(folder)

@@ -6,5 +6,6 @@ and index alone; its bytes are the same on every run with the same versions of N
 
 from .draw import draw_tree
 from .face import DrawnFace, draw_expression, draw_face
+from .repeat import draw_repeated_tree
 
-__all__ = ["DrawnFace", "draw_expression", "draw_face", "draw_tree"]
+__all__ = ["DrawnFace", "draw_expression", "draw_face", "draw_repeated_tree", "draw_tree"]

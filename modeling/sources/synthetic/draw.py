@@ -47,23 +47,35 @@ def draw_tree(
         ValueError: a count, the seed or the fraction is out of its range.
         FileExistsError: `out` exists and `overwrite` is false.
     """
+    jobs = list_jobs(n, seed, validation_fraction, no_human)
+    counts = {"train": 0, "validation": 0, "no_human": 0}
+    with (
+        writing_tree(out, overwrite, origin="drawn") as tree,
+        open(tree.root / ACTION_UNIT_FILE, "w", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["split", "stem", *(f"{unit}_r" for unit in ACTION_UNITS)])
+        for index, split in progress(jobs):
+            face = draw_face(seed, index)
+            tree.add(split, counts[split], jpeg(face), record(face, labelled=split != "no_human"))
+            table.writerow([split, counts[split], *face.action_units.values()])
+            counts[split] += 1
+    return counts
+
+
+def list_jobs(n: int, seed: int, validation_fraction: float, no_human: int) -> list[tuple[int, str]]:
+    """(number of the face, its split) for every face of a tree, as `draw_tree` says.
+
+    Raises:
+        ValueError: a count, the seed or the fraction is out of its range.
+    """
     if not (1 <= n <= NO_HUMAN_START and no_human >= 0 and seed >= 0 and 0 <= validation_fraction < 1):
         raise ValueError(
             "n must be at least 1, no_human and seed at least 0 and validation_fraction in [0, 1): "
             f"n={n}, no_human={no_human}, seed={seed}, validation_fraction={validation_fraction}"
         )
-    counts = {"train": 0, "validation": 0, "no_human": 0}
     jobs = [(index, _split(index, validation_fraction)) for index in range(n)]
-    jobs += [(NO_HUMAN_START + number, "no_human") for number in range(no_human)]
-    with writing_tree(out, overwrite) as tree, open(tree.root / ACTION_UNIT_FILE, "w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["split", "stem", *(f"{unit}_r" for unit in ACTION_UNITS)])
-        for index, split in progress(jobs):
-            face = draw_face(seed, index)
-            tree.add(split, counts[split], _jpeg(face), _record(face, labelled=split != "no_human"))
-            table.writerow([split, counts[split], *face.action_units.values()])
-            counts[split] += 1
-    return counts
+    return jobs + [(NO_HUMAN_START + number, "no_human") for number in range(no_human)]
 
 
 def _split(index: int, fraction: float) -> str:
@@ -72,13 +84,15 @@ def _split(index: int, fraction: float) -> str:
     return "validation" if after > before else "train"
 
 
-def _jpeg(face: DrawnFace) -> bytes:
+def jpeg(face: DrawnFace) -> bytes:
+    """The picture as a file."""
     file = BytesIO()
     face.image.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
 
 
-def _record(face: DrawnFace, labelled: bool) -> dict:
+def record(face: DrawnFace, labelled: bool) -> dict:
+    """The annotation; without a human label its label and subset are null."""
     return annotation(
         label=face.label if labelled else None,
         soft_label=face.soft_label,

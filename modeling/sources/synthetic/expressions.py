@@ -8,7 +8,7 @@ normalised, so a row sums to between 1 and about 2, like the release's rows. The
   Martinez 2014, "Compound facial expressions of emotion"); the weights in `PROTOTYPES` are ours. Emotions combine by
   1 - prod(1 - e_k * weight), which saturates and never exceeds one;
 * valence and arousal: the mean of the emotions' places on the circumplex, weighted by the soft label. The circumplex
-  is Russell's (1980); the numbers in `CIRCUMPLEX` are ours;
+  is Russell's (1980); the numbers in `labels.CIRCUMPLEX` are ours;
 * human label: what one annotator would say, drawn from the squared and renormalised soft label, so that it is mostly
   the largest confidence, sometimes a lower one.
 """
@@ -16,6 +16,8 @@ normalised, so a row sums to between 1 and about 2, like the release's rows. The
 import numpy as np
 
 from affectnet_plus import EMOTIONS
+
+from ...labels import CIRCUMPLEX
 
 ACTION_UNITS = (
     "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12",
@@ -33,17 +35,6 @@ PROTOTYPES = {
     "contempt": {"AU12": 0.7, "AU14": 1.0},
 }  # fmt: skip
 ONE_SIDED = "contempt"
-
-CIRCUMPLEX = {
-    "neutral": (0.0, 0.0),
-    "happy": (0.85, 0.4),
-    "sad": (-0.75, -0.4),
-    "surprise": (0.2, 0.85),
-    "fear": (-0.6, 0.8),
-    "disgust": (-0.7, 0.35),
-    "anger": (-0.6, 0.65),
-    "contempt": (-0.5, 0.2),
-}
 
 _WEIGHTS = np.array([[PROTOTYPES[e].get(unit, 0.0) for unit in ACTION_UNITS] for e in EMOTIONS[1:]])
 _PLACES = np.array([CIRCUMPLEX[emotion] for emotion in EMOTIONS])
