@@ -1,10 +1,12 @@
-# make demo: everything once, on faces we draw. make test: every test but the slow ones. Both do their own set-up.
+# make demo: everything once, on faces we draw. make test: every test but the slow ones. make script36: the loader as a
+# script under datasets 3.6. All do their own set-up.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+VENV36 ?= .venv36
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow script36 lint clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m affectnet_plus_modeling.demo demo
@@ -15,12 +17,15 @@ test: $(VENV)/ready
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
 
+script36: $(VENV36)/ready
+	$(VENV36)/bin/python -m pytest tests/script36
+
 lint: $(VENV)/ready
 	$(BIN)/python -m flake8
 	$(BIN)/python -m mypy
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(VENV36) demo build *.egg-info
 
 # torch goes first, so that a CPU wheel that is at hand serves; TORCH="torch --index-url ..." chooses another.
 $(VENV)/ready: setup.cfg pyproject.toml
@@ -28,4 +33,10 @@ $(VENV)/ready: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q $(TORCH)
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+# datasets 3.6 is the last that runs scripts; nothing of ours is installed beside it.
+$(VENV36)/ready: Makefile
+	$(PYTHON) -m venv $(VENV36)
+	$(VENV36)/bin/python -m pip install -q datasets==3.6.0 "pillow>=12.2" pytest
 	touch $@

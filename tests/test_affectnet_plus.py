@@ -305,7 +305,7 @@ def test_a_split_with_one_folder_lost_is_not_forgotten(tree_copy, lost):
     [
         pytest.param([], "it is empty. Give the extracted AffectNet+ folder", id="empty"),
         pytest.param(["README.md", "data/x.parquet"], "it looks prepared already. Open it with", id="prepared"),
-        pytest.param(["AffectNet+_part1.zip", "AffectNet+_part2.zip"], "holds zip parts. Extract them all", id="zip"),
+        pytest.param(["part1.zip", "part2.zip"], "holds zip parts, which `affectnet-plus prepare` reads", id="zip"),
         pytest.param(["training.csv", "validation.csv"], "it is the first AffectNet release (csv)", id="csv"),
         pytest.param(["automatically_annotated.csv"], "it is the first AffectNet release (csv)", id="automatic csv"),
         pytest.param(
