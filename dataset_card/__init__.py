@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-DATASET_CARD = Path(__file__).with_name("dataset_card.md")
+PREPARED_CARD = Path(__file__).with_name("prepared_card.md")
 MODEL_CARD = Path(__file__).with_name("model_card.md")

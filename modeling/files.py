@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Raise FileExistsError if `out` exists and `overwrite` is false."""
+    """Raise FileExistsError if `out` is no folder, or exists and `overwrite` is false."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file, expected a folder to write. Name another one")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists. Name another folder, or pass --overwrite to replace it")
 
@@ -18,29 +23,95 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
 def fresh_folder(out, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `out` that takes its name when the block ends without an error.
 
+    What a killed process left of its own attempt at the same `out` is removed, or put back if it was the old folder.
+
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false.
+        FileExistsError: `out` is a file, or exists and `overwrite` is false.
     """
     out = Path(out)
+    _clear_leftovers(out)
     refuse_existing(out, overwrite)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     old = out.with_name(f".{out.name}.old-{os.getpid()}")
     partial.mkdir(parents=True)
     try:
         yield partial
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
+        replace_folder(partial, out, old)
     finally:
-        if old.exists() and not out.exists():
-            old.rename(out)
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def replace_folder(new: Path, out: Path, old: Path) -> None:
+    """Let the folder `new` take the name `out`; what is there goes, by way of the name `old`."""
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    finally:
+        put_back(old, out)
+
+
+def put_back(old: Path, out: Path) -> None:
+    """Finish a replacement that ended half-way: `old` becomes `out` again, or goes if there is a new `out`."""
+    if old.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_leftovers(out: Path) -> None:
+    name = re.compile(rf"\.{re.escape(out.name)}\.(partial|old)-([0-9]+)")
+    for path in sorted(out.parent.iterdir()) if out.parent.is_dir() else ():
+        found = name.fullmatch(path.name)
+        if found is None or _runs(int(found[2])):
+            continue
+        if found[1] == "old":
+            put_back(path, out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's; not a number of a process
+        return True
+    return True
+
+
+@contextmanager
+def alone(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep every other process that wants to write `out` waiting until the block ends.
+
+    The system lets go of the lock when a process dies, however it dies. The empty file `.<name>.lock` beside `out`
+    stays: removing it while another process waits for it would let a third one in.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is writing {out}; waiting until it has finished")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def written_whole(path: Path, beside: Path | None = None) -> Iterator[Path]:
+    """Yield a name to write to, in the folder `beside` or in that of `path`; it becomes `path` when the block ends."""
+    partial = (beside or path.parent) / f".{path.name}.partial-{os.getpid()}"
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path, value) -> None:
     """Write indented JSON in one step; NaN and infinity are refused (ValueError)."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    with written_whole(Path(path)) as partial:
+        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -4,11 +4,13 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from affectnet_plus import find_splits, list_faces, read_annotation, read_face
-from affectnet_plus_modeling.files import fresh_folder, write_json
+from affectnet_plus_modeling.files import fresh_folder, write_json, written_whole
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree
 from conftest import picture
 
@@ -68,6 +70,42 @@ def test_a_failure_at_the_very_last_step_puts_the_old_folder_back(old):
     assert os.listdir(old.parent) == ["out"] and os.listdir(old) == ["old.txt"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_never_replaced_by_a_folder(tmp_path, overwrite):
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(FileExistsError, match="out is a file, expected a folder to write. Name another one"):
+        with fresh_folder(tmp_path / "out", overwrite):
+            pytest.fail("the block ran")
+    assert os.listdir(tmp_path) == ["out"] and (tmp_path / "out").read_text() == "precious"
+
+
+def dead_process() -> int:
+    """The number of a process that is no more."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return child.pid
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = dead_process()
+    living = os.getppid()
+    for name in ("out", f".out.partial-{dead}", f".out.old-{dead}", f".out.partial-{living}", f".other.old-{dead}"):
+        (tmp_path / name).mkdir()
+    with fresh_folder(tmp_path / "out", overwrite=True):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [f".other.old-{dead}", f".out.partial-{living}", "out"]
+
+
+def test_a_folder_that_was_half_replaced_is_put_back(tmp_path):
+    old = tmp_path / f".out.old-{dead_process()}"
+    old.mkdir()
+    (old / "precious").write_text("x")
+    with pytest.raises(FileExistsError, match="out exists"):
+        with fresh_folder(tmp_path / "out"):
+            pytest.fail("the block ran")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/precious"]
+
+
 def test_json_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "report.json"
     write_json(path, {"rows": 1, "name": "\u00fc"})
@@ -76,6 +114,44 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
             write_json(path, {"rows": 2, "value": value})
     assert json.loads(path.read_text()) == {"rows": 1, "name": "\u00fc"}
     assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_file_that_is_written_whole_appears_at_the_end_or_not_at_all(tmp_path):
+    (tmp_path / "beside").mkdir()
+    with written_whole(tmp_path / "new", tmp_path / "beside") as partial:
+        partial.write_text("new")
+        assert not (tmp_path / "new").exists() and partial.parent == tmp_path / "beside"
+    with pytest.raises(KeyboardInterrupt):
+        with written_whole(tmp_path / "new") as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+    assert (tmp_path / "new").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["beside", "new"]
+
+
+def test_only_one_process_at_a_time_writes(tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from affectnet_plus_modeling.files import alone\n"
+        "with alone(Path(sys.argv[1]), lambda text: print(text, flush=True)):\n"
+        "    print('alone', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+
+    def start():
+        arguments = [sys.executable, "-c", program, str(tmp_path / "out")]
+        return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    first = start()
+    assert first.stdout.readline() == "alone\n"
+    second = start()
+    assert second.stdout.readline() == f"another process is writing {tmp_path}/out; waiting until it has finished\n"
+    first.kill()
+    assert second.stdout.readline() == "alone\n", "a killed process keeps nobody waiting"
+    second.communicate()
+    first.communicate()
+    assert os.listdir(tmp_path) == [".out.lock"]
 
 
 def test_a_written_tree_has_the_names_of_the_release(tmp_path):

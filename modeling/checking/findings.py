@@ -1,7 +1,12 @@
 """What a check found: one line for people, one object for programs."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
+
+EXAMPLES = 3  # that a finding names
 
 
 @dataclass(frozen=True)
@@ -28,3 +33,12 @@ def format_findings(findings: list[Finding]) -> str:
         examples = f" (such as {', '.join(finding.examples)})" if finding.examples else ""
         lines.append(f"{finding.level}: {finding.check}: {finding.message}{examples}")
     return "\n".join(lines)
+
+
+def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """How often each reason is given, most often first.
+
+    Numbers are masked, so that a thousand rows with the same defect are one line.
+    """
+    number = re.compile(r"(landmark-[0-9]+)|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+    return dict(Counter(number.sub(lambda found: found[1] or "N", reason) for reason in reasons).most_common())

@@ -1,28 +1,21 @@
 """A run of faces, read and checked: the rows as an Arrow table, and what cannot be a row with its reason."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 from PIL import Image
 
 from affectnet_plus import BadRow, Face, features, to_table
 
-from ..sources.delivered import Source
+from ..sources.delivered import FolderSource, Source
+from .quick import CHUNK_SCHEMA, ROW_SCHEMA, SIDE_SCHEMA, jpeg_size, read_quickly
+
+__all__ = ["FACES_AT_A_TIME", "ROW_SCHEMA", "SIDE_SCHEMA", "Chunk", "read_chunk", "side_of"]
 
 FACES_AT_A_TIME = 2000
-ROW_SCHEMA = features("all").arrow_schema.remove_metadata()
-# What the checks need to know of a picture without opening it again; these columns are not written to the folder.
-SIDE_SCHEMA = pa.schema(
-    [
-        pa.field("file_bytes", pa.int64()),
-        pa.field("file_hash", pa.binary(16)),  # xxh3_128 of the file
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-    ]
-)
 
 
 @dataclass
@@ -35,30 +28,47 @@ class Chunk:
 
 
 def read_chunk(source: Source, split: str, faces: list[Face]) -> Chunk:
-    """Read and check some faces of a split."""
-    rows, side, quarantined = [], [], []
-    for face in faces:
+    """Read and check some faces of a split.
+
+    The rows and the reasons are those of `source.read`. In a tree most faces are read the quick way, which gives the
+    same in less than a tenth of the time.
+    """
+    if not isinstance(source, FolderSource):
+        table, _, quarantined = _read_plainly(source, split, faces, range(len(faces)))
+        return Chunk(split, table, quarantined)
+    quick, left = read_quickly(source.folder(split), split, faces)
+    table, places, quarantined = _read_plainly(source, split, faces, left)
+    if table.num_rows:
+        places = np.setdiff1d(np.arange(len(faces)), left).tolist() + places
+        table = pa.concat_tables([quick, table]).combine_chunks().take(pa.array(np.argsort(places)))
+    else:
+        table = quick
+    return Chunk(split, table, quarantined)
+
+
+def _read_plainly(source: Source, split: str, faces: list[Face], wanted) -> tuple[pa.Table, list[int], list[dict]]:
+    """The rows of the wanted places of `faces`, the places that gave one, and what is quarantined."""
+    rows, side, places, quarantined = [], [], [], []
+    for place in wanted:
         try:
-            row, image = source.read(split, face)
+            row, image = source.read(split, faces[place])
         except BadRow as reason:
-            quarantined.append({"image_id": face.image_id, "reason": str(reason)})
+            quarantined.append({"image_id": faces[place].image_id, "reason": str(reason)})
             continue
         rows.append(row)
-        side.append(_side(image))
+        side.append(side_of(image))
+        places.append(place)
     columns = to_table(rows, features("all")).columns
     columns += pa.Table.from_pylist(side, schema=SIDE_SCHEMA).columns
-    return Chunk(split, pa.Table.from_arrays(columns, schema=pa.schema([*ROW_SCHEMA, *SIDE_SCHEMA])), quarantined)
+    return pa.Table.from_arrays(columns, schema=CHUNK_SCHEMA), places, quarantined
 
 
-def _side(image: bytes) -> dict:
-    with Image.open(BytesIO(image), formats=("JPEG", "PNG")) as header:
-        width, height = header.size
+def side_of(image: bytes) -> dict:
+    """The columns of `SIDE_SCHEMA` for the content of one picture's file, which `check_image` has passed."""
+    width, height = jpeg_size(image) or _opened_size(image)
     return {"file_bytes": len(image), "file_hash": xxhash.xxh3_128_digest(image), "width": width, "height": height}
 
 
-def read_chunks(source: Source) -> Iterator[Chunk]:
-    """Every face of a source, chunk by chunk, in order."""
-    for split in source.splits():
-        faces = source.faces(split)
-        for start in range(0, len(faces), FACES_AT_A_TIME):
-            yield read_chunk(source, split, faces[start : start + FACES_AT_A_TIME])
+def _opened_size(image: bytes) -> tuple[int, int]:
+    with Image.open(BytesIO(image), formats=("JPEG", "PNG")) as header:
+        return header.size

@@ -1,159 +1,218 @@
-"""From a raw AffectNet+ tree to a folder that the stock `datasets.load_dataset` opens: checked rows as Parquet."""
+"""From faces as delivered to a folder that the stock `datasets.load_dataset` opens: checked rows as Parquet.
+
+Two stages. First every face is read, chunk by chunk, each into a file of its own; then the Parquet files are written
+from these. Both lie in one folder beside OUT, which the next run goes on with, however this one ends. What they hold
+depends on nothing but the source, the options and the code.
+"""
 
 import hashlib
 import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from datasets.info import DatasetInfo, DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+import numpy as np
 
-from affectnet_plus import (
-    EMOTIONS,
-    LABELS,
-    SPLITS,
-    SUBSETS,
-    VIEWS,
-    BadRow,
-    LayoutError,
-    features,
-    in_view,
-    to_table,
-)
-from affectnet_plus_cards import DATASET_CARD
+from affectnet_plus import Face, LayoutError
 
-from ..files import fresh_folder, write_json
-from ..sources.delivered import open_source
+from ..checking.findings import Finding, count_reasons, format_findings
+from ..files import alone, put_back, refuse_existing, replace_folder, write_json
+from ..sources.delivered import LICENSED, Source, open_source
+from .card import write_card
+from .manifest import MANIFEST, differences, plan_of, write_manifest
+from .partitions import view_files
+from .reading import Job, Read, plan_jobs, read_all
+from .shards import Shard, plan_shards, write_shard
+from .workers import Run, working
 
-ROWS_AT_A_TIME = 1000
-SHARD_BYTES = 400_000_000
-
-
-class Partition:
-    """The rows of one split that always travel together, as shards `data/<name>-00000.parquet`.
-
-    Views are lists of these files and never copies, so a partition is what no view divides: one split, one group of
-    labels (the 7 emotions, contempt, others) and one difficulty.
-    """
-
-    def __init__(self, folder: Path, name: str, split: str, label: int | None, subset: int | None):
-        self.name = name
-        self.split, self.label, self.subset = split, label, subset
-        self.rows, self.shards = 0, 0
-        self.labels: Counter[int | None] = Counter()
-        self._folder, self._columns = folder, features("all")
-        self._waiting: list[dict] = []
-        self._writer: pq.ParquetWriter | None = None
-        self._shard_bytes = 0
-
-    def add(self, row: dict) -> None:
-        self._waiting.append(row)
-        self.rows += 1
-        self.labels[row["label"]] += 1
-        self._shard_bytes += len(row["image"]["bytes"] or b"")
-        if len(self._waiting) >= ROWS_AT_A_TIME or self._shard_bytes >= SHARD_BYTES:
-            self._flush()
-        if self._shard_bytes >= SHARD_BYTES:
-            self.close()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._writer is None:
-            path = self._folder / f"{self.name}-{self.shards:05d}.parquet"
-            self._writer = pq.ParquetWriter(path, self._columns.arrow_schema)
-            self.shards += 1
-        self._writer.write_table(to_table(self._waiting, self._columns))
-        self._waiting.clear()
-
-    def close(self) -> None:
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
-        self._writer, self._shard_bytes = None, 0
-
-
-def _partition_name(split: str, label: int | None, subset: int | None) -> str:
-    group = "other" if label is None or label >= len(EMOTIONS) else "contempt" if label == 7 else "emotion"
-    return f"{split}-{group}-{'unrated' if subset is None else SUBSETS[subset]}"
+Progress = Callable[[str, int, int], None]
+logger = logging.getLogger(__name__)
 
 
 def prepare(
-    raw, out, embed: bool = False, overwrite: bool = False, progress: Callable[[Iterable], Iterable] = iter
+    raw,
+    out,
+    embed: bool = False,
+    overwrite: bool = False,
+    workers: int = 1,
+    progress: Progress = lambda stage, done, total: None,
+    say: Callable[[str], None] = logger.info,
 ) -> dict:
-    """Check every face of the tree `raw` and write the loadable folder `out`.
+    """Check every face of `raw` and write the loadable folder `out`.
+
+    The same faces, options and code give the same bytes, with any number of workers and however often the work was
+    interrupted. Where `out` is already what would be written, nothing is done. Where another process is writing it,
+    this one waits.
 
     Args:
-        raw: what `affectnet_plus.find_splits` takes.
+        raw: what `open_source` takes.
         embed: put the images into the Parquet files, so that the folder can be moved; otherwise it is an index of
-            absolute paths, and the images stay where they are.
-        progress: wraps the list of all faces, as tqdm does.
+            absolute paths, and the images stay where they are. Images that are no files are always put in.
+        overwrite: replace a folder that `prepare` wrote, or an empty one; no other is ever replaced.
+        workers: processes that read and write. More than one are started by `multiprocessing` with "spawn", so the
+            calling script needs its `if __name__ == "__main__"`.
+        progress: called with the stage, "read" or "write", and how many faces are done and are there in all; the
+            first call of a stage counts those that an interrupted run had done.
+        say: told in a sentence what a person should know: what is gone on with, what is waited for.
 
     Returns:
-        The report, also written as `report.json`: rows and quarantined per split, per label and per subset.
+        The report, also written as `report.json`: rows and quarantined per split, per label and per subset, and the
+        findings of `RowChecks`.
 
     Raises:
-        LayoutError: `raw` is not an AffectNet+ tree, or not one of its faces can be a row.
-        FileExistsError: `out` exists and `overwrite` is false, or it holds faces of `raw`.
+        LayoutError: `raw` is nothing that we know, or not one of its faces can be a row.
+        FileExistsError: `out` exists and is something else or `overwrite` is false, or it is among the faces of `raw`.
+        ValueError: a picture changed while it was read.
+        OSError: `out` could not be written; what was done stays for the next run.
     """
-    source = open_source(raw)
-    if any(place.is_relative_to(Path(out).resolve()) for place in source.places()):
+    source, out = open_source(raw), Path(out)
+    embed = embed or not source.holds_files
+    _refuse(out, source, overwrite)
+    plan = plan_of(source, embed)
+    unfinished, old = _beside(out, "unfinished"), _beside(out, "old")
+    if not overwrite and out.exists() and not unfinished.exists() and not differences(out, plan):
+        return _stored(out, say)
+    with _naming(out), alone(Path(os.path.abspath(out)), say):
+        put_back(old, out)
+        if out.exists() and not overwrite:
+            if found := differences(out, plan):
+                said = "; ".join(found)
+                raise FileExistsError(f"{out} exists, and {said}. Name another folder, or pass --overwrite")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return _stored(out, say)
+        scratch = _begin(unfinished, plan, say)
+        try:
+            report = _build(source, plan, scratch, workers, progress, say)
+        except LayoutError:
+            shutil.rmtree(unfinished)
+            raise
+        replace_folder(scratch / "folder", out, old)
+        shutil.rmtree(unfinished)
+    return report
+
+
+def _beside(out: Path, what: str) -> Path:
+    path = Path(os.path.abspath(out))
+    return path.with_name(f".{path.name}.{what}")
+
+
+def _refuse(out: Path, source: Source, overwrite: bool) -> None:
+    """Raise FileExistsError where nothing may be written."""
+    resolved = out.resolve()
+    if any(place.is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
-    faces = [(split, face) for split in source.splits() for face in source.faces(split)]
-    with fresh_folder(out, overwrite) as folder:
-        (folder / "data").mkdir()
-        partitions: dict[str, Partition] = {}
-        quarantined: list[dict] = []
-        with open(folder / "quarantine.jsonl", "w", encoding="utf-8") as quarantine:
-            for split, face in progress(faces):
-                try:
-                    row, image = source.read(split, face)
-                except BadRow as reason:
-                    quarantined.append({"image_id": face.image_id, "reason": str(reason)})
-                    quarantine.write(json.dumps(quarantined[-1]) + "\n")
-                    continue
-                if embed:
-                    row["image"] = {"bytes": image, "path": Path(row["image"]["path"]).name}
-                where = split, row["label"], row["subset"]
-                name = _partition_name(*where)
-                if name not in partitions:
-                    partitions[name] = Partition(folder / "data", name, *where)
-                partitions[name].add(row)
-        for partition in partitions.values():
-            partition.close()
-        report = _report(source.splits(), partitions, quarantined)
-        if not partitions:
+    if any(resolved.is_relative_to(place) for place in source.places()):
+        raise FileExistsError(f"{out} lies among the faces of the source. Name another folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MANIFEST).is_file():
+            raise FileExistsError(f"{out} exists and holds no {MANIFEST}, so prepare did not write it. Name another "
+                                  "folder, or remove it yourself")  # fmt: skip
+    else:
+        refuse_existing(out, overwrite)
+
+
+def _stored(out: Path, say: Callable[[str], None]) -> dict:
+    say(f"nothing has changed since {out} was written")
+    return json.loads((out / "report.json").read_bytes())
+
+
+@contextmanager
+def _naming(out: Path) -> Iterator[None]:
+    """An error of the system names some file; people need to know which folder is not there now, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a sentence of ours
+            raise
+        raise OSError(f"{out} is not finished: {error}. The same command, given again, goes on from there") from error
+
+
+def _begin(unfinished: Path, plan: dict, say: Callable[[str], None]) -> Path:
+    """The folder of a run with this plan, with what an interrupted one left in it."""
+    # A worker of a killed run may still be writing. The name keeps that apart from a run with another plan.
+    scratch = unfinished / hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
+    if unfinished.exists() and not scratch.exists():
+        say("an interrupted run had another source, other options or other code; beginning anew")
+        shutil.rmtree(unfinished)
+    for folder in ("chunks", "folder/data"):
+        (scratch / folder).mkdir(parents=True, exist_ok=True)
+    for path in [*(scratch / "chunks").glob(".*.partial-*"), *(scratch / "folder").iterdir()]:
+        if path.name != "data":
+            path.unlink()
+    write_json(unfinished / "plan.json", plan)
+    return scratch
+
+
+def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> dict:
+    """Fill `scratch`/folder, and return the report."""
+    folder = scratch / "folder"
+    jobs = plan_jobs(source, scratch / "chunks")
+    with working(workers if len(jobs) > 1 else 1) as run:
+        read = read_all(source, jobs, run, folder / "quarantine.jsonl", partial(progress, "read"), say)
+        report = _report(source, plan, read, folder / "quarantine.jsonl")
+        if not read.partitions:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
-            raise LayoutError(f"{raw} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
-        write_json(folder / "report.json", report)
-        _write_card(folder, list(partitions.values()), report)
+            raise LayoutError(f"{source.root} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
+        files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, partial(progress, "write"))
+    counts = {split: part["rows"] for split, part in report["splits"].items()}
+    manifest = plan | {"counts": counts, "files": files}
+    write_json(folder / "report.json", report)
+    write_card(folder, report, view_files(list(read.partitions)), manifest)
+    write_manifest(folder, manifest)
     return report
 
 
-def _report(splits: list[str], partitions: dict[str, Partition], quarantined: list[dict]) -> dict:
-    report: dict = {"splits": {}, "quarantined": len(quarantined), "quarantine_reasons": {}}
-    for split in splits:
-        parts = [part for part in partitions.values() if part.split == split]
-        report["splits"][split] = {
-            "rows": sum(part.rows for part in parts),
-            "quarantined": sum(entry["image_id"].startswith(f"{split}/") for entry in quarantined),
-            "labels": _counted(parts, lambda part: part.labels, LABELS),
-            "subsets": _counted(parts, lambda part: Counter({part.subset: part.rows}), SUBSETS),
-        }
-    # Numbers are masked so that a thousand rows with the same defect are one line of the report.
-    number = re.compile(r"(landmark-[0-9]+)|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
-    reasons = Counter(number.sub(lambda found: found[1] or "N", entry["reason"]) for entry in quarantined)
-    report["quarantine_reasons"] = dict(reasons.most_common())
-    return report
+def _write_shards(
+    source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress
+) -> dict[str, dict]:
+    shards: list[Shard] = []
+    for partition, parts in sorted(read.partitions.items()):
+        sizes = [part if embed else np.zeros_like(part) for _, part in parts]
+        shards += plan_shards(partition, [chunk for chunk, _ in parts], sizes)
+    if not source.holds_files:
+        shards = [replace(shard, faces=_faces_of(shard, jobs)) for shard in shards]
+    work = partial(write_shard, scratch / "folder" / "data", scratch / "chunks", source if embed else None)
+    done, total = 0, sum(part["rows"] for part in read.checks.counts.values())
+    progress(done, total)
+    files = {}
+    for shard, written in zip(shards, run(work, shards)):
+        files[f"data/{shard.name}"] = written
+        done += written["rows"]
+        progress(done, total)
+    return files
 
 
-def _counted(parts: list[Partition], counts, names) -> dict[str, int]:
-    total: Counter = sum((counts(part) for part in parts), Counter())
-    named = {name: total[index] for index, name in enumerate(names)} | {"unknown": total[None]}
-    return {name: count for name, count in named.items() if count}
+def _faces_of(shard: Shard, jobs: list[Job]) -> dict[str, Face]:
+    chunks = {piece.chunk for piece in shard.pieces}
+    return {face.image_id: face for job in jobs if job.path in chunks for face in job.faces}
+
+
+def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> dict:
+    nothing = {"rows": 0, "labels": {}, "subsets": {}}
+    counts = {split: read.checks.counts.get(split, nothing) for split in source.splits()}
+    with open(quarantine, encoding="utf-8") as file:
+        reasons = count_reasons(json.loads(line)["reason"] for line in file)
+    return {
+        "source": {name: plan["source"][name] for name in ("path", "kind", "origin")},
+        "embedded": plan["embedded"],
+        "splits": {
+            split: {
+                "rows": part["rows"],
+                "quarantined": read.quarantined[split],
+                "labels": part["labels"],
+                "subsets": part["subsets"],
+            }
+            for split, part in counts.items()
+        },
+        "quarantined": read.quarantined.total(),
+        "quarantine_reasons": reasons,
+        "findings": [asdict(finding) for finding in read.checks.findings(read.listed, source.origin == LICENSED)],
+    }
 
 
 def format_report(report: dict) -> str:
@@ -164,46 +223,5 @@ def format_report(report: dict) -> str:
         for kind in ("labels", "subsets"):
             lines.append(f"  {kind}: " + ", ".join(f"{name} {count}" for name, count in part[kind].items()))
     lines += [f"  quarantined {count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
+    lines.append(format_findings([Finding(**finding) for finding in report["findings"]]))
     return "\n".join(lines)
-
-
-def _write_card(folder: Path, partitions: list[Partition], report: dict) -> None:
-    views = {view: files for view in VIEWS if (files := _view_files(view, partitions))}
-    # `datasets` keys its cache by this file alone: without the digest it would give the old rows of a new folder.
-    description = f"content {_digest(folder / 'data')}"
-    data = DatasetCardData(
-        pretty_name="AffectNet+ layout",
-        task_categories=["image-classification"],
-        tags=["facial-expression", "soft-label"],
-        configs=[
-            {
-                "config_name": view,
-                "description": description,
-                "data_files": [{"split": split, "path": paths} for split, paths in files.items()],
-            }
-            for view, files in views.items()
-        ],
-    )
-    infos = {view: DatasetInfo(config_name=view, features=features(view)) for view in views}
-    DatasetInfosDict(infos).to_dataset_card_data(data)
-    card = DatasetCard.from_template(data, template_path=str(DATASET_CARD), report=report, views=list(views))
-    (folder / "README.md").write_text(str(card), encoding="utf-8")
-
-
-def _digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        with open(path, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
-
-
-def _view_files(view: str, partitions: list[Partition]) -> dict[str, list[str]]:
-    """split -> glob patterns of its partitions, easiest first; the one split of `no_human` is called train."""
-    files: dict[str, list[str]] = {}
-    ease = {subset: place for place, subset in enumerate((*range(len(SUBSETS)), None))}
-    for part in sorted(partitions, key=lambda part: (list(SPLITS).index(part.split), ease[part.subset], part.name)):
-        if in_view(view, part.split, part.label, part.subset):
-            split = "train" if part.split == "no_human" else part.split
-            files.setdefault(split, []).append(f"data/{part.name}-*.parquet")
-    return files

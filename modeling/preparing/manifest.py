@@ -1,0 +1,129 @@
+"""What a prepared folder says about itself, so that it can be told whether it still is what it was made to be."""
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import affectnet_plus
+from affectnet_plus import LayoutError
+
+from .. import sources
+from ..checking.findings import EXAMPLES, Finding
+from ..files import write_json
+from ..sources.delivered import Source, open_source
+from . import chunks, partitions, quick, shards
+from .shards import describe
+
+MANIFEST = "manifest.json"
+DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
+
+
+def plan_of(source: Source, embed: bool) -> dict:
+    """What decides about the rows of a prepared folder: the source as it is now, the options, and the code."""
+    return {
+        "source": {
+            "path": str(source.root),
+            "kind": type(source).__name__,
+            "origin": source.origin,
+            "fingerprint": source.fingerprint(),
+        },
+        "embedded": embed,
+        "code": digest_of_code(),
+    }
+
+
+def digest_of_code() -> str:
+    """Digest of the code that decides what a row is, and how rows become files."""
+    rows = [Path(str(module.__file__)) for module in (affectnet_plus, chunks, quick, partitions, shards)]
+    readers = sorted(Path(sources.__path__[0]).glob("*.py"))
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in rows + readers)).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: dict) -> None:
+    """Write the manifest, with the checksums of the documents that lie in the folder by now."""
+    documents = {name: describe(folder / name) for name in DOCUMENTS}
+    write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
+
+
+def differences(folder: Path, plan: dict) -> list[str]:
+    """What keeps a prepared folder from being what `plan` would give again; sizes of files are looked at only."""
+    manifest = _read(folder)
+    if manifest is None:
+        return [f"its {MANIFEST} cannot be read"]
+    found = []
+    if manifest["source"]["path"] != plan["source"]["path"] or manifest["source"]["kind"] != plan["source"]["kind"]:
+        found.append(f"it was made from {manifest['source']['path']}")
+    elif manifest["source"]["fingerprint"] != plan["source"]["fingerprint"]:
+        found.append("the source has changed since")
+    if manifest["embedded"] != plan["embedded"]:
+        found.append("it holds the images themselves" if manifest["embedded"] else "it holds paths and no images")
+    if manifest["code"] != plan["code"]:
+        found.append(f"it was written by other code (version {manifest['version']})")
+    return found + [f"{name} {problem}" for name, problem in _damaged(folder, manifest, thorough=False)]
+
+
+def verify(folder) -> list[Finding]:
+    """Whether a prepared folder is what its manifest says: its files byte by byte, its source, the code.
+
+    An error: a file is missing, damaged or not listed, or the source has changed since. A warning: the source is not
+    there any more, or the code is another.
+    """
+    folder = Path(folder)
+    manifest = _read(folder)
+    if manifest is None:
+        return [Finding("error", "manifest", f"{folder / MANIFEST} is missing or damaged; prepare again")]
+    findings = []
+    if damaged := _damaged(folder, manifest, thorough=True):
+        said = "; ".join(f"{name} {problem}" for name, problem in damaged[:EXAMPLES])
+        findings.append(Finding("error", "files", f"{len(damaged)} are not as they were written: {said}; prepare "
+                                "again", len(damaged), [name for name, _ in damaged[:EXAMPLES]]))  # fmt: skip
+    findings += _source_findings(manifest)
+    if not findings:
+        count = len(manifest["files"]) + len(manifest["documents"])
+        findings.append(Finding("note", "files", f"all {count} are as they were written, and the source too", count))
+    return findings
+
+
+def _source_findings(manifest: dict) -> list[Finding]:
+    path = manifest["source"]["path"]
+    if path is None:
+        return [Finding("note", "source", "is not known: the folder was published")]
+    try:
+        fingerprint = open_source(path).fingerprint()
+    except (LayoutError, OSError):
+        if not Path(path).exists():
+            return [Finding("warning", "source", f"{path} is not there any more")]
+        fingerprint = "none of a source"
+    findings = []
+    if fingerprint != manifest["source"]["fingerprint"]:
+        findings.append(Finding("error", "source", f"{path} has changed since; prepare again"))
+    if digest_of_code() != manifest["code"]:
+        text = f"another version than now has written the folder ({manifest['version']}); prepare again to be sure"
+        findings.append(Finding("warning", "code", text))
+    return findings
+
+
+def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, str]]:
+    """Names of files, and what is wrong with them."""
+    found = []
+    for name, expected in (manifest["files"] | manifest["documents"]).items():
+        path = folder / name
+        if not path.is_file():
+            found.append((name, "is missing"))
+        elif (size := path.stat().st_size) != expected["bytes"]:
+            found.append((name, f"has {size} bytes, expected {expected['bytes']}"))
+        elif thorough and describe(path)["sha256"] != expected["sha256"]:
+            found.append((name, "has another checksum"))
+    there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
+    return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]
+
+
+def _read(folder: Path) -> dict | None:
+    """The manifest, or None where there is none that has all its parts."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        parts = {"version", "source", "embedded", "code", "counts", "files", "documents"}
+        return manifest if parts <= manifest.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None

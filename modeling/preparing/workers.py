@@ -1,0 +1,59 @@
+"""The same work for many jobs, in this process or in several, with the results in the order of the jobs."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+Run = Callable[[Callable, Iterable], Iterator[Any]]
+
+
+@contextmanager
+def working(workers: int) -> Iterator[Run]:
+    """Yield what does the same as `map(work, jobs)`, in `workers` processes where there is more than one.
+
+    Jobs are asked for a few ahead of the results only, so that many of them need no memory.
+
+    Raises:
+        OSError: a worker process was killed.
+    """
+    if workers <= 1:
+        yield map
+        return
+    # Spawned: forked ones could inherit a lock that a thread of a library holds.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start)
+    try:
+        yield lambda work, jobs: _in_order(pool, 3 * workers, work, jobs)
+    except BrokenProcessPool as error:
+        raise OSError("a worker process was killed, perhaps for lack of memory; try fewer workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, ahead: int, work: Callable, jobs: Iterable) -> Iterator:
+    waiting: deque = deque()
+    for job in jobs:
+        waiting.append(pool.submit(work, job))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent then ends its workers in order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next job for ever."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
