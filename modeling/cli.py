@@ -1,8 +1,12 @@
 """`affectnet-plus VERB`: parses, calls, prints. Heavy imports wait until a verb needs them."""
 
 import argparse
+import json
+import os
 import signal
 import sys
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 
@@ -21,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="affectnet-plus", description="AffectNet+: data, soft labels, models, cards")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_draw, _add_import_ferplus, _add_prepare, _add_train, _add_evaluate, _add_predict, _add_publish):
+    faces = (_add_draw, _add_import_ferplus, _add_prepare, _add_doctor)
+    models = (_add_train, _add_evaluate, _add_predict, _add_publish)
+    for add in faces + models:
         add(verbs)
     return parser
 
@@ -42,6 +48,35 @@ def _progress(text: str):
     return lambda items: tqdm(items, desc=text, unit=" faces", mininterval=0.5)
 
 
+@contextmanager
+def _bars():
+    """Yield progress(stage, done, total), which shows one bar for each stage; all are closed at the end."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = tqdm(desc=stage, unit=" faces", total=total, initial=done, mininterval=0.5)
+        bars[stage].update(done - bars[stage].n)
+        if done == total:
+            bars[stage].close()
+
+    try:
+        yield progress
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _add_workers(verb) -> None:
+    verb.add_argument("--workers", type=int, metavar="N", help="processes; default: as many as there are processors")
+
+
+def _workers(options) -> int:
+    return options.workers or len(os.sched_getaffinity(0))
+
+
 # --- faces -----------------------------------------------------------------------------------------------------------
 
 
@@ -51,12 +86,14 @@ def _add_draw(verbs) -> None:
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--validation-fraction", type=float, default=0.2)
     verb.add_argument("--no-human", type=int, default=0, help="further faces without a human label")
+    verb.add_argument("--fast", action="store_true", help="repeat 512 faces: trees of any size, to measure with")
 
 
 def _draw(options) -> int:
-    from .sources.synthetic import draw_tree
+    from .sources.synthetic import draw_repeated_tree, draw_tree
 
-    counts = draw_tree(
+    draw = draw_repeated_tree if options.fast else draw_tree
+    counts = draw(
         options.out,
         options.n,
         options.seed,
@@ -77,16 +114,9 @@ def _add_import_ferplus(verbs) -> None:
 
 
 def _import_ferplus(options) -> int:
-    from tqdm import tqdm
-
     from .sources.ferplus import format_report, import_ferplus
 
-    with tqdm(desc="import", unit=" faces", delay=0.5) as bar:  # no bar before an error at once
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _bars() as progress:
         report = import_ferplus(
             options.source,
             options.out,
@@ -94,7 +124,7 @@ def _import_ferplus(options) -> int:
             options.protocol,
             options.drop_leaks,
             options.overwrite,
-            progress,
+            partial(progress, "import"),
         )
     print(format_report(report))
     return 0
@@ -103,17 +133,52 @@ def _import_ferplus(options) -> int:
 def _add_prepare(verbs) -> None:
     verb = _verb(verbs, "prepare", _prepare, "check a tree and write the folder that load_dataset opens", "raw", "out")
     verb.add_argument("--embed", action="store_true", help="put the images into the files, so that OUT can be moved")
-    verb.add_argument("--strict", action="store_true", help="exit with 1 when a row was quarantined")
+    _add_workers(verb)
+    verb.add_argument("--json", action="store_true", help="print the report as JSON, for programs")
+    verb.add_argument("--strict", action="store_true", help="exit with 1 when a face was quarantined or for an error")
 
 
 def _prepare(options) -> int:
     from .preparing import format_report, prepare
 
-    report = prepare(options.raw, options.out, options.embed, options.overwrite, _progress("prepare"))
-    print(format_report(report))
-    if report["quarantined"]:
-        print(f"{report['quarantined']} faces were left out; {options.out}/quarantine.jsonl says why, line by line")
-    return 1 if options.strict and report["quarantined"] else 0
+    def say(text: str) -> None:
+        print(f"affectnet-plus prepare: {text}", file=sys.stderr)
+
+    with _bars() as progress:
+        report = prepare(
+            options.raw, options.out, options.embed, options.overwrite, _workers(options), progress, say
+        )  # fmt: skip
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(format_report(report))
+        if report["embedded"] and not options.embed:
+            print("the images are in the files, because the source holds them in archives")
+        if report["quarantined"]:
+            print(f"{report['quarantined']} faces were left out; {options.out}/quarantine.jsonl says why each")
+    return 1 if options.strict and (report["quarantined"] or _has_errors(report)) else 0
+
+
+def _has_errors(report: dict) -> bool:
+    return any(finding["level"] == "error" for finding in report["findings"])
+
+
+def _add_doctor(verbs) -> None:
+    verb = _verb(verbs, "doctor", _doctor, "examine faces, as delivered or prepared; exit with 1 on errors", "path",
+                 overwrite=False)  # fmt: skip
+    _add_workers(verb)
+    verb.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_false",
+                      help="decode no picture, which saves most of the time")  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="print the report for programs")
+
+
+def _doctor(options) -> int:
+    from .doctor import doctor, format_report
+
+    with _bars() as progress:
+        report = doctor(options.path, _workers(options), options.near_duplicates, partial(progress, "examine"))
+    print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_report(report))
+    return 1 if _has_errors(report) else 0
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -191,8 +256,6 @@ def _add_predict(verbs) -> None:
 
 
 def _predict(options) -> int:
-    import json
-
     from .evaluation.predict import predict
 
     for line in predict(options.model, options.images, options.batch_size):
@@ -201,20 +264,41 @@ def _predict(options) -> int:
 
 
 def _add_publish(verbs) -> None:
-    verb = _verb(verbs, "publish", _publish, "push a model with its card to the Hub", "model", "repo")
-    verb.add_argument("--private", action="store_true")
+    verb = _verb(verbs, "publish", _publish, "push a model, or prepared data, with its card", "folder", "repo")
+    verb.add_argument("--private", action="store_true", help="only you read")
+    verb.add_argument("--gated", action="store_true", help="data: readers ask, and you approve each by hand")
     verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")
-    verb.add_argument("--license", default="other", help="licence of the weights, as the Hub names it")
+    verb.add_argument("--license", help="model: licence of the weights, as the Hub names it; default: other")
+    verb.add_argument("--i-may-share-licensed-faces", dest="may_share", action="store_true",
+                      help="data: the licensor lets you put these faces on the Hub")  # fmt: skip
 
 
 def _publish(options) -> int:
-    from .publishing.publish import publish, stage
+    data = (Path(options.folder) / "manifest.json").is_file()
+    if data and options.license:
+        raise ValueError("--license is for models; the terms of data come from its source")
+    if not data and (options.gated or options.may_share):
+        raise ValueError(f"{options.folder} holds no manifest.json, so it is no prepared data; --gated and "
+                         "--i-may-share-licensed-faces are for data")  # fmt: skip
+    print(_publish_data(options) if data else _publish_model(options))
+    return 0
+
+
+def _publish_data(options):
+    from .publishing.publish_data import publish_data, stage_data
 
     if options.to_folder:
-        print(stage(options.model, options.repo, options.license, options.overwrite))
-    else:
-        print(publish(options.model, options.repo, options.private, options.license))
-    return 0
+        return stage_data(options.folder, options.repo, options.overwrite)
+    return publish_data(options.folder, options.repo, options.private, options.gated, options.may_share)
+
+
+def _publish_model(options):
+    from .publishing.publish import publish, stage
+
+    licence = options.license or "other"
+    if options.to_folder:
+        return stage(options.folder, options.repo, licence, options.overwrite)
+    return publish(options.folder, options.repo, options.private, licence)
 
 
 if __name__ == "__main__":

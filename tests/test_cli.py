@@ -130,7 +130,7 @@ def test_the_whole_way_from_drawn_faces_to_a_folder_that_can_be_published(tmp_pa
     assert printed("publish", "model", "published", "--to-folder") == "published\n"
     said = [json.loads(line) for line in printed("predict", "published", faces).splitlines()]
     assert said == lines, "what is published says something else"
-    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "model", "published", "raw", "ready"]
+    assert sorted(os.listdir(tmp_path)) == [".ready.lock", "elsewhere", "model", "published", "raw", "ready"]
 
 
 # ---- refusals
@@ -187,8 +187,29 @@ def test_strict_is_about_quarantined_rows(capsys, tmp_path, drawn_tree, tree_cop
     assert run("prepare", tree_copy, tmp_path / "lax") == 0
     assert "1 faces were left out" in capsys.readouterr().out
     assert run("prepare", tree_copy, tmp_path / "strict", "--strict") == 1
+    assert json.loads((tmp_path / "strict" / "report.json").read_text())["quarantined"] == 1
     lax, strict = ((tmp_path / name / "quarantine.jsonl").read_text() for name in ("lax", "strict"))
     assert lax == strict
+
+
+def test_strict_is_about_findings_that_are_errors(monkeypatch, tmp_path):
+    finding = {"level": "warning", "check": "label order", "message": "odd", "count": 1, "examples": []}
+    report = {"splits": {}, "quarantined": 0, "quarantine_reasons": {}, "embedded": False, "findings": [finding]}
+    monkeypatch.setattr("affectnet_plus_modeling.preparing.prepare", lambda *_: report)
+    assert run("prepare", "raw", "out", "--strict") == 0
+    finding["level"] = "error"
+    assert run("prepare", "raw", "out", "--strict") == 1
+    assert run("prepare", "raw", "out") == 0
+
+
+def test_prepare_speaks_to_programs_on_one_stream_and_to_people_on_the_other(capsys, tmp_path, drawn_tree):
+    for told in ("read: 100%", "nothing has changed since"):
+        assert run("prepare", drawn_tree, tmp_path / "out", "--json", "--workers", 1) == 0
+        printed = capsys.readouterr()
+        assert json.loads(printed.out) == json.loads((tmp_path / "out" / "report.json").read_text())
+        assert told in printed.err
+    assert run("prepare", drawn_tree, tmp_path / "out") == 0
+    assert capsys.readouterr().out.startswith("train: 32 rows, 0 quarantined")
 
 
 def test_a_terminated_command_leaves_nothing(tmp_path):
