@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Subset
 from transformers import AutoImageProcessor, pipeline
 
 from affectnet_plus_modeling.preparing import prepare
@@ -239,9 +240,83 @@ def test_one_unreadable_picture_is_named(drawn_tree, tmp_path, prepared_from):
         Faces(load_prepared(folder, "default", "train"), 24)
 
 
+def test_one_unreadable_picture_in_the_middle_of_an_epoch_is_named(prepared_from, tmp_path, on_disk):
+    pairs = [(saved(noise(30, 30, seed=seed), "JPEG"), full_record(seed, 0)) for seed in range(6)]
+    folder = prepared_from(pairs)
+    images = tmp_path / "raw" / "human_annotated" / "train_set" / "images"
+    whole = (images / "4.jpg").read_bytes()
+    faces = Faces(load_prepared(folder, "default", "train"), 24)
+    (images / "4.jpg").write_bytes(whole[: len(whole) // 2])
+    for workers in (0, 1):
+        batches = iter(DataLoader(faces, 2, num_workers=workers, collate_fn=collate))
+        assert [len(next(batches)["pixel_values"]) for _ in range(2)] == [2, 2]
+        with pytest.raises(OSError, match="train/4: .*images/4.jpg cannot be read as JPEG or PNG"):
+            next(batches)
+    embedded = load_prepared(folder, "default", "train").map(
+        lambda row: {"image": {"bytes": b"not one", "path": "4.jpg"} if row["image_id"] == "train/4" else row["image"]}
+    )
+    with pytest.raises(OSError, match="train/4: embedded image cannot be read as JPEG or PNG"):
+        Faces(embedded, 24).batch([3, 4])
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    """Every set counts as too large to be decoded in advance."""
+    monkeypatch.setattr(faces_module, "MEMORY_BYTES", 0)
+
+
+@pytest.mark.parametrize("embed", [False, True], ids=["by-path", "embedded"])
+@pytest.mark.parametrize("in_advance", [False, True], ids=["as-needed", "in-advance"])
+def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared_from, monkeypatch):
+    monkeypatch.setattr(faces_module, "MEMORY_BYTES", 10**9 * in_advance)
+    kinds = ("JPEG", "PNG", "JPEG", "PNG", "JPEG")
+    pairs = [(saved(noise(30, 24 + 2 * seed, seed=seed), kind), full_record(seed, 0, seed))
+             for seed, kind in enumerate(kinds)]  # fmt: skip
+    rows = load_prepared(prepared_from(pairs, embed=embed), "default", "train")
+    for data in (rows, rows.shuffle(seed=3), rows.select([4, 2, 3, 1])):
+        faces = Faces(data, 30)
+        asked = [3, 0, 3, 2]
+        batch = faces.batch(asked)
+        assert batch["pixels"].shape == (4, 3, 30, 30) and batch["pixels"].dtype == torch.uint8
+        for place, row in enumerate(asked):
+            image = data[row]["image"].convert("RGB").resize((30, 30), Image.Resampling.BILINEAR)
+            assert np.array_equal(as_array(batch["pixels"][place]), np.array(image))
+            assert batch["soft_labels"][place].tolist() == data[row]["soft_label_normalized"]
+            assert batch["valence_arousal"][place].tolist() == [data[row]["valence"], data[row]["arousal"]]
+        assert [len(values) for values in faces.batch([]).values()] == [0, 0, 0]
+        with pytest.raises(IndexError):
+            faces[len(data)]
+
+
+@pytest.mark.parametrize("workers, start", [(0, None), (1, "fork"), (2, "fork"), (1, "spawn")])
+def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
+    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    part = Subset(faces, list(range(31, 1, -2)))
+    batches = list(DataLoader(part, 4, num_workers=workers, multiprocessing_context=start, collate_fn=collate))
+    assert [len(batch["pixel_values"]) for batch in batches] == [4, 4, 4, 3]
+    for name, of_faces in (("pixel_values", "pixels"), ("soft_labels",) * 2, ("valence_arousal",) * 2):
+        found = torch.cat([batch[name] for batch in batches])
+        expected = torch.stack([faces[row][of_faces] for row in part.indices])
+        assert torch.equal(found, normalise(expected) if of_faces == "pixels" else expected)
+
+
+def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
+    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    torch.manual_seed(0)
+    seen = [row for batch in DataLoader(faces, 5, shuffle=True, collate_fn=collate)
+            for row in batch["soft_labels"].tolist()]  # fmt: skip
+    assert sorted(seen) == sorted(faces.soft_labels.tolist()) and seen != faces.soft_labels.tolist()
+
+
+def test_the_pixels_of_a_batch_are_where_the_model_always_had_them(drawn, on_disk):
+    """Convolutions add up in another order where the channels of a pixel lie side by side."""
+    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    assert collate(faces.batch([1, 2, 3]))["pixel_values"].is_contiguous()
+
+
 def test_a_batch_is_what_the_model_takes(drawn):
     faces = Faces(load_prepared(drawn, "default", "train"), 48)
-    batch = collate([faces[0], faces[1], faces[2]])
+    batch = collate(faces.batch([0, 1, 2]))
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
         "pixel_values": (3, 3, 48, 48),
         "soft_labels": (3, 8),

@@ -49,7 +49,7 @@ def predict_faces(
     answers = []
     for start in progress(range(0, len(faces), batch_size)):
         rows = range(start, min(start + batch_size, len(faces)))
-        answers.append(_forward(model, torch.stack([faces[row]["pixels"] for row in rows])))
+        answers.append(_forward(model, faces.batch(rows)["pixels"]))
     return Predictions(
         image_ids=faces.image_ids,
         probabilities=np.concatenate([probabilities for probabilities, _ in answers]),
