@@ -28,7 +28,7 @@ def five_points(landmarks_68: np.ndarray) -> np.ndarray:
     points = np.asarray(landmarks_68, dtype=float)
     if points.shape[-2:] != (68, 2):
         raise ValueError(f"landmarks have the shape {points.shape}, expected (..., 68, 2)")
-    eyes = [points[..., start : start + 6, :].mean(axis=-2) for start in (37, 43)]
+    eyes = [points[..., start : start + 6, :].mean(axis=-2) for start in (36, 42)]
     return np.stack([*eyes, *(points[..., index, :] for index in (30, 48, 54))], axis=-2)
 
 

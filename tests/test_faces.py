@@ -269,6 +269,7 @@ def on_disk(monkeypatch):
 @pytest.mark.parametrize("in_advance", [False, True], ids=["as-needed", "in-advance"])
 def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared_from, monkeypatch):
     monkeypatch.setattr(faces_module, "MEMORY_BYTES", 10**9 * in_advance)
+    monkeypatch.setattr(faces_module, "AT_A_TIME", 3)
     kinds = ("JPEG", "PNG", "JPEG", "PNG", "JPEG")
     pairs = [(saved(noise(30, 24 + 2 * seed, seed=seed), kind), full_record(seed, 0, seed))
              for seed, kind in enumerate(kinds)]  # fmt: skip
