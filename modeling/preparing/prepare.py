@@ -158,6 +158,8 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
         if not read.partitions:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
             raise LayoutError(f"{source.root} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
+        if source.holds_files:
+            jobs.clear()  # the names of two million files, which the shards do not need
         files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, partial(progress, "write"))
     counts = {split: part["rows"] for split, part in report["splits"].items()}
     manifest = plan | {"counts": counts, "files": files}
