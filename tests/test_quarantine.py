@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -255,6 +256,41 @@ def ids_of(out: Path) -> Counter:
     )
 
 
+def rows_of(out: Path) -> list[dict]:
+    return [row for path in (out / "data").iterdir() for row in pq.read_table(path).to_pylist()]
+
+
+def assert_as_its_source(row: dict, raw: Path):
+    """Every value of a row is what its annotation says, read here with nothing but `json`."""
+    split, stem = row["image_id"].split("/")
+    text = (raw / SPLITS[split] / "annotations" / f"{stem}.json").read_bytes()
+
+    def folded(pairs):
+        return {key.replace("-", "").replace("_", "").replace(" ", "").lower(): value for key, value in pairs}
+
+    record = json.loads(text, object_pairs_hook=folded)
+    about = record.get("metadata") or {}
+
+    def same(found, expected):
+        if expected is None:
+            return found is None
+        return np.array_equal(np.ravel(found), np.ravel(expected).astype(np.float32))
+
+    assert row["label"] == record.get("humanlabel") and row["subset"] == record.get("subset")
+    assert same(row["soft_label"], record.get("softlabel"))
+    assert same(row["age"], about.get("age"))
+    for name in ("valence", "arousal"):
+        assert same(row[name], None if about.get(name) == -2 else about.get(name)), name
+    for name in ("gender", "race", "pose"):
+        for key, value in (row[name] or {}).items():
+            assert same(value, about[name].get(key.replace("_", ""))), (name, key)
+        assert (row[name] is None) == (about.get(name) is None)
+    for count in (68, 29):
+        assert same(row[f"landmarks_{count}"], about.get(f"landmark{count}"))
+    place = Path(row["image"]["path"])
+    assert place.parent == (raw / SPLITS[split] / "images").resolve() and place.stem == stem and place.is_file()
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_face_is_quarantined_with_its_reason(damaged, name):
     _, out, _ = damaged
@@ -343,6 +379,8 @@ def test_random_damage_loses_no_stem(tmp_path_factory, damages, flips):
     touched = {f"train/{stem}" for stem, *_ in flips}
     assert {f"train/{stem}" for stem in damages} <= set(quarantined) <= touched | {f"train/{n}" for n in damages}
     assert report["quarantined"] == quarantined.total() and rows["validation/5"] == 1
+    for row in rows_of(place / "out"):
+        assert_as_its_source(row, place / "raw")
 
 
 @pytest.mark.parametrize(
