@@ -1,13 +1,12 @@
 """Where faces are read from: whatever somebody delivered, seen as splits of faces that can be read one by one."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Protocol
 
 from affectnet_plus import SPLITS, Face, LayoutError, find_splits, list_faces, read_face
 
-from .listing import listing
+from .listing import fingerprint_of
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
 from .origin import LICENSED, ORIGIN_FILE, parse_origin
@@ -71,13 +70,7 @@ class FolderSource:
         return read_face(self._folders[split], face)
 
     def fingerprint(self) -> str:
-        total = hashlib.sha256()
-        for split, folder in self._folders.items():
-            for part in ("images", "annotations"):
-                total.update(f"{split}/{part}\n".encode())
-                for line in listing(folder / part):
-                    total.update(line)
-        return total.hexdigest()
+        return fingerprint_of(self._folders)
 
 
 def _origin(place: tuple[str, Path]) -> str:

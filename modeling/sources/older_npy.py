@@ -8,7 +8,6 @@ number or its text; lnd holds the 68 points as 136 numbers. A face without exp, 
 lnd has null landmarks, as one whose AffectNet+ annotation lacks them: copies are handed on without these files.
 """
 
-import hashlib
 import os
 import re
 from io import BytesIO
@@ -19,7 +18,7 @@ import numpy as np
 
 from affectnet_plus import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES, BadRow, Face, make_row, pair_faces, read_file
 
-from .listing import listing
+from .listing import fingerprint_of
 from .older import ORIGIN, annotation_text, number, whole
 
 FOLDERS = {"train": "train_set", "validation": "val_set"}
@@ -88,13 +87,7 @@ class NpySource:
         return make_row(face.image_id, path, text, image), image
 
     def fingerprint(self) -> str:
-        total = hashlib.sha256()
-        for split, folder in self._folders.items():
-            for part in ("images", "annotations"):
-                total.update(f"{split}/{part}\n".encode())
-                for line in listing(folder / part):
-                    total.update(line)
-        return total.hexdigest()
+        return fingerprint_of(self._folders)
 
 
 def _with_arrays(face: Face, arrays: dict[str, set[str]]) -> Face:
