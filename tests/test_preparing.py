@@ -282,6 +282,20 @@ def test_the_output_may_lie_inside_the_source(tree_copy):
         assert report["splits"]["train"]["rows"] == 36 and report["quarantined"] == 0
 
 
+@pytest.mark.parametrize("kind", ["folder", "embedded", "zip"])
+def test_paths_may_have_spaces_and_letters_of_any_script(raw_tree, prepared, tmp_path, cache, kind):
+    raw = tmp_path / "Gesichter Ä 顔 #1 [a]%20" / "AffectNet+"
+    shutil.copytree(raw_tree, raw)
+    if kind == "zip":
+        raw = Path(shutil.make_archive(str(tmp_path / "Gesichter Ä 顔 #1"), "zip", raw.parent))
+    out = tmp_path / "vorbereitet ü 準備"
+    prepare(raw, out, embed=kind == "embedded")
+    found = datasets.load_dataset(str(out), "all", split="train", cache_dir=cache)
+    expected = datasets.load_dataset(str(prepared), "all", split="train", cache_dir=cache)
+    assert list(found["image_id"]) == list(expected["image_id"]) and len(found) == 36
+    assert all(np.array_equal(one, other) for one, other in zip(found["image"], expected["image"], strict=True))
+
+
 def test_a_folder_of_another_kind_is_refused_and_nothing_is_written(tmp_path):
     for name in ("happy", "sad", "fear"):
         (tmp_path / "raw" / name).mkdir(parents=True)
