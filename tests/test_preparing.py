@@ -296,6 +296,13 @@ def test_paths_may_have_spaces_and_letters_of_any_script(raw_tree, prepared, tmp
     assert all(np.array_equal(one, other) for one, other in zip(found["image"], expected["image"], strict=True))
 
 
+@pytest.mark.parametrize("name", ["out [1]", "a*/out", "what?"])
+def test_a_path_that_datasets_takes_for_a_pattern_is_refused(raw_tree, tmp_path, name):
+    with pytest.raises(ValueError, match="which datasets takes for a pattern"):
+        prepare(raw_tree, tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_folder_of_another_kind_is_refused_and_nothing_is_written(tmp_path):
     for name in ("happy", "sad", "fear"):
         (tmp_path / "raw" / name).mkdir(parents=True)

@@ -67,7 +67,7 @@ def prepare(
     Raises:
         LayoutError: `raw` is nothing that we know, or not one of its faces can be a row.
         FileExistsError: `out` exists and is something else or `overwrite` is false, or it is among the faces of `raw`.
-        ValueError: a picture changed while it was read.
+        ValueError: a picture changed while it was read, or the path of `out` holds one of `*?[`.
         OSError: `out` could not be written; what was done stays for the next run.
     """
     source, out = open_source(raw), Path(out)
@@ -102,8 +102,11 @@ def _beside(out: Path, what: str) -> Path:
 
 
 def _refuse(out: Path, source: Source, overwrite: bool) -> None:
-    """Raise FileExistsError where nothing may be written."""
+    """Raise where nothing may be written, or where it could not be opened."""
     resolved = out.resolve()
+    if found := sorted(set("*?[") & set(os.path.abspath(out))):
+        raise ValueError(f"{os.path.abspath(out)} holds {' '.join(found)}, which datasets takes for a pattern: it could "
+                         "not open the folder. Name another")  # fmt: skip
     if any(place.is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
     if any(resolved.is_relative_to(place) for place in source.places()):
