@@ -105,8 +105,9 @@ def _refuse(out: Path, source: Source, overwrite: bool) -> None:
     """Raise where nothing may be written, or where it could not be opened."""
     resolved = out.resolve()
     if found := sorted(set("*?[") & set(os.path.abspath(out))):
-        raise ValueError(f"{os.path.abspath(out)} holds {' '.join(found)}, which datasets takes for a pattern: it could "
-                         "not open the folder. Name another")  # fmt: skip
+        where = os.path.abspath(out)
+        raise ValueError(f"{where} holds {' '.join(found)}, which datasets takes for a pattern: it could not open the "
+                         "folder. Name another")  # fmt: skip
     if any(place.is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
     if any(resolved.is_relative_to(place) for place in source.places()):
