@@ -128,10 +128,9 @@ def _contents(folder: Path, repo_id: str) -> tuple[str, dict[str, bytes | Path]]
     """
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
-    _check(folder)
+    manifest = _checked_manifest(folder)
     card = (folder / "README.md").read_text(encoding="utf-8").replace(f'"{THIS_FOLDER}"', f'"{repo_id}"')
     documents = {"README.md": card.encode(), "croissant.json": (folder / "croissant.json").read_bytes()}
-    manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest["source"]["path"] = None
     manifest["documents"] = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -141,11 +140,12 @@ def _contents(folder: Path, repo_id: str) -> tuple[str, dict[str, bytes | Path]]
     return manifest["source"]["origin"], contents | {name: folder / name for name in manifest["files"]}
 
 
-def _check(folder: Path) -> None:
-    """Make sure that the files are those that prepare wrote, and hold their pictures."""
+def _checked_manifest(folder: Path) -> dict:
+    """The manifest, where the files are those that prepare wrote, and hold their pictures."""
     if errors := [finding for finding in verify(folder) if finding.level == "error"]:
         raise ValueError(f"{folder} cannot be published: {'; '.join(finding.message for finding in errors)}")
-    for name in json.loads((folder / MANIFEST).read_bytes())["files"]:
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    for name in manifest["files"]:
         path = folder / name
         if not _DATA_FILE.fullmatch(name) or path.is_symlink():
             raise ValueError(f"{folder}/{MANIFEST} lists {name!r}, expected data/<name>.parquet, and no link")
@@ -154,6 +154,7 @@ def _check(folder: Path) -> None:
                 f"{path}: {missing} rows hold the path of their picture on this machine and not the picture. Prepare "
                 "again with --embed, then publish"
             )
+    return manifest
 
 
 def _pictures_missing(path: Path) -> int:

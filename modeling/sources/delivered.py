@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from affectnet_plus import SPLITS, Face, LayoutError, find_splits, list_faces, read_face
+from affectnet_plus import SPLITS, Face, LayoutError, find_splits, fingerprint_of, list_faces, read_face
 
-from .listing import fingerprint_of
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
 from .origin import LICENSED, ORIGIN_FILE, parse_origin

@@ -20,9 +20,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, make_row, read_file
+from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, make_row, read_file, stamps
 
-from .listing import listing
 from .older import ORIGIN, annotation_text, number, whole
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -112,7 +111,7 @@ class CsvSource:
         for folder in dict.fromkeys(self._pictures.values()):
             for name in _folders(folder):
                 total.update(f"{name}\n".encode(errors="surrogateescape"))
-                for line in listing(folder / name):
+                for line in stamps(folder / name):
                     total.update(line)
         return total.hexdigest()
 

@@ -16,9 +16,17 @@ from tokenize import TokenError
 
 import numpy as np
 
-from affectnet_plus import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES, BadRow, Face, make_row, pair_faces, read_file
+from affectnet_plus import (
+    MAX_ANNOTATION_BYTES,
+    MAX_IMAGE_BYTES,
+    BadRow,
+    Face,
+    fingerprint_of,
+    make_row,
+    pair_faces,
+    read_file,
+)
 
-from .listing import fingerprint_of
 from .older import ORIGIN, annotation_text, number, whole
 
 FOLDERS = {"train": "train_set", "validation": "val_set"}
