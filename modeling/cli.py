@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import signal
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+
+from .command import add_verb, add_workers, count_workers, show_bars, show_progress
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,56 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs, name: str, run, text: str, *positional: str, overwrite: bool = True) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    verb.set_defaults(run=run)
-    for argument in positional:
-        verb.add_argument(argument)
-    if overwrite:
-        verb.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
-    return verb
-
-
-def _progress(text: str):
-    from tqdm import tqdm
-
-    return lambda items: tqdm(items, desc=text, unit=" faces", mininterval=0.5)
-
-
-@contextmanager
-def _bars():
-    """Yield progress(stage, done, total), which shows one bar for each stage; all are closed at the end."""
-    from tqdm import tqdm
-
-    bars: dict[str, tqdm] = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(desc=stage, unit=" faces", total=total, initial=done, mininterval=0.5)
-        bars[stage].update(done - bars[stage].n)
-        if done == total:
-            bars[stage].close()
-
-    try:
-        yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
-def _add_workers(verb) -> None:
-    verb.add_argument("--workers", type=int, metavar="N", help="processes; default: as many as there are processors")
-
-
-def _workers(options) -> int:
-    return options.workers or len(os.sched_getaffinity(0))
-
-
 # --- faces -----------------------------------------------------------------------------------------------------------
 
 
 def _add_draw(verbs) -> None:
-    verb = _verb(verbs, "draw", _draw, "draw faces with exact soft labels, as an AffectNet+ tree", "out")
+    verb = add_verb(verbs, "draw", _draw, "draw faces with exact soft labels, as an AffectNet+ tree", "out")
     verb.add_argument("-n", type=int, default=2000, help="faces in train and validation together")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--validation-fraction", type=float, default=0.2)
@@ -100,14 +55,14 @@ def _draw(options) -> int:
         options.validation_fraction,
         options.no_human,
         options.overwrite,
-        _progress("draw"),
+        show_progress("draw"),
     )
     print(f"{options.out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     return 0
 
 
 def _add_import_ferplus(verbs) -> None:
-    verb = _verb(verbs, "import-ferplus", _import_ferplus, "write FER+ as an AffectNet+ tree", "source", "out")
+    verb = add_verb(verbs, "import-ferplus", _import_ferplus, "write FER+ as an AffectNet+ tree", "source", "out")
     verb.add_argument("--validation", choices=("PublicTest", "PrivateTest"), default="PublicTest")
     verb.add_argument("--protocol", choices=("A", "B"), default="A", help="A: argmax; B: the paper's majority")
     verb.add_argument("--drop-leaks", action="store_true", help="train without images that are in validation too")
@@ -116,7 +71,7 @@ def _add_import_ferplus(verbs) -> None:
 def _import_ferplus(options) -> int:
     from .sources.ferplus import format_report, import_ferplus
 
-    with _bars() as progress:
+    with show_bars() as progress:
         report = import_ferplus(
             options.source,
             options.out,
@@ -131,9 +86,10 @@ def _import_ferplus(options) -> int:
 
 
 def _add_prepare(verbs) -> None:
-    verb = _verb(verbs, "prepare", _prepare, "check a tree and write the folder that load_dataset opens", "raw", "out")
+    text = "check a tree and write the folder that load_dataset opens"
+    verb = add_verb(verbs, "prepare", _prepare, text, "raw", "out")
     verb.add_argument("--embed", action="store_true", help="put the images into the files, so that OUT can be moved")
-    _add_workers(verb)
+    add_workers(verb)
     verb.add_argument("--json", action="store_true", help="print the report as JSON, for programs")
     verb.add_argument("--strict", action="store_true", help="exit with 1 when a face was quarantined or for an error")
 
@@ -144,9 +100,9 @@ def _prepare(options) -> int:
     def say(text: str) -> None:
         print(f"affectnet-plus prepare: {text}", file=sys.stderr)
 
-    with _bars() as progress:
+    with show_bars() as progress:
         report = prepare(
-            options.raw, options.out, options.embed, options.overwrite, _workers(options), progress, say
+            options.raw, options.out, options.embed, options.overwrite, count_workers(options), progress, say
         )  # fmt: skip
     if options.json:
         print(json.dumps(report, indent=2))
@@ -164,9 +120,9 @@ def _has_errors(report: dict) -> bool:
 
 
 def _add_doctor(verbs) -> None:
-    verb = _verb(verbs, "doctor", _doctor, "examine faces, as delivered or prepared; exit with 1 on errors", "path",
-                 overwrite=False)  # fmt: skip
-    _add_workers(verb)
+    text = "examine faces, as delivered or prepared; exit with 1 on errors"
+    verb = add_verb(verbs, "doctor", _doctor, text, "path", overwrite=False)
+    add_workers(verb)
     verb.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_false",
                       help="decode no picture, which saves most of the time")  # fmt: skip
     verb.add_argument("--json", action="store_true", help="print the report for programs")
@@ -175,8 +131,8 @@ def _add_doctor(verbs) -> None:
 def _doctor(options) -> int:
     from .doctor import doctor, format_report
 
-    with _bars() as progress:
-        report = doctor(options.path, _workers(options), options.near_duplicates, partial(progress, "examine"))
+    with show_bars() as progress:
+        report = doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_report(report))
     return 1 if _has_errors(report) else 0
 
@@ -189,7 +145,7 @@ def _add_train(verbs) -> None:
 
     from .training.options import SIZES, TrainingOptions
 
-    verb = _verb(verbs, "train", _train, "train a soft-label vision transformer with KL divergence", "data", "out")
+    verb = add_verb(verbs, "train", _train, "train a soft-label vision transformer with KL divergence", "data", "out")
     default = {field.name: field.default for field in fields(TrainingOptions)}
     verb.add_argument("--config", dest="size", choices=tuple(SIZES), default=default["size"], help="size of the model")
     verb.add_argument("--from-vit", help="start from a ViT checkpoint, a folder or a Hub name, instead of --config")
@@ -217,7 +173,7 @@ def _train(options) -> int:
     chosen["bf16"] = {"auto": None, "yes": True, "no": False}[options.bf16]
     chosen["class_weights"] = options.class_weights and tuple(options.class_weights)
     record = train(
-        options.data, options.out, TrainingOptions(**chosen), options.resume, options.overwrite, _progress("read")
+        options.data, options.out, TrainingOptions(**chosen), options.resume, options.overwrite, show_progress("read")
     )
     print(
         f"{options.out}: {record['parameters']:,} parameters, {record['steps']} steps in {record['seconds']:.0f} s, "
@@ -227,8 +183,8 @@ def _train(options) -> int:
 
 
 def _add_evaluate(verbs) -> None:
-    verb = _verb(verbs, "evaluate", _evaluate, "measure a model on a split, with pictures", "model", "data",
-                 overwrite=False)  # fmt: skip
+    text = "measure a model on a split, with pictures"
+    verb = add_verb(verbs, "evaluate", _evaluate, text, "model", "data", overwrite=False)
     verb.add_argument("--view", default="default")
     verb.add_argument("--split", default="validation")
     verb.add_argument("--out", help="folder for metrics.json and the pictures; default: MODEL")
@@ -241,7 +197,7 @@ def _evaluate(options) -> int:
 
     out = Path(options.out or options.model)
     metrics = evaluate(
-        options.model, options.data, out, options.view, options.split, options.batch_size, _progress("evaluate")
+        options.model, options.data, out, options.view, options.split, options.batch_size, show_progress("evaluate")
     )
     print(format_metrics(metrics))
     print(f"written: {out}/metrics.json, confusion.png, reliability.png, faces.png")
@@ -249,8 +205,8 @@ def _evaluate(options) -> int:
 
 
 def _add_predict(verbs) -> None:
-    verb = _verb(verbs, "predict", _predict, "soft label, valence and arousal of pictures, as JSON lines", "model",
-                 overwrite=False)  # fmt: skip
+    text = "soft label, valence and arousal of pictures, as JSON lines"
+    verb = add_verb(verbs, "predict", _predict, text, "model", overwrite=False)
     verb.add_argument("images", nargs="+", help="pictures, or folders of them")
     verb.add_argument("--batch-size", type=int, default=32)
 
@@ -264,7 +220,7 @@ def _predict(options) -> int:
 
 
 def _add_publish(verbs) -> None:
-    verb = _verb(verbs, "publish", _publish, "push a model, or prepared data, with its card", "folder", "repo")
+    verb = add_verb(verbs, "publish", _publish, "push a model, or prepared data, with its card", "folder", "repo")
     verb.add_argument("--private", action="store_true", help="only you read")
     verb.add_argument("--gated", action="store_true", help="data: readers ask, and you approve each by hand")
     verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")

@@ -5,8 +5,18 @@ No torch in here: the command line reads its defaults from this module, and its 
 
 from dataclasses import dataclass, field
 
-# tiny is ours, for small pictures and CPUs; small and base are DeiT-S and ViT-B, so that their checkpoints fit.
+# mini and tiny are ours, for small pictures and CPUs; small and base are DeiT-S and ViT-B, so that their checkpoints
+# fit.
 SIZES: dict[str, dict] = {
+    "mini": {
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "stem_channels": (32, 64, 96, 128),
+        "pooling": "mean",
+        "initializer_range": 0.088,  # 1 / sqrt(128), for the reason given at tiny
+    },
     "tiny": {
         "hidden_size": 192,
         "intermediate_size": 768,
@@ -57,7 +67,7 @@ _SCALED = ("rotation", "scale", "shift", "contrast", "brightness", "erase")
 class TrainingOptions:
     """Attributes, beside the obvious ones:
 
-    size: tiny, small or base; ignored when `from_vit` names a checkpoint.
+    size: mini, tiny, small or base; ignored when `from_vit` names a checkpoint.
     image_size: side in pixels; None takes the side of the first training picture.
     patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
     target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
