@@ -106,14 +106,14 @@ def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, o
 
 
 def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):
-    assert train_module._newest_checkpoint(tmp_path / "nothing") is None
+    assert train_module.newest_checkpoint(tmp_path / "nothing") is None
     for step, whole in ((9, True), (10, True), (100, False)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "model.safetensors").touch()
         if whole:
             (folder / "trainer_state.json").touch()
-    assert train_module._newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert train_module.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
 # ---- unusable data

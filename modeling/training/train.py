@@ -68,7 +68,7 @@ def train(
         compute_metrics=_metrics,
     )
     began = time.time()
-    trainer.train(resume_from_checkpoint=_newest_checkpoint(work))
+    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
     record = _record(options, size, splits, every, training, choosing, trainer, time.time() - began)
     with fresh_folder(out, overwrite) as folder:
         _save(trainer.model, size, record, folder)
@@ -87,7 +87,7 @@ def _claim(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
         raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
 
 
-def _newest_checkpoint(work: Path) -> str | None:
+def newest_checkpoint(work: Path) -> str | None:
     """The newest whole checkpoint, for its state is written last; None at the very beginning of a run."""
     whole = [state.parent for state in work.glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
@@ -230,6 +230,12 @@ def _hardware(use_cpu: bool) -> str:
 
 def _save(model, size: int, record: dict, folder: Path) -> None:
     model.save_pretrained(folder)
+    save_processor(size, folder)
+    write_json(folder / "training.json", record)
+
+
+def save_processor(size: int, folder: Path) -> None:
+    """Write the stock processor that does what `faces.decode` and `faces.normalise` do."""
     processor = ViTImageProcessorPil(
         size={"height": size, "width": size},
         resample=Image.Resampling.BILINEAR,
@@ -238,4 +244,3 @@ def _save(model, size: int, record: dict, folder: Path) -> None:
         do_convert_rgb=True,
     )
     processor.save_pretrained(folder)
-    write_json(folder / "training.json", record)

@@ -1,0 +1,109 @@
+"""Training of one network by the stock Trainer, kept as a file when it is done, so that a killed run goes on."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainingArguments
+
+from ..files import written_whole
+from ..training.augmentation import augment
+from ..training.faces import Faces, collate, normalise
+from ..training.train import bf16_is_faster, newest_checkpoint
+from ..training.trainer import SoftLabelTrainer
+from .options import EnsembleOptions
+
+
+class LabelledDraws(torch.utils.data.Dataset):
+    """Faces in the order of `rows`, which may name a face many times, each with the class that it is drawn for."""
+
+    def __init__(self, faces: Faces, rows: np.ndarray, classes: np.ndarray):
+        self._faces, self._rows, self._classes = faces, rows, torch.from_numpy(classes)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitems__(self, places: list[int]) -> dict[str, Tensor]:
+        batch = self._faces.batch(self._rows[places].tolist())
+        return {"pixels": batch["pixels"], "labels": self._classes[places]}
+
+
+def fit(
+    make: Callable[[], PreTrainedModel],
+    draws: LabelledDraws,
+    epochs: float,
+    learning_rate: float,
+    label_smoothing: float,
+    seed: int,
+    options: EnsembleOptions,
+    file: Path,
+) -> PreTrainedModel:
+    """The network of `make`, trained on the draws with smoothed cross-entropy; its weights are kept in `file`.
+
+    Where `file` is there, the network is read from it and nothing is trained. Checkpoints of each epoch lie beside it
+    until then; the next call goes on with the newest.
+    """
+    transformers.set_seed(seed)
+    network = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if file.is_file():
+        network.load_state_dict(load_file(file))
+        return network
+    work = file.with_suffix(".training")
+    trainer = SoftLabelTrainer(
+        model=network,
+        args=_arguments(work, epochs, learning_rate, seed, options),
+        augment=partial(augment, strength=options.augmentation),
+        data_collator=collate,
+        train_dataset=draws,
+        compute_loss_func=partial(_smoothed_cross_entropy, label_smoothing=label_smoothing),
+    )
+    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+    with written_whole(file) as partial_file:
+        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial_file)
+    shutil.rmtree(work)
+    return network
+
+
+def _smoothed_cross_entropy(outputs, labels: Tensor, num_items_in_batch=None, label_smoothing: float = 0.0) -> Tensor:
+    return nn.functional.cross_entropy(outputs.logits.float(), labels, label_smoothing=label_smoothing)
+
+
+def _arguments(work: Path, epochs: float, learning_rate: float, seed: int, options: EnsembleOptions):
+    use_cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=learning_rate,
+        weight_decay=options.weight_decay,
+        lr_scheduler_type="cosine",
+        warmup_steps=options.warmup,
+        bf16=bf16_is_faster() if options.bf16 is None else options.bf16,
+        use_cpu=use_cpu,
+        dataloader_num_workers=0 if use_cpu else 4,
+        dataloader_pin_memory=not use_cpu,
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="epoch",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=seed,
+    )
+
+
+@torch.inference_mode()
+def answers(network: PreTrainedModel, faces: Faces, rows: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """(rows, classes) logits of the network, float64, for those rows of the faces."""
+    network.eval()
+    found = []
+    for start in range(0, len(rows), batch_size):
+        pixels = faces.batch(rows[start : start + batch_size].tolist())["pixels"]
+        found.append(network(normalise(pixels.to(network.device))).logits.double().cpu().numpy())
+    return np.concatenate(found)
