@@ -1,0 +1,321 @@
+"""Soft labels for pictures: the method of AffectNet+, from pictures as they lie to a tree that `prepare` takes.
+
+What the branches say is kept in `<out>.labelling`, chunk by chunk, so that the same command goes on after it was
+killed, and several processes or machines that see the folder share the work. The one that finds every chunk present
+writes `out`. On one kind of machine the same pictures, models and options give the same bytes, however often the work
+was interrupted and whoever did which part.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import transformers
+
+from affectnet_plus import LayoutError
+
+from .. import images as picture_rules
+from .. import metadata as metadata_package
+from ..checking.findings import count_reasons
+from ..files import alone, refuse_existing, write_json
+from ..metadata import POSE_UNIT, open_landmarker
+from ..preparing.shards import describe
+from ..sources.tree import writing_tree
+from . import (
+    action_unit_model,
+    action_unit_tables,
+    action_units,
+    branches,
+    calibration,
+    ensemble,
+    fusion,
+    inputs,
+    label_chunks,
+    label_output,
+    seen,
+    subsets,
+)
+from .branches import Branches, load_branches
+from .inputs import Images, open_images
+from .label_chunks import Chunk, is_stored, plan_chunks
+from .label_options import LabelOptions
+from .label_output import Demographics, Tally, load_demographics, write_output
+
+ACCOUNT = "labelling.json"
+Progress = Callable[[str, int, int], None]
+Shard = tuple[int, int]
+
+
+def label(
+    images,
+    out,
+    options: LabelOptions,
+    shard: Shard | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+    say: Callable[[str], None] = print,
+) -> dict | None:
+    """Give every picture of `images` a soft label, and write them as the tree `out`.
+
+    Faces of a source keep split, stem, human label and all that is known of them, and get a new soft label and
+    subset. Plain pictures get numbers for stems, and no human label; `names.csv` has their names, and nobody takes
+    them for free to share, as it is not known whose they are. Beside the tree lie `labels.parquet`, with a row for
+    each picture and what the branches said of it, and `labelling.json`, what made it. A picture that cannot be read is
+    in that table alone, with the reason; one of which neither branch knows anything has no soft label, but the reason.
+
+    Args:
+        images: what `open_images` takes.
+        shard: (i, n): label every n-th chunk from the i-th on. None is what torchrun or accelerate says in RANK and
+            WORLD_SIZE, and everything where they do not.
+        overwrite: replace `out`, unless it is already what would be written.
+        progress: called with the stage, "label" or "write", and how many pictures are done and are there in all.
+        say: told in a sentence what a person should know.
+
+    Returns:
+        What is written as `labelling.json`; None where other shards have still to label theirs.
+
+    Raises:
+        FileNotFoundError: there are no such pictures, models or tables.
+        FileExistsError: `out` exists and is something else, or it holds or lies among the pictures.
+        ValueError: one of them is not what it should be; an unfinished labelling had other ones; a picture changed
+            while it was labelled; or not one can be read.
+    """
+    out = Path(os.path.abspath(out))
+    source = open_images(images)
+    _refuse_own_faces(out, source)
+    pictures = source.pictures()
+    names = [picture.name for picture in pictures]
+    shard = _shard(shard)
+    loaded, demographics = load_branches(options, names), load_demographics(options, names)
+    plan = _plan(source, options, loaded)
+    work = out.with_name(f"{out.name}.labelling")
+    with alone(out, say):
+        if record := _finished(out, plan, say):
+            return record
+        refuse_existing(out, overwrite)
+        _begin(work, plan)
+    chunks = plan_chunks(pictures, work)
+    _label(source, chunks, shard, loaded, options, work, progress, say)
+    with alone(out, say):
+        if record := _finished(out, plan, say):
+            return record
+        if missing := [chunk for chunk in chunks if not is_stored(chunk.path)]:
+            say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
+            return None
+        with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin) as tree:
+            tally = write_output(
+                tree, source, chunks, loaded, demographics, options.metadata, partial(progress, "write")
+            )
+            record = _account(source, options, loaded, demographics, plan, tally)
+            write_json(tree.root / ACCOUNT, record)
+        shutil.rmtree(work)
+    return record
+
+
+def _refuse_own_faces(out: Path, source: Images) -> None:
+    resolved = out.resolve()
+    if any(place.resolve().is_relative_to(resolved) for place in source.places()):
+        raise FileExistsError(f"{out} holds pictures that are to be labelled. Name another folder")
+    if any(resolved.is_relative_to(place.resolve()) for place in source.places()):
+        raise FileExistsError(f"{out} lies among the pictures that are to be labelled. Name another folder")
+
+
+# --- shards ----------------------------------------------------------------------------------------------------------
+
+
+def parse_shard(text: str) -> Shard:
+    """(i, n) of "i/n", the i-th of n parts, counted from 0.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ValueError(f"shard is {text!r}, expected i/n with i from 0 to n - 1, such as 0/4")
+    return int(found[1]), int(found[2])
+
+
+def _shard(shard: Shard | None) -> Shard:
+    """The shard of this process, which then uses the GPU that its launcher means it to use."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if shard is not None and world > 1:
+        raise ValueError(f"shard is {shard[0]}/{shard[1]}, and WORLD_SIZE {world} says another. Give one of the two")
+    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return shard or (int(os.environ.get("RANK", 0)), world)
+
+
+def _label(source: Images, chunks: list[Chunk], shard: Shard, loaded: Branches, options: LabelOptions, work: Path,
+           progress: Progress, say: Callable[[str], None]) -> None:  # fmt: skip
+    own = chunks[shard[0] :: shard[1]]
+    missing = [chunk for chunk in own if not is_stored(chunk.path)]
+    total = sum(len(chunk.pictures) for chunk in own)
+    done = total - sum(len(chunk.pictures) for chunk in missing)
+    if done:
+        say(f"going on with an unfinished labelling: {done:,} of {total:,} pictures are labelled already")
+    progress("label", done, total)
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("label", done, total)
+
+    opened = open_landmarker(options.landmark_model, options.landmark_detector) if options.metadata else nullcontext()
+    try:
+        with opened as landmarker:
+            label_chunks.label_chunks(source, missing, loaded, landmarker, options.metadata, options.batch_size, step)
+    except FileNotFoundError:
+        if work.exists():
+            raise
+        say("another process labelled the same chunks and has finished")
+
+
+# --- what decides about the result -----------------------------------------------------------------------------------
+
+
+def _plan(source: Images, options: LabelOptions, loaded: Branches) -> dict:
+    """All that the soft labels follow from. Where pictures and models lie does not matter."""
+    plan = {
+        "images": {"kind": type(source).__name__, "origin": source.origin, "fingerprint": source.fingerprint()},
+        "ensemble": _digest(options.ensemble, "config.json", "model.safetensors", "seen.parquet"),
+        "action units": _digest(options.action_units, "*.csv"),
+        "scale of action units": options.action_unit_scale,
+        "action-unit model": _digest(options.action_unit_model, "*.json", "model.safetensors"),
+        "fusion": loaded.fusion.to_dict(),
+        "use of the human label": options.human_label,
+        "metadata": options.metadata,
+        "landmark model": [_digest(options.landmark_model), _digest(options.landmark_detector)],
+        "table of age, gender and race": _digest(options.deepface or options.fairface),
+        "batch size": options.batch_size,
+        "chunk size": label_chunks.FACES_AT_A_TIME,
+        "code": _digest_of_code(),
+        "versions": {
+            "affectnet-plus": version("affectnet-plus"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    return json.loads(json.dumps(plan))
+
+
+def _digest(path, *patterns: str) -> str | None:
+    """SHA-256 of a file, or of those files of a folder; None of no path."""
+    if path is None:
+        return None
+    path = Path(path)
+    files = sorted({file for pattern in patterns for file in path.glob(pattern)}) if path.is_dir() else [path]
+    found = "".join(f"{file.name} {describe(file)['sha256']}\n" for file in files)
+    return hashlib.sha256(found.encode()).hexdigest()
+
+
+def _digest_of_code() -> str:
+    modules = [
+        picture_rules, action_unit_model, action_unit_tables, action_units, branches, calibration, ensemble, fusion,
+        inputs, label_chunks, label_output, seen, subsets,
+    ]  # fmt: skip
+    files = [Path(str(module.__file__)) for module in modules]
+    files += sorted(Path(metadata_package.__path__[0]).glob("*.py"))
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+
+
+def _begin(work: Path, plan: dict) -> None:
+    """Make the folder of this labelling, or make sure that what an unfinished one left there fits."""
+    file = work / "plan.json"
+    if file.is_file():
+        before = json.loads(file.read_bytes())
+        if differing := [name for name in plan if before.get(name) != plan[name]]:
+            raise ValueError(
+                f"{work} holds an unfinished labelling with another {', another '.join(differing)}. Give the command "
+                f"that it was begun with, or remove that folder to begin anew"
+            )
+    elif work.is_dir() and any(not path.name.startswith(".") for path in work.iterdir()):
+        raise FileExistsError(f"{work} is needed for unfinished work, and holds something else. Move it away")
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        write_json(file, plan)
+
+
+def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
+    """The account of `out`, if it is what this plan gives."""
+    try:
+        record = json.loads((out / ACCOUNT).read_bytes())
+        same = record["plan"] == plan
+    except (OSError, ValueError, KeyError, TypeError):  # no such folder, or not one of ours
+        return None
+    if not same:
+        return None
+    say(f"{out} is there: the same pictures, models and options have been labelled")
+    return record
+
+
+@contextmanager
+def _begun_anew_if_stale(work: Path) -> Iterator[None]:
+    """What was labelled is of no use once pictures are others, or there are none: the next run begins anew."""
+    try:
+        yield
+    except LayoutError:
+        shutil.rmtree(work)
+        raise
+
+
+# --- the account -----------------------------------------------------------------------------------------------------
+
+
+def _account(
+    source: Images,
+    options: LabelOptions,
+    loaded: Branches,
+    demographics: Demographics | None,
+    plan: dict,
+    tally: Tally,
+) -> dict:
+    given = {name: value for name, value in asdict(options).items() if value not in (None, (), False)}
+    table = loaded.table
+    return {
+        "options": {name: Path(value).name if isinstance(value, str) else value for name, value in given.items()},
+        "plan": plan,
+        "pose_unit": POSE_UNIT if "pose" in options.metadata else "as the source has it",
+        "action_units": table and {
+            "tool": table.table.source,
+            "units": list(table.table.units),
+            "problems": {reason: len(found) for reason, found in table.table.problems.items()},
+            "unused rows": table.unused,
+        },
+        "demographics": demographics and demographics.counts,
+        "counts": {
+            "pictures": len(source.pictures()),
+            "files passed over": source.passed_over,
+            "in the tree": tally.splits,
+            "unreadable": count_reasons(tally.unreadable),
+            "with a soft label, by its sources": tally.sources,
+            "without a soft label": count_reasons(tally.reasons),
+            "subsets": tally.subsets,
+            "labelled by members that did not see them, though others did": tally.seen,
+            "without metadata": count_reasons(tally.metadata),
+        },
+    }
+
+
+def format_account(record: dict) -> str:
+    """The account as lines for people."""
+    counts = record["counts"]
+    lines = [f"{counts['pictures']:,} pictures; in the tree: " + _listed(counts["in the tree"])]
+    lines.append("soft labels from " + (_listed(counts["with a soft label, by its sources"]) or "nothing"))
+    if counts["subsets"]:
+        lines.append("subsets: " + _listed(counts["subsets"]))
+    for what in ("unreadable", "without a soft label", "without metadata"):
+        lines += [f"{what}: {count:,} x {reason}" for reason, count in counts[what].items()]
+    return "\n".join(lines)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
