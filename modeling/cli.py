@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from .command import add_verb, add_workers, count_workers, show_bars, show_progress
+from .labelling.verbs import add_labelling_verbs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
         reason = " ".join(str(error).split())  # the Hub's refusals are many lines
         print(f"affectnet-plus {options.verb}: {reason}", file=sys.stderr)
         return 1
@@ -27,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     faces = (_add_draw, _add_import_ferplus, _add_prepare, _add_doctor)
     models = (_add_train, _add_evaluate, _add_predict, _add_publish)
-    for add in faces + models:
+    for add in (*faces, add_labelling_verbs, *models):
         add(verbs)
     return parser
 

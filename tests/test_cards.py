@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
@@ -13,14 +14,22 @@ import pytest
 import yaml
 
 import affectnet_plus_cards
-from affectnet_plus import EMOTIONS, LABELS, SUBSETS, VIEWS, features, read_annotation, to_table
+from affectnet_plus import EMOTIONS, LABELS, SUBSETS, VIEWS, LayoutError, features, read_annotation, to_table
 from affectnet_plus_modeling.checking.published import FACES
+from affectnet_plus_modeling.labelling.inputs import UNKNOWN
+from affectnet_plus_modeling.labelling.label import label
+from affectnet_plus_modeling.labelling.label_options import LabelOptions
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.columns import COLUMNS, column_table, markdown_table, type_of
 from affectnet_plus_modeling.preparing.manifest import write_manifest
 from affectnet_plus_modeling.preparing.terms import TERMS, terms_of
+from affectnet_plus_modeling.sources.delivered import open_source
+from affectnet_plus_modeling.sources.origin import SoftLabels
+from affectnet_plus_modeling.sources.tree import writing_tree
 from conftest import full_record, picture
+from test_label import make_ensemble
+from test_label_inputs import as_folder
 
 PAGE = Path(affectnet_plus_cards.__file__).with_name("README.md").read_text()
 EXPECTED = Path(__file__).parent / "cards" / "expected.md"
@@ -141,7 +150,7 @@ def report(**others) -> dict:
     } | others  # fmt: skip
 
 
-def small(folder: Path, origin: str) -> dict:
+def small(folder: Path, origin: str, soft_labels: dict | None = None) -> dict:
     """Two files, with 2 rows and 1 row, and the manifest that gives them invented checksums."""
     (folder / "data").mkdir(parents=True)
     for name, rows in (("train-emotion-easy-00000", 2), ("validation-emotion-difficult-00000", 1)):
@@ -153,7 +162,8 @@ def small(folder: Path, origin: str) -> dict:
             "data/train-emotion-easy-00000.parquet": {"rows": 2, "bytes": 2000, "sha256": "a" * 64},
             "data/validation-emotion-difficult-00000.parquet": {"rows": 1, "bytes": 1000, "sha256": "b" * 64},
         },
-        "source": {"path": "/home/somebody/faces", "kind": "folder", "origin": origin, "fingerprint": "c" * 64},
+        "source": {"path": "/home/somebody/faces", "kind": "folder", "origin": origin, "fingerprint": "c" * 64}
+        | ({} if soft_labels is None else {"soft_labels": soft_labels}),
         "embedded": False,
     }
 
@@ -164,8 +174,8 @@ VIEW = {"default": {
 }}  # fmt: skip
 
 
-def written(folder: Path, origin="drawn", **others) -> str:
-    manifest = small(folder, origin)
+def written(folder: Path, origin="drawn", soft_labels=None, **others) -> str:
+    manifest = small(folder, origin, soft_labels)
     write_card(folder, report(**others), VIEW, manifest)
     return (folder / "README.md").read_text()
 
@@ -209,6 +219,104 @@ def test_each_origin_has_its_own_terms(tmp_path, origin):
         assert head["extra_gated_prompt"] == terms.conditions
         assert set(head["extra_gated_fields"].values()) <= {"text", "checkbox"}
     assert ("```bibtex" in text) is (terms.citation is not None)
+
+
+GENERATED = SoftLabels("0123456789abcdef" * 4, "stacking", "a table of OpenFace 2", True, "9.8.7")
+OTHERWISE = {  # what the origins say of their own soft labels
+    "drawn": "soft label, valence", "FER+": "the shares of their votes are the soft labels",
+    "AffectNet": "no soft labels", "AffectNet+": "Soft labels, age, gender",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", [*TERMS, "somewhere else"])
+def test_generated_soft_labels_are_named_and_the_terms_of_the_faces_stay(tmp_path, origin):
+    text, terms = written(tmp_path, origin, asdict(GENERATED)), terms_of(origin)
+    before = " ".join(written(tmp_path / "as it was", origin).split())
+    head, words = head_of(text), " ".join(text.split())
+    assert OTHERWISE.get(origin, "") in before and "generated" not in before
+    assert origin not in OTHERWISE or OTHERWISE[origin] not in words
+    assert (
+        "The soft labels were generated, by `affectnet-plus label` 9.8.7: an ensemble of binary classifiers (SHA-256 "
+        "0123456789ab...) trained on hard labels, action units from a table of OpenFace 2, and the human label; "
+        "fusion: stacking. They are neither votes of people nor those of a release" in words
+    )
+    assert f"# {terms.name}, with generated soft labels " in words
+    for said in (terms.conditions, terms.people, terms.citation or "", "under the terms of the ensemble as well"):
+        assert " ".join(said.split()) in words
+    assert ("extra_gated_prompt" in head) is not terms.free and terms_of(origin, asdict(GENERATED)).free is terms.free
+    assert {key: head[key] for key in terms.licence} == terms.licence
+    data = json.loads((tmp_path / "croissant.json").read_text())
+    assert "were generated, by" in data["description"] and "were generated, by" in data["rai:dataCollection"]
+
+
+def test_what_had_no_part_in_the_soft_labels_is_not_named(tmp_path):
+    words = " ".join(written(tmp_path, "FER+", asdict(SoftLabels("0" * 64, "product", None, False, "9.8.7"))).split())
+    assert "trained on hard labels, without action units; fusion: product. They are" in words
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory) -> Path:
+    return make_ensemble(tmp_path_factory.mktemp("ensemble") / "ebc")
+
+
+@pytest.mark.parametrize("origin", ["drawn", UNKNOWN, "AffectNet+"])
+def test_what_label_wrote_is_prepared_with_its_word_about_the_soft_labels(tmp_path, drawn_tree, ensemble, origin):
+    table = units = None
+    if origin == "drawn":
+        faces, table, units = drawn_tree, str(drawn_tree / "action_units.csv"), "a table of drawn faces"
+    elif origin == UNKNOWN:
+        faces = as_folder(tmp_path / "faces", {"a.jpg": picture(), "b.jpg": picture((1, 2, 3))})
+    else:
+        faces = tmp_path / "faces"
+        with writing_tree(faces) as tree:  # without a source.json, as the release
+            tree.add("train", 1, picture(), full_record(1, 0))
+    options = LabelOptions(str(ensemble), action_units=table)
+    record = label(faces, tmp_path / "labelled", options, say=lambda text: None)
+    prepare(tmp_path / "labelled", tmp_path / "out")
+    source = json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]
+    assert source["origin"] == origin
+    assert source["soft_labels"] == {
+        "ensemble": record["plan"]["ensemble"], "fusion": "product", "action_units": units, "human_label": False,
+        "version": record["plan"]["versions"]["affectnet-plus"],
+    }  # fmt: skip
+    text = (tmp_path / "out" / "README.md").read_text()
+    head, words = head_of(text), " ".join(text.split())
+    assert f"(SHA-256 {source['soft_labels']['ensemble'][:12]}...) trained on hard labels, " in words
+    assert (f", action units from {units};" if units else ", without action units;") in words
+    assert head["license"] == {"drawn": "apache-2.0", UNKNOWN: "unknown", "AffectNet+": "other"}[origin]
+    assert ("somebody gave these pictures to `affectnet-plus label`, which cannot tell whose" in words) is (
+        origin == UNKNOWN
+    )
+    assert ("extra_gated_prompt" in head) is (origin != "drawn")
+    again = label(tmp_path / "out", tmp_path / "again", LabelOptions(str(ensemble)), say=lambda text: None)
+    assert again["plan"]["images"]["origin"] == origin, "labelled again, the faces are still whose they were"
+
+
+def test_a_word_about_soft_labels_that_cannot_be_read_is_refused(tree_copy):
+    good = asdict(GENERATED)
+    for soft_labels in (None, [], "text", {}, good | {"more": 1}, good | {"ensemble": 7}, good | {"human_label": 1}):
+        (tree_copy / "source.json").write_text(json.dumps({"origin": "FER+", "soft_labels": soft_labels}))
+        with pytest.raises(LayoutError, match=r"source.json does not say of its soft labels what .* Label again"):
+            open_source(tree_copy)
+
+
+def test_the_word_about_soft_labels_is_found_in_zips_and_is_to_be_the_same_in_all(tmp_path):
+    places = []
+    for stem, soft_labels in (("007", GENERATED), ("8", GENERATED), ("9", None)):
+        with writing_tree(tmp_path / stem / "tree", origin="FER+", soft_labels=soft_labels) as tree:
+            tree.add("train", stem, picture(), full_record(1, 0))
+        archive = shutil.make_archive(str(tmp_path / stem), "zip", tmp_path / stem, "tree")
+        places.append(Path(archive))
+    assert [face.image_id for face in open_source(places[0]).faces("train")] == ["train/007"]
+    (tmp_path / "zips").mkdir()
+    for place in places[:2]:
+        shutil.copy(place, tmp_path / "zips")
+    assert open_source(tmp_path / "zips").soft_labels == open_source(tmp_path / "8" / "tree").soft_labels == GENERATED
+    prepare(tmp_path / "zips", tmp_path / "out")
+    assert "The soft labels were generated, by" in (tmp_path / "out" / "README.md").read_text()
+    shutil.copy(places[2], tmp_path / "zips")
+    with pytest.raises(LayoutError, match="were not generated alike. Give those of one tree"):
+        open_source(tmp_path / "zips")
 
 
 def test_nothing_of_the_machine_or_of_a_face_is_in_the_card(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ import pytest
 from affectnet_plus import VIEWS, features
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.croissant import CONTEXT
-from affectnet_plus_modeling.preparing.terms import TERMS
+from affectnet_plus_modeling.preparing.terms import TERMS, terms_of
 from conftest import full_record, picture
-from test_cards import VIEW, head_of, report, rewrite, small, written
+from test_cards import GENERATED, VIEW, head_of, report, rewrite, small, written
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
@@ -151,13 +152,14 @@ def test_embedded_pictures_are_read_as_pictures(prepared_from):
     assert kinds == {f"train/{label}": ["JPEG", 24, 20] for label in range(8)} | {"validation/0": ["PNG", 24, 24]}
 
 
+@pytest.mark.parametrize("soft_labels", [None, asdict(GENERATED)], ids=["its own", "generated"])
 @pytest.mark.parametrize("origin", TERMS)
-def test_the_metadata_of_every_origin_is_valid(tmp_path, origin):
-    written(tmp_path, origin)
+def test_the_metadata_of_every_origin_is_valid(tmp_path, origin, soft_labels):
+    written(tmp_path, origin, soft_labels)
     data = json.loads((tmp_path / "croissant.json").read_text())
     issues = mlcroissant.Dataset(data).metadata.issues
     assert not issues.errors and not issues.warnings
-    terms = TERMS[origin]
+    terms = terms_of(origin, soft_labels)
     assert data["name"] == terms.name and data["citeAs"] == (terms.citation or terms.name)
     assert data["rai:dataCollection"] == terms.collected and data["isLiveDataset"] is False
     assert terms.people in data["rai:personalSensitiveInformation"] and terms.biases in data["rai:dataBiases"]

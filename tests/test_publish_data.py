@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
+from affectnet_plus_modeling.labelling.inputs import UNKNOWN
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.manifest import verify
 from affectnet_plus_modeling.preparing.shards import describe
@@ -22,7 +24,7 @@ from affectnet_plus_modeling.publishing.publish_data import publish_data, stage_
 from affectnet_plus_modeling.sources.tree import writing_tree
 from conftest import full_record, picture
 from hub.server import LoopbackHub
-from test_cards import rewrite
+from test_cards import GENERATED, rewrite
 
 REPO = "tester/faces"
 
@@ -239,7 +241,7 @@ def test_a_damaged_folder_is_refused_before_the_hub_is_asked(hub, drawn_data, da
 # --- who may read ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("origin", ["AffectNet+", "AffectNet", "FER+", "somewhere else"])
+@pytest.mark.parametrize("origin", ["AffectNet+", "AffectNet", "FER+", UNKNOWN, "somewhere else"])
 def test_faces_that_are_not_free_need_the_flag(hub, embedded, tmp_path, origin):
     folder = sealed(Path(shutil.copytree(embedded, tmp_path / "data")), origin)
     with pytest.raises(PermissionError, match=r"not free to pass on.*--i-may-share-licensed-faces"):
@@ -250,6 +252,22 @@ def test_faces_that_are_not_free_need_the_flag(hub, embedded, tmp_path, origin):
     assert not asked(hub) and not hub.state.repositories
     publish_data(folder, REPO, private=True, may_share=True)
     assert repo_of(hub).private is True and len(repo_of(hub).commits) == 2 and not hub.exposed
+
+
+@pytest.mark.parametrize("origin", ["drawn", "FER+"])
+def test_generated_soft_labels_change_nothing_of_who_may_read(hub, tmp_path, origin):
+    with writing_tree(tmp_path / "raw", origin=origin, soft_labels=GENERATED) as tree:
+        tree.add("train", 1, picture(), full_record(1, 0))
+    prepare(tmp_path / "raw", tmp_path / "data", embed=True)
+    if origin == "FER+":
+        with pytest.raises(PermissionError, match="not free to pass on"):
+            publish_data(tmp_path / "data", REPO, private=True)
+        assert not hub.requests
+    publish_data(tmp_path / "data", REPO, private=origin == "FER+", may_share=origin == "FER+")
+    assert repo_of(hub).private is (origin == "FER+") and not (hub.exposed and origin == "FER+")
+    files = hub.files(REPO, "dataset")
+    assert json.loads(files["manifest.json"])["source"]["soft_labels"] == asdict(GENERATED)
+    assert b"The soft labels were generated, by" in files["README.md"]
 
 
 def make(private: bool, gated) -> None:

@@ -14,16 +14,16 @@ from affectnet_plus_modeling import demo
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S)
 # A figure of the README that takes minutes, and what the test takes instead.
-SHORTER = {"--epochs 20": "--epochs 1", "-n 200": "-n 8"}
+SHORTER = {"--epochs 20": "--epochs 1", "-n 200": "-n 8", "--folds 2": "--folds 2 --trunk-epochs 1"}
 
 
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory):
-    """The folder in which `make demo` was called: 48 drawn faces and one epoch instead of thousands and many."""
+    """The folder in which `make demo` was called: 96 drawn faces and one epoch instead of thousands and many."""
     folder = tmp_path_factory.mktemp("readme")
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
-    patch.setattr(demo, "FACES", 48)
+    patch.setattr(demo, "FACES", 96)
     patch.setattr(demo, "EPOCHS", 1)
     assert demo.main("demo") == 0
     patch.undo()

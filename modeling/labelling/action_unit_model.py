@@ -9,7 +9,6 @@ of .078 on 400 others, where the mean of the 1,600 has .219; correlations are .7
 """
 
 import json
-import platform
 import re
 import shutil
 import time
@@ -21,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from PIL import Image
 from torch import Tensor
 from transformers import (
     AutoImageProcessor,
@@ -29,13 +27,13 @@ from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
     TrainingArguments,
-    ViTImageProcessorPil,
 )
 
 from ..files import fresh_folder, refuse_existing, write_json
 from ..training.augmentation import augment
 from ..training.faces import Faces, load_prepared, normalise
 from ..training.options import Augmentation
+from ..training.train import hardware, save_processor
 from ..training.trainer import SoftLabelTrainer
 from .action_unit_tables import ActionUnitTable, match_images
 
@@ -180,7 +178,7 @@ def train_action_units(
             "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
             "best_step": trainer.state.best_global_step,
             "seconds": round(time.time() - began, 1),
-            "hardware": _hardware(),
+            "hardware": hardware(not torch.cuda.is_available()),
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             "log": trainer.state.log_history,
         }
@@ -270,25 +268,12 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) > 0 and np.ptp(second) > 0 else None
 
 
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} {platform.machine()} CPU threads"
-
-
 # ---- the folder
 
 
 def _save(model: ActionUnitModel, record: dict, folder: Path) -> None:
     model.network.save_pretrained(folder)
-    processor = ViTImageProcessorPil(
-        size={"height": model.image_size, "width": model.image_size},
-        resample=Image.Resampling.BILINEAR,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-        do_convert_rgb=True,
-    )
-    processor.save_pretrained(folder)
+    save_processor(model.image_size, folder)
     write_json(folder / "training.json", record)
     (folder / "README.md").write_text(_card(record))
 

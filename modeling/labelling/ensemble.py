@@ -84,7 +84,8 @@ class BinaryEnsemble(PreTrainedModel):
         for member, networks in zip(self.config.members, self.members, strict=True):
             may = (folds == ALL_FOLDS) | (folds == member["fold"])
             if may.any():
-                each = [log_odds(network(pixel_values[may]).logits) for network in networks]  # type: ignore[attr-defined]
+                own = pixel_values[may]
+                each = [log_odds(network(own).logits) for network in networks]  # type: ignore[attr-defined]
                 total[may] += torch.stack(each, dim=1)
                 count[may] += 1
         return BinaryEnsembleOutput(logits=total / count)  # 0 / 0 is NaN: nobody may answer

@@ -25,7 +25,7 @@ from ..sources.older_csv import FILES
 from ..sources.zip_archive import Archive
 from ..sources.zips import MAX_TOTAL_RATIO, find_archives
 
-UNKNOWN = "pictures of unknown origin"  # none of the origins that `terms` knows, so nobody takes them for free
+UNKNOWN = "pictures of unknown origin"  # `terms` knows it: nobody takes them for free
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _WANTED = "a folder, tar or zip of pictures, an AffectNet+ tree or its zips, or a folder that prepare wrote"

@@ -29,6 +29,7 @@ from ..checking.findings import count_reasons
 from ..files import alone, refuse_existing, write_json
 from ..metadata import POSE_UNIT, open_landmarker
 from ..preparing.shards import describe
+from ..sources.origin import SoftLabels
 from ..sources.tree import writing_tree
 from . import (
     action_unit_model,
@@ -111,7 +112,8 @@ def label(
         if missing := [chunk for chunk in chunks if not is_stored(chunk.path)]:
             say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
             return None
-        with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin) as tree:
+        generated = _generated(plan, loaded)
+        with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin, generated) as tree:
             tally = write_output(
                 tree, source, chunks, loaded, demographics, options.metadata, partial(progress, "write")
             )
@@ -205,6 +207,20 @@ def _plan(source: Images, options: LabelOptions, loaded: Branches) -> dict:
         },
     }
     return json.loads(json.dumps(plan))
+
+
+def _generated(plan: dict, loaded: Branches) -> SoftLabels:
+    """What `source.json` says of the soft labels."""
+    units = "a network" if loaded.unit_model else None
+    if loaded.table:
+        units = f"a table of {loaded.table.table.source}"
+    return SoftLabels(
+        ensemble=plan["ensemble"],
+        fusion=loaded.fusion.method,
+        action_units=units,
+        human_label=loaded.human_label,
+        version=plan["versions"]["affectnet-plus"],
+    )
 
 
 def _digest(path, *patterns: str) -> str | None:

@@ -133,7 +133,7 @@ def write_output(
                     record = _record(known, columns["soft_label"][place], int(columns["subset"][place]))
                     split, stem = picture.image_id.split("/")
                     suffix = ".png" if content.startswith(_PNG) else ".jpg"
-                    tree.add(split, stem, content, record, suffix)  # type: ignore[arg-type]  # 007 is not 7
+                    tree.add(split, stem, content, record, suffix)
                     note(picture)
                 done += 1
                 if done % 64 == 0 or done == total:

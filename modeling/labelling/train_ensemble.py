@@ -276,7 +276,7 @@ def _from_trunk(run: Training, unit: Unit, trunk):
 def _unseen(run: Training, splits) -> tuple[str, np.ndarray, np.ndarray]:
     """What to calibrate on: its name, log-odds of networks that did not see those faces, and their hard labels."""
     if run.options.folds > 1:
-        return "train, each face by the networks that did not see it", _held(run, "log_odds"), run.labels
+        return "train, each face by the networks that did not see it", _held(run, "log_odds", run.units), run.labels
     faces = Faces(splits["validation"], run.faces.image_size, "hard")
     rows = np.flatnonzero(faces.labels.numpy() >= 0)
     networks = [_networks(run, unit) for unit in run.units]
@@ -288,13 +288,13 @@ def _log_odds(network, faces: Faces, rows: np.ndarray) -> np.ndarray:
     return log_odds(torch.from_numpy(answers(network, faces, rows))).numpy()
 
 
-def _held(run: Training, what: str) -> np.ndarray:
-    """Mean over the members of what they say of the faces that they did not see, in the order of the faces."""
+def _held(run: Training, what: str, units: list[Unit]) -> np.ndarray:
+    """Mean over the units of what they say of the faces that they did not see, in the order of the faces."""
     total = np.zeros((len(run.labels), len(EMOTIONS)))
-    for unit in run.units:
+    for unit in units:
         with np.load(run.work / unit.name / "held.npz", allow_pickle=False) as stored:
             total[stored["rows"]] += stored[what]
-    return total / (len(run.units) / run.options.folds)
+    return total / (len(units) / run.options.folds)
 
 
 def _networks(run: Training, unit: Unit) -> list:
@@ -324,8 +324,9 @@ def _ensemble(run: Training, calibration: dict) -> BinaryEnsemble:
 def _write_out_of_fold(run: Training, logits: np.ndarray, file: Path) -> None:
     columns = {"image_id": pa.array(run.faces.image_ids), "fold": pa.array(run.folds, pa.int16())}
     columns["log_odds"] = pa.array(list(logits), pa.list_(pa.float64(), len(EMOTIONS)))
-    if run.options.trunk_epochs:
-        columns["trunk"] = pa.array(list(_held(run, "trunk")), pa.list_(pa.float64(), len(EMOTIONS)))
+    if run.options.trunk_epochs:  # what one ordinary classifier says, to compare with
+        first = [unit for unit in run.units if unit.backbone == 0 and unit.seed == run.options.seed]
+        columns["trunk"] = pa.array(list(_held(run, "trunk", first)), pa.list_(pa.float64(), len(EMOTIONS)))
     with written_whole(file) as partial:
         pq.write_table(pa.table(columns), partial)
 

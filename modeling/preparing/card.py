@@ -37,10 +37,10 @@ def write_card(folder: Path, report: dict, views: dict[str, dict[str, list[str]]
     Args:
         report: the counts; `splits`, `quarantined`, `quarantine_reasons`, and `findings` if the checks have run.
         views: view -> split -> patterns of its files, such as `data/train-emotion-easy-*.parquet`.
-        manifest: `files`, path -> rows, bytes, sha256; `source`, whose `origin` decides which terms are stated;
-            `embedded`, whether the files hold the pictures.
+        manifest: `files`, path -> rows, bytes, sha256; `source`, whose `origin` decides which terms are stated, with
+            `soft_labels` where these were generated; `embedded`, whether the files hold the pictures.
     """
-    terms = terms_of(manifest["source"]["origin"])
+    terms = terms_of(manifest["source"]["origin"], manifest["source"].get("soft_labels"))
     files = {
         view: {split: _matching(patterns, manifest["files"]) for split, patterns in splits.items()}
         for view, splits in views.items()

@@ -74,6 +74,8 @@ def prepare(
     embed = embed or not source.holds_files
     _refuse(out, source, overwrite)
     plan = plan_of(source, embed)
+    if source.soft_labels:
+        plan["source"]["soft_labels"] = asdict(source.soft_labels)
     unfinished, old = _beside(out, "unfinished"), _beside(out, "old")
     if not overwrite and out.exists() and not unfinished.exists() and not differences(out, plan):
         return _stored(out, say)

@@ -8,7 +8,7 @@ from affectnet_plus import SPLITS, Face, LayoutError, find_splits, fingerprint_o
 
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
-from .origin import LICENSED, ORIGIN_FILE, parse_origin
+from .origin import LICENSED, ORIGIN_FILE, SoftLabels, parse_source
 from .zips import ZipSource, find_archives
 
 __all__ = ["LICENSED", "ORIGIN_FILE", "FolderSource", "Source", "open_source"]
@@ -19,11 +19,12 @@ class Source(Protocol):
 
     `origin` says whose faces they are: "drawn", "FER+", or "AffectNet+", which is also what is assumed of faces that
     come without a word about it. `holds_files` is false where pictures are no files of their own, so that an index
-    of paths is not possible.
+    of paths is not possible. `soft_labels` says what generated these, where they are not those of the origin.
     """
 
     root: Path
     origin: str
+    soft_labels: SoftLabels | None
     holds_files: bool
 
     def splits(self) -> list[str]:
@@ -50,7 +51,7 @@ class FolderSource:
     def __init__(self, folder):
         self.root = Path(folder).resolve()
         self._folders = {split: path.resolve() for split, path in find_splits(folder).items()}
-        self.origin = _origin(next(iter(self._folders.items())))
+        self.origin, self.soft_labels = _note(next(iter(self._folders.items())))
 
     def splits(self) -> list[str]:
         return list(self._folders)
@@ -72,11 +73,11 @@ class FolderSource:
         return fingerprint_of(self._folders)
 
 
-def _origin(place: tuple[str, Path]) -> str:
+def _note(place: tuple[str, Path]) -> tuple[str, SoftLabels | None]:
     split, folder = place
     root = folder.parents[len(Path(SPLITS[split]).parts) - 1]
     file = root / ORIGIN_FILE
-    return parse_origin(file.read_bytes(), file) if file.is_file() else LICENSED
+    return parse_source(file.read_bytes(), file) if file.is_file() else (LICENSED, None)
 
 
 def open_source(raw) -> Source:

@@ -28,6 +28,7 @@ from affectnet_plus import (
 )
 
 from .older import ORIGIN, annotation_text, number, whole
+from .origin import SoftLabels
 
 FOLDERS = {"train": "train_set", "validation": "val_set"}
 NEEDED = ("exp", "val", "aro")
@@ -52,6 +53,7 @@ class NpySource:
 
     holds_files = True
     origin = ORIGIN
+    soft_labels: SoftLabels | None = None
 
     def __init__(self, root, folders: dict[str, Path]):
         self.root = Path(root).resolve()

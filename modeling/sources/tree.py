@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from affectnet_plus import MISSING, SPLITS
 
 from ..files import fresh_folder, write_json
-from .origin import ORIGIN_FILE
+from .origin import ORIGIN_FILE, SoftLabels
 
 
 def annotation(
@@ -57,11 +58,14 @@ class TreeWriter:
         self.root = root
         self._folders: dict[str, str] = {}
 
-    def add(self, split: str, stem: int, image: bytes, record: dict, suffix: str = ".jpg") -> None:
-        """Write one face. `split` is train, validation or no_human; `record` comes from `annotation`."""
+    def add(self, split: str, stem: int | str, image: bytes, record: dict, suffix: str = ".jpg") -> None:
+        """Write one face. `split` is train, validation or no_human; `record` comes from `annotation`.
+
+        A stem given as a text stays as it is spelled: 007 is not 7.
+        """
         self.add_bytes(split, stem, image, json.dumps(record).encode(), suffix)
 
-    def add_bytes(self, split: str, stem: int, image: bytes, text: bytes, suffix: str = ".jpg") -> None:
+    def add_bytes(self, split: str, stem: int | str, image: bytes, text: bytes, suffix: str = ".jpg") -> None:
         """`add` of an annotation that is JSON already."""
         folder = self._folders.get(split) or self._make_folder(split)
         with open(f"{folder}/images/{stem}{suffix}", "wb") as file:
@@ -78,16 +82,20 @@ class TreeWriter:
 
 
 @contextmanager
-def writing_tree(out, overwrite: bool = False, origin: str | None = None) -> Iterator[TreeWriter]:
+def writing_tree(
+    out, overwrite: bool = False, origin: str | None = None, soft_labels: SoftLabels | None = None
+) -> Iterator[TreeWriter]:
     """Yield a `TreeWriter` whose folder takes the name `out` only when the block ends without an error.
 
     Args:
         origin: whose faces they are, written to `source.json`. A tree without a word about it counts as AffectNet+.
+        soft_labels: what generated the soft labels, written there too; to be given with an origin alone.
 
     Raises:
         FileExistsError: `out` exists and `overwrite` is false.
     """
     with fresh_folder(Path(out), overwrite) as folder:
         if origin is not None:
-            write_json(folder / ORIGIN_FILE, {"origin": origin})
+            generated = {} if soft_labels is None else {"soft_labels": asdict(soft_labels)}
+            write_json(folder / ORIGIN_FILE, {"origin": origin, **generated})
         yield TreeWriter(folder)

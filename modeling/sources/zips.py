@@ -23,7 +23,7 @@ from affectnet_plus import (
     pair_faces,
 )
 
-from .origin import LICENSED, ORIGIN_FILE, parse_origin
+from .origin import LICENSED, ORIGIN_FILE, SoftLabels, parse_source
 from .zip_archive import Archive, Entry, decoded
 
 MAX_TOTAL_RATIO = 20  # bytes of all members for one of the archives; the release has about 1
@@ -98,7 +98,7 @@ class ZipSource:
         self._archives = [Archive([piece.resolve() for piece in pieces]) for pieces in archives]
         self._starts = list(accumulate((archive.pieces.size for archive in self._archives), initial=0))
         listing = _Listing(self._archives, self._starts)
-        self.origin = listing.origin
+        self.origin, self.soft_labels = listing.origin, listing.soft_labels
         # Workers need no list: a face says where its members are.
         self._faces: dict[str, list[Face]] | None = listing.faces()
         self._splits = list(self._faces)
@@ -148,15 +148,17 @@ class _Listing:
         self._again: dict[tuple[str, str], dict[str, list[int]]] = {key: {} for key in self._names}
         self._problems: dict[int, str] = {}  # by place
         self._bytes = 0  # of all members that may be read, unpacked
-        origins = {}
+        said = {}
         for archive, start in zip(archives, starts):
-            if said := self._read(archive, start):
-                origins[archive.name] = said
-        self._check(origins)
-        self.origin = next(iter(origins.values()), LICENSED)
+            if note := self._read(archive, start):
+                said[archive.name] = note
+        self._check({name: origin for name, (origin, _) in said.items()})
+        if len(set(said.values())) > 1:
+            raise LayoutError(f"the soft labels of {', '.join(said)} were not generated alike. Give those of one tree")
+        self.origin, self.soft_labels = next(iter(said.values()), (LICENSED, None))
 
-    def _read(self, archive: Archive, start: int) -> str | None:
-        """Take in one archive; returns the origin that it names."""
+    def _read(self, archive: Archive, start: int) -> tuple[str, SoftLabels | None] | None:
+        """Take in one archive; returns what it says of its faces."""
         trees: set[bytes] = set()
         notes: dict[bytes, Entry] = {}
         members = _Extents()
@@ -186,7 +188,7 @@ class _Listing:
             names = ", ".join(sorted(tree.decode(errors="backslashreplace") or "." for tree in trees)[:5])
             raise LayoutError(f"{archive.name} holds {len(trees)} trees ({names}). Give archives of one")
         note = next((notes[tree] for tree in trees if tree in notes), None)
-        return note and _origin(archive, note)
+        return note and _note(archive, note)
 
     def _add(self, key: tuple[str, str], name: str, place: int) -> None:
         first = self._names[key].setdefault(name, place)
@@ -268,12 +270,12 @@ class _Extents:
         return sorted(map(int, {*at[1:][late], *at[:-1][early]}))
 
 
-def _origin(archive: Archive, entry: Entry) -> str:
+def _note(archive: Archive, entry: Entry) -> tuple[str, SoftLabels | None]:
     where = f"{archive.name}/{entry.text()}"
     if problem := entry.problem():
         raise LayoutError(f"{where} {problem}")
     try:
-        return parse_origin(archive.content(entry, MAX_ANNOTATION_BYTES), where)
+        return parse_source(archive.content(entry, MAX_ANNOTATION_BYTES), where)
     except BadRow as error:
         raise LayoutError(f"{where}: {error}") from error
 

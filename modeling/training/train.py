@@ -206,7 +206,7 @@ def _record(options, size, splits, every, training, choosing, trainer, seconds) 
         "best_step": state.best_global_step,
         "best_choosing_loss": state.best_metric,
         "seconds": round(seconds, 1),
-        "hardware": _hardware(trainer.args.use_cpu),
+        "hardware": hardware(trainer.args.use_cpu),
         "versions": {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -221,7 +221,8 @@ def _public_name(checkpoint: str | None) -> str | None:
     return Path(checkpoint).name if checkpoint and Path(checkpoint).is_dir() else checkpoint
 
 
-def _hardware(use_cpu: bool) -> str:
+def hardware(use_cpu: bool) -> str:
+    """What trains: the GPU, or so many threads of the processor."""
     if not use_cpu:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()

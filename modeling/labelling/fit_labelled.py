@@ -1,0 +1,60 @@
+"""A fusion fitted to faces that were labelled before and whose true soft labels are known, such as votes."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from affectnet_plus import EMOTIONS
+
+from ..files import write_json
+from ..training.faces import load_prepared
+from .fusion import Sources, fit_fusion
+from .label_output import TABLE
+
+
+def fit_labelled(
+    labelled, data, out, method: str, human_label: bool = False, view: str = "default", split: str = "train",
+    folds: int = 5, seed: int = 0,
+) -> dict:  # fmt: skip
+    """Fit a fusion to what `label` kept of the branches, and write its JSON to `out`, for `label --fusion`.
+
+    Args:
+        labelled: folder that `label` wrote; the branches' confidences come from its labels.parquet.
+        data: prepared folder whose `soft_label` is the target; faces are matched by `image_id`.
+        method, human_label, folds, seed: see `fusion.fit_fusion`.
+
+    Returns:
+        The report of `fit_fusion`.
+
+    Raises:
+        FileNotFoundError: `labelled` holds no labels.parquet, or `data` is no prepared folder.
+        ValueError: no face is in both; and what `fit_fusion` raises.
+    """
+    file = Path(labelled, TABLE)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; give the folder that label wrote")
+    table = pq.read_table(file, columns=["image_id", "label", "ensemble", "action_units"])
+    rows = load_prepared(data, view, split).select_columns(["image_id", "soft_label"])
+    targets = dict(zip(rows["image_id"], rows["soft_label"], strict=True))
+    names = table["image_id"].to_pylist()
+    places = [place for place, name in enumerate(names) if name in targets]
+    if not places:
+        raise ValueError(f"{file} has {names[:1]} and others, {data} has {list(targets)[:1]} and others: none in both")
+    table = table.take(places)
+    sources = Sources(
+        confidences(table["ensemble"]),
+        confidences(table["action_units"]),
+        table["label"].fill_null(-1).to_numpy().astype(int) if human_label else None,
+    )
+    unknown = [np.nan] * len(EMOTIONS)
+    target = np.array([targets[names[place]] or unknown for place in places], dtype=float)
+    fusion, report = fit_fusion(method, sources, target, folds=folds, seed=seed)
+    write_json(out, fusion.to_dict())
+    return report
+
+
+def confidences(column) -> np.ndarray:
+    """(n, 8) float64 of a column of labels.parquet; NaN where it is null, or a single emotion of it."""
+    unknown = [None] * len(EMOTIONS)
+    return np.array([row or unknown for row in column.to_pylist()], dtype=float).reshape(-1, len(EMOTIONS))
