@@ -1,6 +1,5 @@
 """The verbs that make soft labels, one after the other, as a person gives them."""
 
-import gc
 import json
 
 import numpy as np
@@ -21,8 +20,6 @@ SMALL = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "
 def work(tmp_path_factory):
     """Faces drawn and prepared, an ensemble trained on them, and the faces labelled by it; read-only."""
     place = tmp_path_factory.mktemp("verbs")
-    gc.collect()
-    gc.freeze()  # test_train_ensemble says why
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(module, "RESNET", SMALL)
@@ -34,8 +31,7 @@ def work(tmp_path_factory):
             "label prepared labelled --ensemble ebc --action-units raw/action_units.csv",
         ):
             assert main(words.split()) == 0
-    yield place
-    gc.unfreeze()
+    return place
 
 
 def test_labelled_faces_are_prepared_as_they_are(work, tmp_path):

@@ -1,6 +1,5 @@
 """Training of an ensemble on drawn faces: what it writes, that it never looks at soft labels, and that it goes on."""
 
-import gc
 import json
 import subprocess
 import sys
@@ -29,15 +28,6 @@ OPTIONS = {"backbones": ("resnet",), "folds": 2, "image_size": 24, "trunk_epochs
 
 
 SOFT = ["soft_label", "soft_label_normalized", "subset"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_training():
-    """The Trainer collects garbage after each run, among all that pytest holds: half a second for nothing."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
