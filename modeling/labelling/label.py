@@ -119,7 +119,7 @@ def label(
             )
             record = _account(source, options, loaded, demographics, plan, tally)
             write_json(tree.root / ACCOUNT, record)
-        shutil.rmtree(work)
+        _remove(work)
     return record
 
 
@@ -279,8 +279,15 @@ def _begun_anew_if_stale(work: Path) -> Iterator[None]:
     try:
         yield
     except LayoutError:
-        shutil.rmtree(work)
+        _remove(work)
         raise
+
+
+def _remove(work: Path) -> None:
+    """Remove the folder at once: another process may be storing a chunk in it, and then finds that it is gone."""
+    gone = work.with_name(f".{work.name}.old-{os.getpid()}")
+    work.rename(gone)
+    shutil.rmtree(gone)
 
 
 # --- the account -----------------------------------------------------------------------------------------------------

@@ -117,7 +117,11 @@ def train_ensemble(
     if "train" not in splits or (options.folds == 1 and "validation" not in splits):
         raise ValueError(f"the data has the splits {list(splits)}; needed are train, and validation with --folds 1")
     run = _begin(splits["train"], out.with_name(out.name + ".training"), options, progress)
-    _train_units(run, say)
+    try:
+        _train_units(run, say)
+    except FileNotFoundError:  # another process has put the ensemble together meanwhile, and removed the work
+        if run.work.exists():
+            raise
     with alone(out, say):
         if not run.work.exists():  # another process that shared the work has put the ensemble together
             return json.loads((out / "training.json").read_text())
