@@ -69,10 +69,10 @@ def test_the_mean_is_a_weighted_mean_and_the_product_one_of_log_odds():
     np.testing.assert_allclose(pool("product", 0.3).apply(Sources(e, a))[0], odds / (1 + odds))
 
 
-def test_the_default_is_the_product_with_equal_weights():
+def test_the_default_is_the_product_in_which_the_ensemble_weighs_most():
     e, a = confidences(5, 0), confidences(5, 1)
-    np.testing.assert_allclose(DEFAULT.apply(Sources(e, a))[0], expit((logit(e) + logit(a)) / 2))
-    assert DEFAULT == pool("product", 0.5)
+    np.testing.assert_allclose(DEFAULT.apply(Sources(e, a))[0], expit(0.8 * logit(e) + 0.2 * logit(a)))
+    assert DEFAULT == pool("product", 0.8)
 
 
 def test_the_fitted_forms_by_hand():
@@ -136,7 +136,7 @@ def test_an_emotion_without_its_action_units_comes_from_the_ensemble():
     a[:, 7], a[1, 4] = np.nan, np.nan
     found, reasons = DEFAULT.apply(Sources(e, a))
     assert reasons == [None] * 3
-    expected = expit((logit(e) + logit(a)) / 2)
+    expected = expit(0.8 * logit(e) + 0.2 * logit(a))
     expected[:, 7], expected[1, 4] = e[:, 7], e[1, 4]
     np.testing.assert_allclose(found, expected)
 

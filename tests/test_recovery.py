@@ -15,7 +15,7 @@ from affectnet_plus_modeling.labelling.action_unit_tables import match_images, r
 from affectnet_plus_modeling.labelling.action_units import score_emotions
 from affectnet_plus_modeling.labelling.calibration import calibrate
 from affectnet_plus_modeling.labelling.ensemble import load_ensemble
-from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
+from affectnet_plus_modeling.labelling.fusion import Sources, absent, cross_fitted, normalised, pool
 from affectnet_plus_modeling.labelling.options import EnsembleOptions
 from affectnet_plus_modeling.labelling.train_ensemble import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.preparing import prepare
@@ -82,7 +82,7 @@ def test_fusion_of_two_branches_that_err_apart_is_nearer_than_either(some_faces,
     seen = np.clip(table.values[rows] + rng.normal(0, noise, table.values.shape), 0, 1)
     sources = Sources(stand_in, score_emotions(seen, table.units))
     ensemble, units = (divergences(truth, one).mean() for one in (sources.ensemble, sources.action_units))
-    product = divergences(truth, DEFAULT.apply(sources)[0]).mean()
+    product = divergences(truth, pool("product").apply(sources)[0]).mean()
     stacked = divergences(truth, cross_fitted("stacking", sources, truth)[0]).mean()
     assert product < min(ensemble, units)
     assert stacked < 0.8 * min(ensemble, units)
@@ -116,8 +116,8 @@ def test_an_ensemble_of_hard_labels_recovers_soft_ones_and_helps_the_units(tmp_p
         "ensemble": ensemble,
         "exact": exact,
         "weak": weak,
-        "product, exact": DEFAULT.apply(Sources(ensemble, exact))[0],
-        "product, weak": DEFAULT.apply(Sources(ensemble, weak))[0],
+        "product, exact": pool("product").apply(Sources(ensemble, exact))[0],
+        "product, weak": pool("product").apply(Sources(ensemble, weak))[0],
         "stacked, exact": cross_fitted("stacking", Sources(ensemble, exact), truth)[0],
         "stacked, weak": cross_fitted("stacking", Sources(ensemble, weak), truth)[0],
         "exact stacked alone": cross_fitted("stacking", Sources(nothing, exact), truth)[0],
