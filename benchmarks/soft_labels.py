@@ -32,7 +32,7 @@ from affectnet_plus_modeling.labelling.action_unit_tables import match_images, r
 from affectnet_plus_modeling.labelling.action_units import score_emotions
 from affectnet_plus_modeling.labelling.calibration import calibrate
 from affectnet_plus_modeling.labelling.ensemble import load_ensemble
-from affectnet_plus_modeling.labelling.fusion import Sources, absent, cross_fitted, normalised, pool
+from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
 
 # Most votes of most faces are equal, at 0, and Spearman's correlation takes every difference between equals for an
 # error. In tenths, which is as fine as ten people can answer, a soft label has equals too.
@@ -111,8 +111,8 @@ def fused(ebc: np.ndarray, one: np.ndarray, units: np.ndarray, labels: np.ndarra
             given = "no" if sources[2] is None else "yes"
             found[f"{name}, {method}"] = (given, "a few numbers", normalised(soft))
     if not np.isnan(units).all():
-        soft, _ = pool("product").apply(Sources(ebc, units))
-        found["ensemble + action units, product of equal weights"] = ("no", "none", normalised(soft))
+        soft, _ = DEFAULT.apply(Sources(ebc, units))
+        found["ensemble + action units, default product"] = ("no", "none", normalised(soft))
     return found
 
 
