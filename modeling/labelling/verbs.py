@@ -95,7 +95,8 @@ def _add_label(verbs) -> None:
     units.add_argument("--action-units", metavar="CSV", help="table of OpenFace 2 or 3, py-feat, LibreFace, or draw")
     units.add_argument("--au-model", dest="action_unit_model", metavar="M", help="folder that train-au wrote")
     verb.add_argument("--action-unit-scale", type=float, metavar="X", help="largest possible number in the table")
-    verb.add_argument("--fusion", metavar="JSON", help="what fit-fusion wrote; default: a product, the ensemble weighing .8")
+    verb.add_argument("--fusion", metavar="JSON", help="what fit-fusion wrote; default: a product in which the "
+                      "ensemble weighs .8")  # fmt: skip
     verb.add_argument("--human-label", action="store_true", help="the human label is a source too, if the fusion was "
                       "fitted with it")  # fmt: skip
     verb.add_argument("--metadata", type=lambda text: tuple(text.split(",")), default=(), metavar="WHAT",
