@@ -14,9 +14,10 @@ Every method has the same form. For emotion k, with e_k of the ensemble, a_k of 
 AffectNet+ combines an ensemble with a score of action units and does not publish how: forms, weights and penalty are
 ours. `DEFAULT`, for those who have nothing to fit to, is the product with w = 0.8: on FER+ with MediaPipe's units the
 best w is .95 (KL .538; .555 at .8, .746 at .5), on drawn faces with the exact units .5 is better than .8. With a
-target, fit; without one, a table that nobody has checked should not outvote the ensemble. The human label is a source of our own, for
-`stacking` and `softmax`: what one person saw is evidence of what others see. It is no branch: alone it gives no soft
-label. Where it is the majority of the votes that are the target, figures with and without it are different tasks.
+target, fit; without one, a table that nobody has checked should not outvote the ensemble. The human label is a source
+of our own, for `stacking` and `softmax`: what one person saw is evidence of what others see. It is no branch: alone it
+gives no soft label. Where it is the majority of the votes that are the target, figures with and without it are
+different tasks.
 """
 
 from dataclasses import dataclass
