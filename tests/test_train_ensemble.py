@@ -91,6 +91,17 @@ def test_each_training_face_is_answered_by_the_networks_that_did_not_see_it(ense
     np.testing.assert_allclose(trunk.sum(axis=1), 1, atol=1e-6)
 
 
+def test_what_is_kept_of_unseen_faces_is_what_the_saved_ensemble_says_after_training_in_bfloat16_too(drawn, tmp_path):
+    train_ensemble(drawn, tmp_path / "ebc", options(bf16=True), say=lambda text: None)
+    model = load_ensemble(tmp_path / "ebc")
+    stored = pq.read_table(tmp_path / "ebc" / OUT_OF_FOLD_FILE)
+    faces = Faces(load_prepared(drawn, "default", "train"), 24, "hard")
+    with torch.inference_mode():
+        pixels = normalise(faces.batch(range(len(faces)))["pixels"])
+        found = model(pixels, folds=torch.tensor(stored["fold"].to_pylist())).logits
+    np.testing.assert_allclose(found.numpy(), np.array(stored["log_odds"].to_pylist()), atol=1e-4)
+
+
 def test_a_face_of_the_validation_split_is_answered_by_every_member(ensemble, drawn):
     faces = Faces(load_prepared(drawn, "default", "validation"), 24)
     pixels = faces.batch(range(len(faces)))["pixels"].permute(0, 2, 3, 1).numpy()

@@ -46,18 +46,31 @@ def fit(
 ) -> PreTrainedModel:
     """The network of `make`, trained on the draws with smoothed cross-entropy; its weights are kept in `file`.
 
-    Where `file` is there, the network is read from it and nothing is trained. Checkpoints of each epoch lie beside it
-    until then; the next call goes on with the newest.
+    Where `file` is there, nothing is trained. Checkpoints of each epoch lie beside it until then; the next call goes
+    on with the newest. The network is always read from the file: the Trainer leaves one that answers in bfloat16, and
+    a run that was interrupted would give other numbers than one that was not.
     """
     transformers.set_seed(seed)
+    if not file.is_file():
+        _train(make(), draws, _arguments(file.with_suffix(".training"), epochs, learning_rate, seed, options),
+               label_smoothing, options, file)  # fmt: skip
     network = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if file.is_file():
-        network.load_state_dict(load_file(file))
-        return network
-    work = file.with_suffix(".training")
+    network.load_state_dict(load_file(file))
+    return network
+
+
+def _train(
+    network: PreTrainedModel,
+    draws: LabelledDraws,
+    arguments: TrainingArguments,
+    label_smoothing: float,
+    options: EnsembleOptions,
+    file: Path,
+) -> None:
+    work = Path(str(arguments.output_dir))
     trainer = SoftLabelTrainer(
-        model=network,
-        args=_arguments(work, epochs, learning_rate, seed, options),
+        model=network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        args=arguments,
         augment=partial(augment, strength=options.augmentation),
         data_collator=collate,
         train_dataset=draws,
@@ -67,7 +80,6 @@ def fit(
     with written_whole(file) as partial_file:
         save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial_file)
     shutil.rmtree(work)
-    return network
 
 
 def _smoothed_cross_entropy(outputs, labels: Tensor, num_items_in_batch=None, label_smoothing: float = 0.0) -> Tensor:
