@@ -5,8 +5,7 @@ where an interrupted run goes on. While the networks look at one batch the next 
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from .. import images
 from ..files import written_whole
 from ..metadata import annotate
 from ..metadata.landmarker import Landmarker
+from ..preparing.workers import in_order
 from .branches import Branches, ensemble_confidences, model_scores, table_scores
 from .ensemble import ALL_FOLDS
 from .inputs import Images, Picture
@@ -135,7 +135,7 @@ def label_chunks(
     threads = 1 if landmarker else torch.get_num_threads()  # landmarkers do not say that threads may share them
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(threads) as decoders:
         decode = partial(_decode, sizes=branches.sizes, landmarker=landmarker, wanted=wanted)
-        loaded = _ahead(reader, partial(_load, source, decoders, decode), batches)
+        loaded = in_order(reader, BATCHES_AHEAD, partial(_load, source, decoders, decode), batches)
         for chunk in chunks:
             parts = []
             for _ in range(0, len(chunk.pictures), batch_size):
@@ -149,21 +149,6 @@ def label_chunks(
                 table = table.set_column(place, SCHEMA.field(place), _lists(scores))
             with written_whole(chunk.path) as partial_file:
                 pq.write_table(table, partial_file)
-
-
-def _ahead(pool: Executor, work: Callable, jobs: Iterable) -> Iterator:
-    """The results of the jobs in their order, asked for a few ahead."""
-    waiting: deque = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > BATCHES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for left in waiting:
-            left.cancel()
 
 
 def _load(source: Images, decoders: Executor, decode: Callable, pictures: list[Picture]) -> Batch:

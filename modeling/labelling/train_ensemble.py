@@ -38,7 +38,7 @@ from .calibration import fit_calibration
 from .card import ensemble_card
 from .ensemble import ALL_FOLDS, BinaryEnsemble, BinaryEnsembleConfig, log_odds, make_network
 from .fit import LabelledDraws, answers, fit
-from .options import RESNET, EnsembleOptions
+from .options import OWN_BACKBONES, RESNET, EnsembleOptions
 from .sampling import balanced_draws
 from .seen import SEEN_FILE, assign_folds, pixel_digests, write_seen
 
@@ -256,7 +256,7 @@ def _start(run: Training, unit: Unit, classes: int):
     """A new network of the unit's backbone, or its checkpoint, with a head of so many classes."""
     name, backbone = run.options.backbones[unit.backbone], run.backbones[unit.backbone]
     names = {index: str(index) for index in range(classes)}
-    if name in ("resnet", *SIZES):
+    if name in OWN_BACKBONES:
         return make_network(backbone | {"id2label": names, "label2id": None})
     return AutoModelForImageClassification.from_pretrained(
         name, id2label=names, label2id={v: k for k, v in names.items()}, ignore_mismatched_sizes=True,

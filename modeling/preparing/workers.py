@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
@@ -29,21 +29,26 @@ def working(workers: int) -> Iterator[Run]:
     # Spawned: forked ones could inherit a lock that a thread of a library holds.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start)
     try:
-        yield lambda work, jobs: _in_order(pool, 3 * workers, work, jobs)
+        yield lambda work, jobs: in_order(pool, 3 * workers, work, jobs)
     except BrokenProcessPool as error:
         raise OSError("a worker process was killed, perhaps for lack of memory; try fewer workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(pool: ProcessPoolExecutor, ahead: int, work: Callable, jobs: Iterable) -> Iterator:
+def in_order(pool: Executor, ahead: int, work: Callable, jobs: Iterable) -> Iterator:
+    """The results of the jobs in their order, asked for a few ahead; what is left is cancelled when nobody asks on."""
     waiting: deque = deque()
-    for job in jobs:
-        waiting.append(pool.submit(work, job))
-        if len(waiting) > ahead:
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        for left in waiting:
+            left.cancel()
 
 
 def _start() -> None:
