@@ -5,10 +5,12 @@ import json
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 
 from .command import add_verb, add_workers, count_workers, show_bars, show_progress
+from .evaluation.verbs import add_evaluation_verbs
 from .labelling.verbs import add_labelling_verbs
+from .publishing.verbs import add_publishing_verbs
+from .training.verbs import add_training_verbs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,13 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="affectnet-plus", description="AffectNet+: data, soft labels, models, cards")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     faces = (_add_draw, _add_import_ferplus, _add_prepare, _add_doctor)
-    models = (_add_train, _add_evaluate, _add_predict, _add_publish)
-    for add in (*faces, add_labelling_verbs, *models):
+    rooms = (add_labelling_verbs, add_training_verbs, add_evaluation_verbs, add_publishing_verbs)
+    for add in (*faces, *rooms):
         add(verbs)
     return parser
-
-
-# --- faces -----------------------------------------------------------------------------------------------------------
 
 
 def _add_draw(verbs) -> None:
@@ -136,126 +135,6 @@ def _doctor(options) -> int:
         report = doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_report(report))
     return 1 if _has_errors(report) else 0
-
-
-# --- models ----------------------------------------------------------------------------------------------------------
-
-
-def _add_train(verbs) -> None:
-    from dataclasses import fields
-
-    from .training.options import SIZES, TrainingOptions
-
-    verb = add_verb(verbs, "train", _train, "train a soft-label vision transformer with KL divergence", "data", "out")
-    default = {field.name: field.default for field in fields(TrainingOptions)}
-    verb.add_argument("--config", dest="size", choices=tuple(SIZES), default=default["size"], help="size of the model")
-    verb.add_argument("--from-vit", help="start from a ViT checkpoint, a folder or a Hub name, instead of --config")
-    verb.add_argument("--target", choices=("soft", "hard"), default=default["target"], help="soft or one-hot label")
-    verb.add_argument("--view", default=default["view"], help="view of the data")
-    verb.add_argument("--image-size", type=int, help="pixels; default: that of the first picture")
-    verb.add_argument("--patch-size", type=int, help="pixels; default: 8 below 112 pixels, else 16")
-    for name in ("epochs", "learning_rate", "weight_decay", "warmup", "label_smoothing", "valence_arousal_weight"):
-        verb.add_argument("--" + name.replace("_", "-"), type=float, default=default[name])
-    verb.add_argument("--augmentation", type=float, default=1.0, help="strength of the random changes, 0 to 1 or so")
-    verb.add_argument("--class-weights", type=float, nargs=8, metavar="W", help="one weight per emotion")
-    verb.add_argument("--batch-size", type=int, default=default["batch_size"])
-    verb.add_argument("--holdout", type=float, default=0.0, help="share of train that chooses the best checkpoint")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
-    verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-
-
-def _train(options) -> int:
-    from .training.options import Augmentation, TrainingOptions
-    from .training.train import train
-
-    chosen = {name: value for name, value in vars(options).items() if name in TrainingOptions.__dataclass_fields__}
-    chosen["augmentation"] = Augmentation().scaled(options.augmentation)
-    chosen["bf16"] = {"auto": None, "yes": True, "no": False}[options.bf16]
-    chosen["class_weights"] = options.class_weights and tuple(options.class_weights)
-    record = train(
-        options.data, options.out, TrainingOptions(**chosen), options.resume, options.overwrite, show_progress("read")
-    )
-    print(
-        f"{options.out}: {record['parameters']:,} parameters, {record['steps']} steps in {record['seconds']:.0f} s, "
-        f"best at step {record['best_step']} with loss {record['best_choosing_loss']:.4f}"
-    )
-    return 0
-
-
-def _add_evaluate(verbs) -> None:
-    text = "measure a model on a split, with pictures"
-    verb = add_verb(verbs, "evaluate", _evaluate, text, "model", "data", overwrite=False)
-    verb.add_argument("--view", default="default")
-    verb.add_argument("--split", default="validation")
-    verb.add_argument("--out", help="folder for metrics.json and the pictures; default: MODEL")
-    verb.add_argument("--batch-size", type=int, default=64)
-
-
-def _evaluate(options) -> int:
-    from .evaluation.evaluate import evaluate
-    from .evaluation.metrics import format_metrics
-
-    out = Path(options.out or options.model)
-    metrics = evaluate(
-        options.model, options.data, out, options.view, options.split, options.batch_size, show_progress("evaluate")
-    )
-    print(format_metrics(metrics))
-    print(f"written: {out}/metrics.json, confusion.png, reliability.png, faces.png")
-    return 0
-
-
-def _add_predict(verbs) -> None:
-    text = "soft label, valence and arousal of pictures, as JSON lines"
-    verb = add_verb(verbs, "predict", _predict, text, "model", overwrite=False)
-    verb.add_argument("images", nargs="+", help="pictures, or folders of them")
-    verb.add_argument("--batch-size", type=int, default=32)
-
-
-def _predict(options) -> int:
-    from .evaluation.predict import predict
-
-    for line in predict(options.model, options.images, options.batch_size):
-        print(json.dumps(line), flush=True)
-    return 0
-
-
-def _add_publish(verbs) -> None:
-    verb = add_verb(verbs, "publish", _publish, "push a model, or prepared data, with its card", "folder", "repo")
-    verb.add_argument("--private", action="store_true", help="only you read")
-    verb.add_argument("--gated", action="store_true", help="data: readers ask, and you approve each by hand")
-    verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")
-    verb.add_argument("--license", help="model: licence of the weights, as the Hub names it; default: other")
-    verb.add_argument("--i-may-share-licensed-faces", dest="may_share", action="store_true",
-                      help="data: the licensor lets you put these faces on the Hub")  # fmt: skip
-
-
-def _publish(options) -> int:
-    data = (Path(options.folder) / "manifest.json").is_file()
-    if data and options.license:
-        raise ValueError("--license is for models; the terms of data come from its source")
-    if not data and (options.gated or options.may_share):
-        raise ValueError(f"{options.folder} holds no manifest.json, so it is no prepared data; --gated and "
-                         "--i-may-share-licensed-faces are for data")  # fmt: skip
-    print(_publish_data(options) if data else _publish_model(options))
-    return 0
-
-
-def _publish_data(options):
-    from .publishing.publish_data import publish_data, stage_data
-
-    if options.to_folder:
-        return stage_data(options.folder, options.repo, options.overwrite)
-    return publish_data(options.folder, options.repo, options.private, options.gated, options.may_share)
-
-
-def _publish_model(options):
-    from .publishing.publish import publish, stage
-
-    licence = options.license or "other"
-    if options.to_folder:
-        return stage(options.folder, options.repo, licence, options.overwrite)
-    return publish(options.folder, options.repo, options.private, licence)
 
 
 if __name__ == "__main__":

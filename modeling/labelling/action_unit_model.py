@@ -33,7 +33,8 @@ from ..files import fresh_folder, refuse_existing, write_json
 from ..training.augmentation import augment
 from ..training.faces import Faces, load_prepared, normalise
 from ..training.options import Augmentation
-from ..training.train import hardware, save_processor
+from ..training.saving import save_processor
+from ..training.train import hardware
 from ..training.trainer import SoftLabelTrainer
 from .action_unit_tables import ActionUnitTable, match_images
 

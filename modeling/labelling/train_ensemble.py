@@ -32,7 +32,7 @@ from affectnet_plus import EMOTIONS
 from ..files import alone, fresh_folder, refuse_existing, write_json, written_whole
 from ..training.faces import Faces, load_prepared
 from ..training.options import SIZES
-from ..training.train import save_processor
+from ..training.saving import save_processor
 from ..vit import AffectNetPlusConfig
 from .calibration import fit_calibration
 from .card import ensemble_card

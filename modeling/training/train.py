@@ -12,9 +12,8 @@ import datasets
 import numpy as np
 import torch
 import transformers
-from PIL import Image
 from torch.utils.data import Subset
-from transformers import TrainingArguments, ViTImageProcessorPil
+from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
@@ -24,6 +23,7 @@ from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .augmentation import augment
 from .faces import Faces, collate, load_prepared
 from .options import SIZES, TrainingOptions
+from .saving import save_processor
 from .trainer import SoftLabelTrainer
 
 
@@ -233,15 +233,3 @@ def _save(model, size: int, record: dict, folder: Path) -> None:
     model.save_pretrained(folder)
     save_processor(size, folder)
     write_json(folder / "training.json", record)
-
-
-def save_processor(size: int, folder: Path) -> None:
-    """Write the stock processor that does what `faces.decode` and `faces.normalise` do."""
-    processor = ViTImageProcessorPil(
-        size={"height": size, "width": size},
-        resample=Image.Resampling.BILINEAR,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-        do_convert_rgb=True,
-    )
-    processor.save_pretrained(folder)

@@ -4,6 +4,7 @@ import math
 
 from transformers import ViTConfig
 
+LOSSES = ("kl", "js", "cross_entropy")
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 
 
@@ -20,6 +21,11 @@ class AffectNetPlusConfig(ViTConfig):
         class_weights: None, or one positive weight per class; a face weighs what its soft label says.
         valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out, and
             then the output of that head means nothing.
+        loss: divergence of the predicted from the true soft label in training, one of `LOSSES`.
+        drop_path_rate: in [0, 1): share of faces for which the last layer is skipped in training, falling to 0 at the
+            first one (stochastic depth, Huang et al. 2016).
+        logit_temperature: positive; the logits are divided by it. 1 in training; `affectnet-plus calibrate` fits it.
+        uncertainty: None, or what `affectnet-plus calibrate` found: the rule of the prediction set and of abstaining.
 
     Raises:
         ValueError: an option is outside its range, or patch, stem and image sizes do not divide.
@@ -32,6 +38,10 @@ class AffectNetPlusConfig(ViTConfig):
     label_smoothing: float | int = 0.0
     class_weights: list[float] | None = None
     valence_arousal_weight: float | int = 1.0
+    loss: str = "kl"
+    drop_path_rate: float | int = 0.0
+    logit_temperature: float | int = 1.0
+    uncertainty: dict | None = None
 
     def __post_init__(self, **kwargs):
         if self.id2label is None:
@@ -57,6 +67,12 @@ class AffectNetPlusConfig(ViTConfig):
         weights = self.class_weights
         if weights is not None and (len(weights) != self.num_labels or not all(0 < w < math.inf for w in weights)):
             raise ValueError(f"class_weights is {weights}; it must be {self.num_labels} positive numbers or None")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}; it must be one of {', '.join(LOSSES)}")
+        if not 0 <= self.drop_path_rate < 1:
+            raise ValueError(f"drop_path_rate is {self.drop_path_rate}; it must be in [0, 1)")
+        if not 0 < self.logit_temperature < math.inf:
+            raise ValueError(f"logit_temperature is {self.logit_temperature}; it must be positive")
         if not 0 <= self.valence_arousal_weight < math.inf:
             raise ValueError(f"valence_arousal_weight is {self.valence_arousal_weight}; it must be 0 or positive")
 

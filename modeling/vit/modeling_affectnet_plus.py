@@ -92,7 +92,8 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         states = self.vit(self.stem(pixel_values.to(self.dtype)), return_dict=True, **kwargs)
         tokens = states.last_hidden_state
         pooled = tokens[:, 0] if self.config.pooling == "cls" else tokens.mean(dim=1)
-        logits, affect = self.classifier(pooled), self.valence_arousal(pooled).tanh()
+        logits = self.classifier(pooled) / self.config.logit_temperature
+        affect = self.valence_arousal(pooled).tanh()
         return AffectNetPlusOutput(
             loss=self._loss(logits, affect, soft_labels, labels, valence_arousal),
             logits=logits,
