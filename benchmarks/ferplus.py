@@ -23,7 +23,8 @@ import datasets
 import numpy as np
 
 from affectnet_plus_modeling.cli import main as affectnet_plus
-from affectnet_plus_modeling.evaluation.metrics import evaluate_predictions, kl_divergence
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.training.faces import Faces

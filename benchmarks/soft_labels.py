@@ -26,7 +26,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.model_selection import KFold
 
 from affectnet_plus_modeling.cli import main as affectnet_plus
-from affectnet_plus_modeling.evaluation.agreement import agreement, kl_smoothed, spearman
+from affectnet_plus_modeling.evaluation.agreement import agreement
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed, spearman
 from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean, paired_difference
 from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
 from affectnet_plus_modeling.labelling.action_units import score_emotions

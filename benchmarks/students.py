@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from measuring import RESULTS, commit, hardware, write_csv
 from soft_labels import judged
 
-from affectnet_plus_modeling.evaluation.metrics import evaluate_predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.files import fresh_folder
 from affectnet_plus_modeling.training.faces import Faces

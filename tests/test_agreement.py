@@ -9,15 +9,16 @@ from scipy.spatial.distance import cosine as cosine_distance
 from scipy.stats import entropy, spearmanr
 
 from affectnet_plus import subset_of
-from affectnet_plus_modeling.evaluation.agreement import (
-    agreement,
+from affectnet_plus_modeling.evaluation.agreement import agreement
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
     cosine,
+    jensen_shannon,
+    kl_divergence,
     kl_smoothed,
     spearman,
     top_2,
     total_variation,
 )
-from affectnet_plus_modeling.evaluation.metrics import jensen_shannon, kl_divergence
 
 
 def distributions(rows, seed) -> np.ndarray:

@@ -11,7 +11,9 @@ from PIL import Image
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation import evaluate as evaluate_module
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
-from affectnet_plus_modeling.evaluation.metrics import Predictions, evaluate_predictions, kl_divergence
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 from conftest import annotation, picture

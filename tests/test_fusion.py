@@ -11,7 +11,7 @@ from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.agreement import kl_smoothed
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.labelling.fusion import (
     DEFAULT,
     EPSILON,

@@ -10,18 +10,21 @@ from scipy.stats import entropy, pearsonr
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.metrics import (
-    PROBABILITY_FLOOR,
-    Predictions,
+from affectnet_plus_modeling.evaluation.metrics.affect_dimensions.formulas import (
     concordance_correlation,
-    evaluate_predictions,
-    expected_calibration_error,
-    format_metrics,
-    jensen_shannon,
-    kl_divergence,
-    reliability_bins,
     root_mean_square_error,
 )
+from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import (
+    expected_calibration_error,
+    reliability_bins,
+)
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
+    PROBABILITY_FLOOR,
+    jensen_shannon,
+    kl_divergence,
+)
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, format_metrics
 
 
 def distributions(rows, seed, concentration=0.5):

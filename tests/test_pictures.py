@@ -10,7 +10,8 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.metrics import Predictions, evaluate_predictions
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.pictures import (
     confusion_matrix_picture,
     headline,

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, logit
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.agreement import kl_smoothed
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.evaluation.bootstrap import paired_difference
 from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
 from affectnet_plus_modeling.labelling.action_units import score_emotions

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image, ImageOps
 
-from affectnet_plus_modeling.evaluation.metrics import Predictions, calibration_gap, reliability_bins, top_confidence
+from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import calibration_gap, reliability_bins
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import top_confidence
 
 # Okabe & Ito's palette, told apart under every common colour blindness.
 TRUE_COLOUR = "#0072B2"

@@ -1,0 +1,1 @@
+"""Agreement of predicted and true valence and arousal."""

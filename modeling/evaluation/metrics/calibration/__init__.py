@@ -1,0 +1,1 @@
+"""Whether confidence means what it says, against hard and against soft labels."""

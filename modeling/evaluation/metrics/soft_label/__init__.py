@@ -1,0 +1,1 @@
+"""Distances and similarities of a predicted distribution and a soft label."""
