@@ -1,13 +1,15 @@
-"""Both losses against scipy, torch and numpy in float64, worked values, their gradients and their edges."""
+"""The losses of soft labels against scipy and torch in float64, worked values, their gradients and their edges."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 from torch.nn import functional
 
-from affectnet_plus_modeling.vit.losses import soft_label_loss, valence_arousal_loss
+from affectnet_plus_modeling.vit.configuration_affectnet_plus import LOSSES
+from affectnet_plus_modeling.vit.losses import soft_label_loss, soft_label_sums, soft_label_weights
 
 NAN = float("nan")
 WEIGHTS = torch.tensor([0.5, 1.0, 2.0, 0.3, 4.0, 1.5, 0.7, 3.0])
@@ -19,10 +21,6 @@ def some_logits(rows=12, seed=0, scale=3.0) -> torch.Tensor:
 
 def some_soft_labels(rows=12, seed=1, concentration=0.5) -> torch.Tensor:
     return torch.tensor(np.random.default_rng(seed).dirichlet(np.full(8, concentration), rows), dtype=torch.float32)
-
-
-def some_affect(rows=12, seed=2) -> torch.Tensor:
-    return torch.tensor(np.random.default_rng(seed).uniform(-1, 1, (rows, 2)), dtype=torch.float32)
 
 
 def gradient(loss, point: torch.Tensor, *rest) -> torch.Tensor:
@@ -43,7 +41,7 @@ def numerical_gradient(loss, point: np.ndarray, step=1e-6) -> np.ndarray:
     return slopes
 
 
-# ---- soft labels: values
+# ---- values
 
 
 def weighted_kl(logits, soft, class_weights, smoothing) -> float:
@@ -109,7 +107,7 @@ def test_a_perfect_prediction_costs_nothing():
     assert float(soft_label_loss(soft.log(), soft, WEIGHTS)) == pytest.approx(0, abs=1e-6)
 
 
-# ---- soft labels: gradients
+# ---- gradients
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
@@ -137,7 +135,7 @@ def test_class_weights_leave_the_minimum_at_the_soft_label():
     assert gradient(soft_label_loss, soft.log() + some_logits(), soft, WEIGHTS).abs().max() > 1e-2
 
 
-# ---- soft labels: edges
+# ---- edges
 
 
 def test_zeros_in_a_target_add_nothing():
@@ -211,111 +209,122 @@ def test_one_row_is_its_own_mean_whatever_it_weighs():
         assert float(soft_label_loss(logits, soft, weights)) == pytest.approx(expected, rel=1e-5)
 
 
-# ---- valence and arousal
+# ---- other divergences
 
 
-def reference_affect(predicted, target) -> float:
-    """(1 - CCC) + mean squared error of each dimension's known values by numpy in float64; 0 where there are none."""
-    predicted, target = np.asarray(predicted, dtype=float), np.asarray(target, dtype=float)
-    total = 0.0
-    for dimension in range(2):
-        known = ~np.isnan(target[:, dimension])
-        if known.any():
-            p, t = predicted[known, dimension], target[known, dimension]
-            spread = p.var() + t.var() + (p.mean() - t.mean()) ** 2
-            total += 1 - 2 * np.cov(p, t, bias=True)[0, 1] / spread + np.mean((p - t) ** 2)
-    return total / 2
+def reference(kind: str, logits, soft) -> np.ndarray:
+    """The divergence of each row by scipy in float64."""
+    predicted, soft = softmax(logits.double().numpy(), axis=1), soft.double().numpy()
+    if kind == "js":
+        return np.array([jensenshannon(*pair) ** 2 for pair in zip(predicted, soft, strict=True)])
+    return entropy(soft, predicted, axis=1) + (entropy(soft, axis=1) if kind == "cross_entropy" else 0)
 
 
-def with_holes(affect: torch.Tensor) -> torch.Tensor:
-    """The same with 3 valences and 1 arousal unknown, one face of them both."""
-    affect = affect.clone()
-    affect[[0, 3, 5], 0] = NAN
-    affect[3, 1] = NAN
-    return affect
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_kind_is_that_of_scipy(kind):
+    logits, soft = some_logits(), some_soft_labels()
+    assert float(soft_label_loss(logits, soft, kind=kind)) == pytest.approx(
+        reference(kind, logits, soft).mean(), rel=1e-5
+    )
 
 
-@pytest.mark.parametrize("holes", [lambda affect: affect, with_holes])
-def test_affect_is_the_concordance_and_the_squared_error(holes):
-    predicted, target = some_affect(seed=3), holes(some_affect(seed=4))
-    expected = reference_affect(predicted, target)
-    assert float(valence_arousal_loss(predicted, target)) == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_gradient_of_every_kind_is_the_slope_of_scipy(kind):
+    logits, soft = some_logits(rows=4), some_soft_labels(rows=4)
+    slopes = numerical_gradient(
+        lambda point: reference(kind, torch.tensor(point), soft).mean(), logits.double().numpy()
+    )
+    found = gradient(lambda point: soft_label_loss(point, soft, kind=kind), logits)
+    np.testing.assert_allclose(found.numpy(), slopes, atol=1e-6)
 
 
-def test_an_affect_value_worked_by_hand():
-    # Valence: means 0 and 0.25, variances 0.25 and 0.0625, covariance 0.125: CCC = 0.25 / (0.3125 + 0.0625) = 2/3,
-    # squared error (0 + 0.25) / 2 = 0.125. Arousal is right: CCC = 1, no error.
-    predicted = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
-    target = torch.tensor([[0.5, -0.5], [0.0, 0.5]])
-    assert float(valence_arousal_loss(predicted, target)) == pytest.approx((1 / 3 + 0.125) / 2, abs=1e-6)
+def test_cross_entropy_is_torchs_with_probabilities_as_its_target():
+    logits, soft = some_logits(), some_soft_labels()
+    loss = soft_label_loss(logits, soft, None, 0.1, kind="cross_entropy")
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, soft, label_smoothing=0.1))
 
 
-@pytest.mark.parametrize("holes", [lambda affect: affect, with_holes])
-def test_the_affect_gradient_is_the_slope_of_the_reference(holes):
-    predicted, target = some_affect(rows=6, seed=3), holes(some_affect(rows=6, seed=4))
-    slopes = numerical_gradient(lambda point: reference_affect(point, target), predicted.double().numpy())
-    found = gradient(valence_arousal_loss, predicted, target)
-    np.testing.assert_allclose(found.numpy(), slopes, atol=1e-5)
-    assert (found[target.isnan()] == 0).all()
-    assert (found[~target.isnan()].abs() > 1e-4).all()
+def test_cross_entropy_and_kl_pull_alike():
+    logits, soft = some_logits(), some_soft_labels()
+    pulls = [
+        gradient(lambda point, kind=kind: soft_label_loss(point, soft, WEIGHTS, 0.1, kind=kind), logits)
+        for kind in ("kl", "cross_entropy")
+    ]
+    torch.testing.assert_close(*pulls)
 
 
-def test_the_unknown_values_of_a_prediction_do_not_matter():
-    predicted, target = some_affect(seed=3), with_holes(some_affect(seed=4))
-    other = torch.where(target.isnan(), 0.9, predicted)
-    assert valence_arousal_loss(predicted, target) == valence_arousal_loss(other, target)
+def test_the_jensen_shannon_divergence_of_distributions_without_overlap_is_ln_2():
+    logits = torch.tensor([[100.0, 0.0], [16384.0, -16384.0]])
+    right, wrong = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0]] * 2)
+    assert float(soft_label_loss(logits, wrong, kind="js")) == pytest.approx(np.log(2), rel=1e-6)
+    assert float(soft_label_loss(logits, right, kind="js")) == pytest.approx(0, abs=1e-6)
+    assert gradient(lambda point: soft_label_loss(point, wrong, kind="js"), logits).abs().max() < 1e-6
 
 
-def test_a_perfect_affect_costs_nothing():
-    target = with_holes(some_affect())
-    assert float(valence_arousal_loss(target.nan_to_num(), target)) == pytest.approx(0, abs=1e-6)
+def test_another_kind_is_refused():
+    with pytest.raises(ValueError, match="kind of loss is 'emd'; it must be 'kl', 'js' or 'cross_entropy'"):
+        soft_label_loss(some_logits(), some_soft_labels(), kind="emd")
 
 
-def test_one_face_is_pulled_by_its_squared_error_alone():
-    predicted, target = torch.tensor([[0.5, -0.25]]), torch.tensor([[0.0, 0.25]])
-    assert float(valence_arousal_loss(predicted, target)) == pytest.approx(1 + 0.25, abs=1e-6)
-    torch.testing.assert_close(gradient(valence_arousal_loss, predicted, target), predicted - target)
+# ---- temperature and the weights of faces
 
 
-def test_a_constant_batch_is_pulled_by_its_squared_error_alone():
-    predicted, target = torch.full((4, 2), 0.3), torch.full((4, 2), -0.1)
-    assert float(valence_arousal_loss(predicted, target)) == pytest.approx(1 + 0.16, abs=1e-5)
-    slope = gradient(valence_arousal_loss, predicted, target)
-    torch.testing.assert_close(slope, torch.full((4, 2), 0.4 * 2 / 4 / 2))
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_temperature_divides_the_logits(kind):
+    logits, soft = some_logits(), some_soft_labels()
+    found = soft_label_loss(logits, soft, kind=kind, temperature=2.5)
+    assert float(found) == pytest.approx(reference(kind, logits / 2.5, soft).mean(), rel=1e-5)
+    slope = gradient(lambda point: soft_label_loss(point, soft, kind=kind, temperature=2.5), logits)
+    at = gradient(lambda point: soft_label_loss(point, soft, kind=kind), logits / 2.5)
+    torch.testing.assert_close(slope, at / 2.5)
 
 
-def test_a_constant_and_right_batch_has_a_finite_gradient():
-    constant = torch.full((4, 2), 0.3)
-    assert float(valence_arousal_loss(constant, constant)) == pytest.approx(1, abs=1e-6)
-    torch.testing.assert_close(gradient(valence_arousal_loss, constant, constant), torch.zeros(4, 2))
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_weight_of_a_face_is_that_of_numpys_average(kind):
+    logits, soft = some_logits(), some_soft_labels()
+    given = torch.linspace(0, 2, 12)
+    expected = np.average(reference(kind, logits, soft), weights=given.double().numpy())
+    assert float(soft_label_loss(logits, soft, kind=kind, sample_weights=given)) == pytest.approx(expected, rel=1e-5)
+    both = given.double().numpy() * (soft.double() @ WEIGHTS.double()).numpy()
+    expected = np.average(reference(kind, logits, soft), weights=both)
+    found = soft_label_loss(logits, soft, WEIGHTS, kind=kind, sample_weights=given)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5])
-def test_without_a_known_affect_the_loss_and_its_gradient_are_zero(rows):
-    predicted, target = some_affect(rows), torch.full((rows, 2), NAN)
-    assert float(valence_arousal_loss(predicted, target)) == 0
-    assert (gradient(valence_arousal_loss, predicted, target) == 0).all()
+def test_a_face_of_weight_two_is_that_face_twice():
+    logits, soft = some_logits(rows=3), some_soft_labels(rows=3)
+    rows = [0, 1, 1, 2]
+    found = soft_label_loss(logits, soft, WEIGHTS, sample_weights=torch.tensor([1.0, 2.0, 1.0]))
+    torch.testing.assert_close(found, soft_label_loss(logits[rows], soft[rows], WEIGHTS))
 
 
-def test_a_dimension_nobody_knows_adds_nothing():
-    predicted, target = some_affect(seed=3), some_affect(seed=4)
-    target[:, 0] = NAN
-    expected = reference_affect(predicted, target)
-    assert float(valence_arousal_loss(predicted, target)) == pytest.approx(expected, rel=1e-5)
-    slope = gradient(valence_arousal_loss, predicted, target)
-    assert (slope[:, 0] == 0).all() and (slope[:, 1] != 0).all()
+def test_faces_that_all_weigh_nothing_give_a_loss_and_a_gradient_of_zero():
+    logits, soft, nothing = some_logits(), some_soft_labels(), torch.zeros(12)
+    assert float(soft_label_loss(logits, soft, sample_weights=nothing)) == 0
+    assert (gradient(lambda point: soft_label_loss(point, soft, sample_weights=nothing), logits) == 0).all()
 
 
-def test_bfloat16_affect_is_computed_in_float32():
-    predicted, target = some_affect(seed=3).bfloat16(), with_holes(some_affect(seed=4))
-    loss = valence_arousal_loss(predicted, target)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, valence_arousal_loss(predicted.float(), target), rtol=0, atol=0)
-    assert gradient(valence_arousal_loss, predicted, target).isfinite().all()
+def test_the_weights_are_known_before_any_prediction():
+    soft, given = some_soft_labels(), torch.linspace(0, 2, 12)
+    soft[3, 2] = NAN
+    weights = soft_label_weights(soft, WEIGHTS, given)
+    expected = given * (soft.nan_to_num() @ WEIGHTS)
+    expected[3] = 0
+    torch.testing.assert_close(weights, expected)
+    assert torch.equal(soft_label_weights(soft), (~soft.isnan().any(dim=1)).float())
+    total, weight = soft_label_sums(some_logits(), soft, WEIGHTS, sample_weights=given)
+    torch.testing.assert_close(weight, expected.sum())
+    assert total / weight == soft_label_loss(some_logits(), soft, WEIGHTS, sample_weights=given)
 
 
-def test_the_layout_of_affect_in_memory_does_not_matter():
-    predicted, target = some_affect(seed=3), with_holes(some_affect(seed=4))
-    apart = predicted.t().contiguous().t()
-    assert not apart.is_contiguous()
-    torch.testing.assert_close(valence_arousal_loss(apart, target), valence_arousal_loss(predicted, target))
+def test_class_weights_may_be_a_list():
+    logits, soft = some_logits(), some_soft_labels()
+    assert soft_label_loss(logits, soft, WEIGHTS.tolist()) == soft_label_loss(logits, soft, WEIGHTS)
+
+
+def test_float64_logits_are_computed_in_float64():
+    logits, soft = some_logits().double(), some_soft_labels().double()
+    soft /= soft.sum(dim=1, keepdim=True)  # in float32 they summed to 1 up to 1e-8 only
+    found = soft_label_loss(logits, soft, WEIGHTS.double())
+    assert found.dtype == torch.float64
+    assert float(found) == pytest.approx(weighted_kl(logits, soft, WEIGHTS, 0), rel=1e-12)

@@ -54,6 +54,10 @@ class AffectNetPlusConfig(ViTConfig):
         self.label2id = {name: index for index, name in self.id2label.items()}
         self._check()
 
+    def __setattr__(self, name, value):
+        # `from_pretrained(..., problem_type=...)` sets it after the fact, and the stock loss sets it by the labels.
+        super().__setattr__(name, "single_label_classification" if name == "problem_type" else value)
+
     def _check(self):
         if self.pooling not in ("cls", "mean"):
             raise ValueError(f"pooling is {self.pooling!r}; it must be 'cls' or 'mean'")
