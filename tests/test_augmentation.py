@@ -174,3 +174,44 @@ def test_strength_scales_everything_but_the_mirror_image():
     assert none.flip == 0.5
     assert {name: value for name, value in vars(none).items() if value} == {"flip": 0.5}
     assert Augmentation().scaled(0.5).rotation == 7.5
+
+
+def test_random_operations_come_on_top_and_stay_in_the_range():
+    pictures = noise(64)
+    settings = Augmentation(random_operations=2, magnitude=1.0)
+    changed = augment(pictures, settings)
+    assert changed.shape == pictures.shape and changed.min() >= -1 and changed.max() <= 1 and changed.isfinite().all()
+    alone = augment(pictures, only(random_operations=1, magnitude=1.0))
+    moved = (alone - pictures).abs().amax(dim=(1, 2, 3))
+    assert (moved > 1e-3).float().mean() > 0.9
+
+
+def test_without_random_operations_their_magnitude_does_not_matter():
+    pictures = noise()
+    torch.manual_seed(5)
+    first = augment(pictures, Augmentation())
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(augment(pictures, Augmentation(magnitude=1.0)), first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"random_operations": -1}, "random_operations is -1"),
+        ({"random_operations": 1, "magnitude": 1.2}, r"magnitude is 1.2; it must be in \[0, 1\]"),
+        ({"random_operations": 1, "magnitude": -0.1}, "magnitude is -0.1"),
+    ],
+)
+def test_random_operations_beyond_their_range_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Augmentation(**options)
+
+
+def test_the_number_of_random_operations_does_not_scale_but_their_magnitude_does():
+    halved = Augmentation(random_operations=2, magnitude=0.8).scaled(0.5)
+    assert (halved.random_operations, halved.magnitude) == (2, 0.4)
+    with pytest.raises(ValueError, match="magnitude is 1.6"):
+        Augmentation(random_operations=2, magnitude=0.8).scaled(2)
+    assert Augmentation().scaled(3).rotation == 45

@@ -9,11 +9,11 @@ import sys
 import pytest
 
 from affectnet_plus_modeling import cli
-from affectnet_plus_modeling.evaluation.metrics import format_metrics
+from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import TrainingOptions
 
-VERBS = ("draw", "import-ferplus", "prepare", "train", "evaluate", "predict", "publish")
+VERBS = ("draw", "import-ferplus", "prepare", "train", "evaluate", "predict", "calibrate", "publish")
 QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", "no"]
 
 
@@ -82,7 +82,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
 
     def noted(data, out, options, resume, overwrite, progress):
         seen.append((data, out, options, resume, overwrite))
-        return {"parameters": 1, "steps": 2, "seconds": 3.0, "best_step": 1, "best_choosing_loss": 0.5}
+        return {"parameters": 1, "steps": 2, "seconds": 3.0, "best_step": 1, "best_objective": 0.5}
 
     monkeypatch.setattr(train_module, "train", noted)
     assert run("train", "data", "out") == 0

@@ -12,8 +12,11 @@ from transformers import AutoImageProcessor, pipeline
 
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.training import faces as faces_module
+from affectnet_plus_modeling.training.arguments import training_arguments
 from affectnet_plus_modeling.training.faces import Faces, collate, decode, load_prepared, normalise
-from conftest import annotation, full_record, picture
+from affectnet_plus_modeling.training.trainer import FaceTrainer
+from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
+from conftest import TINY, annotation, full_record, picture
 
 SOFT = [0.5, 0.25, 0.0, 0.0, 0.0, 0.0, 0.125, 0.125]
 
@@ -249,7 +252,7 @@ def test_one_unreadable_picture_in_the_middle_of_an_epoch_is_named(prepared_from
     (images / "4.jpg").write_bytes(whole[: len(whole) // 2])
     for workers in (0, 1):
         batches = iter(DataLoader(faces, 2, num_workers=workers, collate_fn=collate))
-        assert [len(next(batches)["pixel_values"]) for _ in range(2)] == [2, 2]
+        assert [len(next(batches)["pixels"]) for _ in range(2)] == [2, 2]
         with pytest.raises(OSError, match="train/4: .*images/4.jpg cannot be read as JPEG or PNG"):
             next(batches)
     embedded = load_prepared(folder, "default", "train").map(
@@ -294,11 +297,10 @@ def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
     faces = Faces(load_prepared(drawn, "default", "train"), 48)
     part = Subset(faces, list(range(31, 1, -2)))
     batches = list(DataLoader(part, 4, num_workers=workers, multiprocessing_context=start, collate_fn=collate))
-    assert [len(batch["pixel_values"]) for batch in batches] == [4, 4, 4, 3]
-    for name, of_faces in (("pixel_values", "pixels"), ("soft_labels",) * 2, ("valence_arousal",) * 2):
+    assert [len(batch["pixels"]) for batch in batches] == [4, 4, 4, 3]
+    for name in ("pixels", "soft_labels", "valence_arousal"):
         found = torch.cat([batch[name] for batch in batches])
-        expected = torch.stack([faces[row][of_faces] for row in part.indices])
-        assert torch.equal(found, normalise(expected) if of_faces == "pixels" else expected)
+        assert torch.equal(found, torch.stack([faces[row][name] for row in part.indices]))
 
 
 def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
@@ -312,12 +314,14 @@ def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
 def test_the_pixels_of_a_batch_are_where_the_model_always_had_them(drawn, on_disk):
     """Convolutions add up in another order where the channels of a pixel lie side by side."""
     faces = Faces(load_prepared(drawn, "default", "train"), 48)
-    assert collate(faces.batch([1, 2, 3]))["pixel_values"].is_contiguous()
+    assert normalise(faces.batch([1, 2, 3])["pixels"]).is_contiguous()
 
 
-def test_a_batch_is_what_the_model_takes(drawn):
+def test_the_trainer_makes_of_a_batch_what_the_model_takes(drawn, tmp_path):
     faces = Faces(load_prepared(drawn, "default", "train"), 48)
-    batch = collate(faces.batch([0, 1, 2]))
+    model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**TINY, image_size=48, patch_size=8))
+    trainer = FaceTrainer(None, model=model, args=training_arguments(tmp_path, 1, 3, 1e-3, False))
+    batch = trainer._prepare_inputs(collate(faces.batch([0, 1, 2])))
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
         "pixel_values": (3, 3, 48, 48),
         "soft_labels": (3, 8),

@@ -1,30 +1,27 @@
-"""Training: options, the best checkpoint, interruption and resuming, the record, and that something is learned."""
+"""Training: options, what is refused, the record, and that something is learned."""
 
 import io
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import Trainer, ViTConfig, ViTModel
+from transformers import ViTConfig, ViTModel
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.evaluation.predict import load_model, predict
+from affectnet_plus_modeling.training import arguments, soft_label_trainer
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
-from affectnet_plus_modeling.training.train import bf16_is_faster, train
-from affectnet_plus_modeling.training.trainer import SoftLabelTrainer
+from affectnet_plus_modeling.training.arguments import bf16_is_faster
+from affectnet_plus_modeling.training.train import train
 from conftest import TINY, annotation, full_record, picture, quick
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -64,7 +61,8 @@ def test_every_size_is_a_model_for_grey_48_and_colour_224():
     for size, shape in SIZES.items():
         for pixels, patch in ((48, 8), (224, 16)):
             with torch.device("meta"):
-                model = train_module._model(TrainingOptions(size=size), pixels, knows_affect=True)
+                options = train_module._decided(TrainingOptions(size=size), pixels)
+                model = train_module._model(options, pixels, knows_affect=True)
             assert model.config.image_size == pixels and model.config.patch_size == patch
             assert model.config.hidden_size == shape["hidden_size"]
             assert model.vit.embeddings.position_embeddings.shape[1] == 1 + (pixels // patch) ** 2
@@ -75,11 +73,15 @@ def test_whether_bf16_is_faster_is_measured(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for half, faster in ((1.0, False), (0.9, False), (0.5, True)):
         seconds = {torch.bfloat16: half, torch.float32: 1.0}
-        monkeypatch.setattr(train_module, "_product_seconds", seconds.__getitem__)
+        monkeypatch.setattr(arguments, "_product_seconds", seconds.__getitem__)
         assert bf16_is_faster() is faster
 
 
 # ---- what is there already
+
+
+def claim(folder: Path, work: Path, resume: bool, overwrite: bool) -> TrainingOptions:
+    return train_module._claimed(folder, work, quick(), resume, overwrite, PartialState(cpu=True))
 
 
 @pytest.mark.parametrize(("out", "work", "resume", "overwrite"), list(itertools.product((False, True), repeat=4)))
@@ -88,6 +90,7 @@ def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, o
     for path, present in ((folder, out), (training / "checkpoint-2", work)):
         if present:
             path.mkdir(parents=True)
+            (path / "trainer_state.json").touch()
     if out and not overwrite:
         refused = (FileExistsError, "model exists. Name another folder, or pass --overwrite")
     elif work and not resume and not overwrite:
@@ -98,11 +101,12 @@ def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, o
         refused = None
     if refused:
         with pytest.raises(refused[0], match=refused[1]):
-            train_module._claim(folder, training, resume, overwrite)
+            claim(folder, training, resume, overwrite)
     else:
-        train_module._claim(folder, training, resume, overwrite)
+        claim(folder, training, resume, overwrite)
     assert folder.exists() == out, "OUT is replaced when the new model is whole, not before"
-    assert training.exists() == (work and (refused is not None or resume))
+    assert training.exists() == (work or refused is None)
+    assert (training / "checkpoint-2").exists() == (work and (refused is not None or resume))
 
 
 def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):
@@ -155,207 +159,19 @@ def test_a_folder_that_was_not_prepared_is_refused(drawn_tree, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-# ---- the best checkpoint
-
-
-@pytest.fixture
-def kept(monkeypatch):
-    """The folder of checkpoints is not removed at the end."""
-    monkeypatch.setattr(train_module, "shutil", SimpleNamespace(rmtree=lambda folder: None))
-
-
-# So fast and so long that the choosing faces get worse again: the best checkpoint is not the last.
-OVERFITTING = quick(epochs=12, learning_rate=5e-3, warmup=0.0, augmentation=STILL)
-
-
-def best_and_last(out: Path, record: dict) -> tuple[dict, dict]:
-    assert record["best_step"] < record["steps"], "premise: the best checkpoint is not the last"
-    work = out.with_name(out.name + ".training")
-    best, last = (weights(work / f"checkpoint-{record[step]}") for step in ("best_step", "steps"))
-    assert not any(torch.equal(best[name], last[name]) for name in best), "premise: every tensor was trained on"
-    return best, last
-
-
-def test_the_best_checkpoint_is_what_is_saved(drawn, tmp_path, tiny, kept):
-    record = train(drawn, tmp_path / "model", OVERFITTING)
-    best, _ = best_and_last(tmp_path / "model", record)
-    assert same(weights(tmp_path / "model"), best)
-    losses = {entry["step"]: entry["eval_loss"] for entry in record["log"] if "eval_loss" in entry}
-    assert record["best_step"] == min(losses, key=losses.get)
-    assert record["best_choosing_loss"] == losses[record["best_step"]]
-
-
-def test_the_stock_trainer_would_not_restore_the_best_checkpoint(drawn, tmp_path, tiny, kept, monkeypatch):
-    """If this fails, transformers restores its own checkpoints now, and SoftLabelTrainer need not do it."""
-    monkeypatch.setattr(SoftLabelTrainer, "_load_best_model", Trainer._load_best_model)
-    record = train(drawn, tmp_path / "model", OVERFITTING)
-    best, last = best_and_last(tmp_path / "model", record)
-    saved = weights(tmp_path / "model")
-    encoder = [name for name in saved if name.startswith("vit.encoder.")]
-    assert len(encoder) == 32
-    assert all(torch.equal(saved[name], last[name]) for name in encoder)
-    assert torch.equal(saved["classifier.weight"], best["classifier.weight"])
-
-
-# ---- interruption
-
-
-def interrupted_at(step: int) -> type[SoftLabelTrainer]:
-    class Interrupted(SoftLabelTrainer):
-        def training_step(self, *args, **kwargs):
-            if self.state.global_step == step:
-                raise KeyboardInterrupt
-            return super().training_step(*args, **kwargs)
-
-    return Interrupted
-
-
-def interrupt(data, out, options, step: int) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_module, "SoftLabelTrainer", interrupted_at(step))
-        train(data, out, options)
-
-
-def fail_to_save(data, out, options) -> None:
-    def full_disk(*_):
-        raise OSError("No space left on device")
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(train_module, "write_json", full_disk)
-        train(data, out, options)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(drawn, tmp_path_factory) -> tuple[dict, dict]:
-    """The weights and the record of a run of 3 epochs, with every random change of the pictures."""
-    out = tmp_path_factory.mktemp("uninterrupted") / "model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "tiny", TINY)
-        record = train(drawn, out, quick(epochs=3))
-    return weights(out), record
-
-
-def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
-    out = tmp_path / "deeper" / "model"
-    train(drawn, out, quick(epochs=1))
-    assert os.listdir(out.parent) == ["model"]
-    assert sorted(path.name for path in out.iterdir()) == [
-        "config.json", "configuration_affectnet_plus.py", "losses.py", "model.safetensors",
-        "modeling_affectnet_plus.py", "preprocessor_config.json", "training.json",
-    ]  # fmt: skip
-
-
-def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, uninterrupted, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    interrupt(drawn, "model", quick(epochs=3), step=5)  # in the middle of the third epoch
-    assert sorted(os.listdir(tmp_path)) == ["model.training"]
-    with pytest.raises(FileExistsError, match="Pass --resume to go on"):
-        train(drawn, "model", quick(epochs=3))
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir("elsewhere")
-    record = train(drawn, "../model", quick(epochs=3), resume=True)
-    expected, whole = uninterrupted
-    assert same(weights(tmp_path / "model"), expected)
-    for name in ("steps", "best_step", "best_choosing_loss", "options", "training_faces"):
-        assert record[name] == whole[name], name
-    assert not (tmp_path / "model.training").exists()
-
-
-@pytest.mark.parametrize("step", [21, None], ids=["near the end", "at the end"])
-def test_the_best_checkpoint_survives_resuming(drawn, tmp_path, tiny, kept, monkeypatch, step):
-    monkeypatch.chdir(tmp_path)
-    if step:
-        interrupt(drawn, "model", OVERFITTING, step)
-    else:
-        fail_to_save(drawn, "model", OVERFITTING)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir("elsewhere")
-    record = train(drawn, tmp_path / "model", OVERFITTING, resume=True)
-    assert record["best_step"] <= 20, "premise: the best checkpoint is from before the interruption"
-    best, _ = best_and_last(tmp_path / "model", record)
-    assert same(weights(tmp_path / "model"), best)
-
-
-def test_a_half_written_checkpoint_is_not_resumed_from(drawn, tmp_path, tiny, uninterrupted):
-    interrupt(drawn, tmp_path / "model", quick(epochs=3), step=4)
-    newest = tmp_path / "model.training" / "checkpoint-4"
-    (newest / "trainer_state.json").unlink()
-    (newest / "model.safetensors").write_bytes(b"half")
-    train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
-    assert same(weights(tmp_path / "model"), uninterrupted[0])
-
-
-def test_a_run_that_was_interrupted_before_its_first_checkpoint_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
-    interrupt(drawn, tmp_path / "model", quick(epochs=3), step=0)
-    train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
-    assert same(weights(tmp_path / "model"), uninterrupted[0])
-
-
-def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
-    fail_to_save(drawn, tmp_path / "model", quick(epochs=3))
-    assert os.listdir(tmp_path) == ["model.training"]
-    record = train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
-    assert record["steps"] == 6
-    assert same(weights(tmp_path / "model"), uninterrupted[0])
-
-
-def test_a_failing_run_leaves_the_model_that_was_there(drawn, tmp_path, tiny):
-    out = tmp_path / "model"
-    train(drawn, out, quick(epochs=1))
-    before = weights(out)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_module, "SoftLabelTrainer", interrupted_at(1))
-        train(drawn, out, quick(epochs=1, seed=1), overwrite=True)
-    assert same(weights(out), before)
-    train(drawn, out, quick(epochs=1, seed=1), overwrite=True)
-    assert not same(weights(out), before)
-
-
-# A run in a process of its own that says so when it is at its third step, and then waits to be killed.
-WAITING = """
-import sys, time
-from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.training import options, train
-options.SIZES["tiny"] = TINY
-
-class Waiting(train.SoftLabelTrainer):
-    def training_step(self, *args, **kwargs):
-        if self.state.global_step == 3:
-            print("HERE", flush=True)
-            time.sleep(60)
-        return super().training_step(*args, **kwargs)
-
-train.SoftLabelTrainer = Waiting
-main(["train", *sys.argv[1:], "--epochs", "3", "--batch-size", "16", "--image-size", "48", "--bf16", "no"])
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_run_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, number):
-    out = tmp_path / "model"
-    child = subprocess.Popen(
-        [sys.executable, "-c", WAITING.replace("TINY", repr(TINY)), str(drawn), str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert any(line.strip() == "HERE" for line in child.stdout)
-    child.send_signal(number)
-    child.communicate(timeout=60)
-    assert child.returncode == (143 if number == signal.SIGTERM else -9)
-    assert os.listdir(tmp_path) == ["model.training"]
-    train(drawn, out, quick(epochs=3), resume=True)
-    assert same(weights(out), uninterrupted[0])
-
-
 # ---- what is recorded
 
 
 def test_the_record_tells_what_was_done(drawn, trained):
     record = json.loads((trained / "training.json").read_text())
-    assert record["options"] == json.loads(json.dumps(vars(quick()) | {"augmentation": vars(Augmentation())}))
+    expected = vars(quick(patch_size=8)) | {"augmentation": vars(Augmentation())}
+    assert record["options"] == json.loads(json.dumps(expected))
+    manifest = json.loads((drawn / "manifest.json").read_text())["source"]
+    assert record["data"] == {"name": "drawn", "origin": manifest["origin"], "fingerprint": manifest["fingerprint"]}
     assert (record["training_faces"], record["choosing_faces"]) == (32, 8)
     assert record["rows"] == {"train": 32, "validation": 8}
     assert record["emotions"] == list(EMOTIONS)
-    assert (record["steps"], record["bf16"]) == (4, False)
+    assert (record["steps"], record["options"]["bf16"]) == (4, False)
     assert record["best_step"] in (2, 4)
     soft = load_prepared(drawn, "default", "train")["soft_label_normalized"][:]
     assert record["train_mean_soft_label"] == pytest.approx(np.mean(soft, axis=0), abs=1e-6)
@@ -367,24 +183,27 @@ def test_the_record_tells_what_was_done(drawn, trained):
 
 
 def test_the_record_holds_the_soft_labels_whatever_the_target(drawn, trained, tmp_path, tiny):
-    record = train(drawn, tmp_path / "model", quick(target="hard", epochs=1))
+    record = train(drawn, tmp_path / "model", quick(target="hard", epochs=1, allow_empty_classes=True))
     soft = json.loads((trained / "training.json").read_text())
     assert record["train_mean_soft_label"] == soft["train_mean_soft_label"]
 
 
+def divided(data, options):
+    splits = load_prepared(data, "default")
+    return train_module._faces(splits, train_module._rows(splits, options), options, 48, iter)
+
+
 def test_the_holdout_is_taken_out_of_the_training_faces(drawn):
-    splits = load_prepared(drawn, "default")
-    every, training, choosing = train_module._faces(splits, quick(holdout=0.25, seed=3), 48, iter)
+    every, training, choosing = divided(drawn, quick(holdout=0.25, seed=3))
     assert (len(training), len(choosing)) == (24, 8)
     assert sorted([*training.indices, *choosing.indices]) == list(range(32))
     assert training.dataset is choosing.dataset is every
-    again, other = (train_module._faces(splits, quick(holdout=0.25, seed=seed), 48, iter)[2] for seed in (3, 4))
+    again, other = (divided(drawn, quick(holdout=0.25, seed=seed))[2] for seed in (3, 4))
     assert again.indices == choosing.indices != other.indices
 
 
 def test_without_a_holdout_the_validation_split_chooses(drawn):
-    splits = load_prepared(drawn, "default")
-    every, training, choosing = train_module._faces(splits, quick(), 48, iter)
+    every, training, choosing = divided(drawn, quick())
     assert list(training.indices) == list(range(32)) and len(choosing) == 8
     assert {face.partition("/")[0] for face in choosing.dataset.image_ids} == {"validation"}
     assert {face.partition("/")[0] for face in every.image_ids} == {"train"}
@@ -396,7 +215,7 @@ def test_without_a_holdout_the_validation_split_chooses(drawn):
 def test_a_model_that_never_saw_valence_and_arousal_says_so(prepared_from, tmp_path, tiny):
     faces = coloured(8, soft_label=[0.5, 0.25, 0.125, 0.0, 0.0, 0.0, 0.0, 0.125])
     data = prepared_from(faces, faces)
-    train(data, tmp_path / "model", quick(epochs=1, image_size=24))
+    train(data, tmp_path / "model", quick(epochs=1, image_size=24, allow_empty_classes=True))
     assert load_model(tmp_path / "model").config.valence_arousal_weight == 0
     (line,) = predict(tmp_path / "model", [tmp_path / "raw" / "human_annotated" / "train_set" / "images" / "0.jpg"])
     assert line["valence"] is None and line["arousal"] is None and "error" not in line
@@ -444,7 +263,7 @@ def test_image_and_patch_size_are_options(drawn, tmp_path, tiny):
 
 def test_a_run_in_bfloat16_saves_float32(drawn, tmp_path, tiny):
     _, record = one_step(drawn, tmp_path / "model", image_size=48, bf16=True)
-    assert record["bf16"] is True
+    assert record["options"]["bf16"] is True
     assert {tensor.dtype for tensor in weights(tmp_path / "model").values()} == {torch.float32}
 
 
@@ -475,7 +294,7 @@ def test_faces_are_augmented_in_training_only(drawn, tmp_path, tiny, monkeypatch
         seen.append((len(pictures), strength))
         return pictures
 
-    monkeypatch.setattr(train_module, "augment", noted)
+    monkeypatch.setattr(soft_label_trainer, "augment", noted)
     options = quick(epochs=1, augmentation=Augmentation(flip=0.25))
     train(drawn, tmp_path / "model", options)
     assert seen == [(16, options.augmentation)] * 2

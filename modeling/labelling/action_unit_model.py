@@ -30,12 +30,13 @@ from transformers import (
 )
 
 from ..files import fresh_folder, refuse_existing, write_json
+from ..training.arguments import training_arguments
 from ..training.augmentation import augment
 from ..training.faces import Faces, load_prepared, normalise
 from ..training.options import Augmentation
 from ..training.saving import save_processor
 from ..training.train import hardware
-from ..training.trainer import SoftLabelTrainer
+from ..training.trainer import FaceTrainer
 from .action_unit_tables import ActionUnitTable, match_images
 
 _CARD = """---
@@ -94,7 +95,7 @@ class ActionUnitModel:
 
 
 class _UnitFaces(torch.utils.data.Dataset):
-    """The faces whose units are all known: `pixel_values` as uint8, and `labels` (units,) in [0, 1]."""
+    """The faces whose units are all known: `pixels` as uint8, and `labels` (units,) in [0, 1]."""
 
     def __init__(self, faces: Faces, table: ActionUnitTable):
         self.match = match_images(table.names, faces.image_ids)
@@ -112,7 +113,7 @@ class _UnitFaces(torch.utils.data.Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         pixels = self._faces.batch([self._rows[index] for index in indices])["pixels"]
-        return {"pixel_values": pixels, "labels": self.labels[indices]}
+        return {"pixels": pixels, "labels": self.labels[indices]}
 
     def counts(self) -> dict[str, int]:
         return {
@@ -158,11 +159,10 @@ def train_action_units(
     training, choosing = (_known_faces(splits, split, size, table, progress) for split in ("train", "validation"))
     with fresh_folder(out, overwrite) as folder:
         work = folder / "checkpoints"
-        trainer = SoftLabelTrainer(
+        trainer = FaceTrainer(
             model=_network(table.units, options),
             args=_arguments(work, options),
             augment=partial(augment, strength=options.augmentation),
-            data_collator=_collate,
             train_dataset=training,
             eval_dataset=choosing,
         )
@@ -199,10 +199,6 @@ def _known_faces(splits, split: str, size: int, table: ActionUnitTable, progress
     return faces
 
 
-def _collate(faces: dict[str, Tensor]) -> dict[str, Tensor]:
-    return faces | {"pixel_values": normalise(faces["pixel_values"])}
-
-
 def _network(units: Sequence[str], options: ActionUnitOptions) -> ResNetForImageClassification:
     config = ResNetConfig(
         embedding_size=options.embedding_size,
@@ -217,31 +213,22 @@ def _network(units: Sequence[str], options: ActionUnitOptions) -> ResNetForImage
 
 
 def _arguments(work: Path, options: ActionUnitOptions) -> TrainingArguments:
-    use_cpu = not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(work),
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
+    return training_arguments(
+        work,
+        options.epochs,
+        options.batch_size,
+        options.learning_rate,
+        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         per_device_eval_batch_size=4 * options.batch_size,
-        learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
-        lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
-        bf16=not use_cpu and torch.cuda.is_bf16_supported(),
-        use_cpu=use_cpu,
-        dataloader_num_workers=0 if use_cpu else 4,
-        dataloader_pin_memory=not use_cpu,
         eval_strategy="epoch",
-        save_strategy="epoch",
         save_total_limit=1,
         save_only_model=True,
         load_best_model_at_end=True,
         metric_for_best_model="loss",
         greater_is_better=False,
-        logging_strategy="epoch",
-        report_to="none",
         label_names=["labels"],
-        remove_unused_columns=False,
         seed=options.seed,
     )
 
@@ -249,7 +236,7 @@ def _arguments(work: Path, options: ActionUnitOptions) -> TrainingArguments:
 def _figures(model: ActionUnitModel, training: _UnitFaces, choosing: _UnitFaces) -> dict:
     true = choosing.labels.double().numpy()
     blocks = torch.arange(len(choosing)).split(256)
-    batches = (choosing.__getitems__(block.tolist())["pixel_values"] for block in blocks)
+    batches = (choosing.__getitems__(block.tolist())["pixels"] for block in blocks)
     guess = np.concatenate([predict_action_units(model, pixels) for pixels in batches])
     mean = training.labels.double().mean(dim=0).numpy()
     return {

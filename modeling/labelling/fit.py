@@ -14,9 +14,10 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from ..files import written_whole
 from ..training.augmentation import augment
-from ..training.faces import Faces, collate, normalise
-from ..training.train import bf16_is_faster, newest_checkpoint
-from ..training.trainer import SoftLabelTrainer
+from ..training.arguments import training_arguments
+from ..training.faces import Faces, normalise
+from ..training.train import newest_checkpoint
+from ..training.trainer import FaceTrainer
 from .options import EnsembleOptions
 
 
@@ -68,11 +69,10 @@ def _train(
     file: Path,
 ) -> None:
     work = Path(str(arguments.output_dir))
-    trainer = SoftLabelTrainer(
+    trainer = FaceTrainer(
         model=network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         args=arguments,
         augment=partial(augment, strength=options.augmentation),
-        data_collator=collate,
         train_dataset=draws,
         compute_loss_func=partial(_smoothed_cross_entropy, label_smoothing=label_smoothing),
     )
@@ -87,25 +87,16 @@ def _smoothed_cross_entropy(outputs, labels: Tensor, num_items_in_batch=None, la
 
 
 def _arguments(work: Path, epochs: float, learning_rate: float, seed: int, options: EnsembleOptions):
-    use_cpu = not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(work),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=options.batch_size,
-        learning_rate=learning_rate,
+    return training_arguments(
+        work,
+        epochs,
+        options.batch_size,
+        learning_rate,
+        options.bf16,
         weight_decay=options.weight_decay,
-        lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
-        bf16=bf16_is_faster() if options.bf16 is None else options.bf16,
-        use_cpu=use_cpu,
-        dataloader_num_workers=0 if use_cpu else 4,
-        dataloader_pin_memory=not use_cpu,
-        save_strategy="epoch",
         save_total_limit=1,
-        logging_strategy="epoch",
-        report_to="none",
         disable_tqdm=True,
-        remove_unused_columns=False,
         seed=seed,
     )
 

@@ -5,12 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .operations import random_operations
 from .options import Augmentation
 
 
 def augment(pictures: Tensor, strength: Augmentation) -> Tensor:
-    """Change (batch, channels, size, size) pictures in [-1, 1]; every face gets its own draw."""
-    return _erased(_lit(_moved(pictures, strength), strength), strength)
+    """Change (batch, 3, size, size) pictures in [-1, 1]; every face gets its own draw. They are not written to.
+
+    First place, then light, then the random operations, if any, and last the erased rectangle.
+    """
+    lit = _lit(_moved(pictures, strength), strength)
+    return _erased(random_operations(lit, strength.random_operations, strength.magnitude), strength)
 
 
 def _moved(pictures: Tensor, strength: Augmentation) -> Tensor:

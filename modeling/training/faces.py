@@ -27,7 +27,7 @@ class Faces(torch.utils.data.Dataset):
 
     Decoding takes as many threads as torch may use (torch.set_num_threads), which is one in a worker of a DataLoader.
     A `DataLoader` takes whole batches (`batch`), so its `collate_fn` gets a dict of tensors and not a list: `collate`
-    is one, and `lambda batch: batch` leaves the pixels uint8.
+    is one.
 
     Args:
         data: a split of a prepared folder in a view of the 8 emotions.
@@ -51,11 +51,7 @@ class Faces(torch.utils.data.Dataset):
         names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
         columns = data.select_columns(names).with_format("arrow")[:]
         self.image_ids: list[str] = columns["image_id"].to_pylist()
-        self.labels = torch.tensor(columns["label"].fill_null(-1).to_numpy())
-        if len(self.labels) and self.labels.max() >= len(EMOTIONS):
-            worst = int(self.labels.argmax())
-            label = int(self.labels[worst])
-            raise ValueError(f"{self.image_ids[worst]} has label {label}; choose a view of the 8 emotions")
+        self.labels = _labels(columns)
         self.soft_labels = _distributions(columns["soft_label_normalized"])
         self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels)
         affect = [columns[name].to_numpy() for name in ("valence", "arousal")]
@@ -120,6 +116,17 @@ class Faces(torch.utils.data.Dataset):
         return known.double().mean(dim=0).tolist() if len(known) else None
 
 
+def targets_of(data: datasets.Dataset, target: str) -> Tensor:
+    """The `Faces.targets` of a split, (rows, 8), for those who need no picture.
+
+    Raises:
+        ValueError: a label is beyond the 8 emotions.
+    """
+    names = ["image_id", "label", "soft_label_normalized"]
+    columns = data.select_columns(names).with_format("arrow")[:]
+    return _distributions(columns["soft_label_normalized"]) if target == "soft" else _one_hot(_labels(columns))
+
+
 def load_prepared(folder: str | Path, view: str, split: str | None = None):
     """One split of a prepared folder, or all of them by name.
 
@@ -130,6 +137,17 @@ def load_prepared(folder: str | Path, view: str, split: str | None = None):
     if not Path(folder, "README.md").is_file():
         raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
     return datasets.load_dataset(str(folder), view, split=split)
+
+
+def _labels(columns: pa.Table) -> Tensor:
+    """(rows,) class numbers, -1 where there is none."""
+    labels = torch.tensor(columns["label"].fill_null(-1).to_numpy())
+    if len(labels) and labels.max() >= len(EMOTIONS):
+        worst = int(labels.argmax())
+        raise ValueError(
+            f"{columns['image_id'][worst]} has label {labels[worst]}; choose a view of the 8 emotions"
+        )
+    return labels
 
 
 def _distributions(column: pa.ChunkedArray) -> Tensor:
@@ -160,5 +178,5 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def collate(faces: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A `Faces.batch` for the model: `pixel_values` (batch, 3, size, size) float32 in [-1, 1], and the targets."""
-    return {"pixel_values": normalise(faces["pixels"])} | {k: v for k, v in faces.items() if k != "pixels"}
+    """A `Faces.batch` as it is: its tensors are stacked, and the pixels travel as bytes and become floats later."""
+    return faces

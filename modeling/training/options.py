@@ -3,7 +3,7 @@
 No torch in here: the command line reads its defaults from this module, and its --help is not to wait for torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # mini and tiny are ours, for small pictures and CPUs; small and base are DeiT-S and ViT-B, so that their checkpoints
 # fit.
@@ -45,6 +45,9 @@ class Augmentation:
         contrast: largest change of contrast, as a share.
         brightness: largest change of brightness, as a share of the range.
         erase: chance that a rectangle of the picture is greyed out (random erasing, Zhong et al. 2020).
+        random_operations: how many of the changes of `operations` each face draws for itself, one after another, as
+            RandAugment does (Cubuk et al. 2020); 0 is none.
+        magnitude: how far the strongest of these goes, in [0, 1].
     """
 
     flip: float = 0.5
@@ -54,50 +57,110 @@ class Augmentation:
     contrast: float = 0.3
     brightness: float = 0.15
     erase: float = 0.25
+    random_operations: int = 0
+    magnitude: float = 0.5
+
+    def __post_init__(self):
+        if self.random_operations < 0:
+            raise ValueError(f"random_operations is {self.random_operations}; it must be 0 or more")
+        if self.random_operations and not 0 <= self.magnitude <= 1:
+            raise ValueError(f"magnitude is {self.magnitude}; it must be in [0, 1]")
 
     def scaled(self, strength: float) -> "Augmentation":
-        """The same with everything but the mirror image times `strength`: 0 is none of it, 1 all of it."""
-        return Augmentation(self.flip, **{name: getattr(self, name) * strength for name in _SCALED})
+        """The same with every size and chance but that of the mirror image times `strength`: 0 is none, 1 all of it.
+
+        Raises:
+            ValueError: random operations are drawn, and their magnitude would pass 1.
+        """
+        return replace(self, **{name: getattr(self, name) * strength for name in _SCALED})
 
 
-_SCALED = ("rotation", "scale", "shift", "contrast", "brightness", "erase")
+_SCALED = ("rotation", "scale", "shift", "contrast", "brightness", "erase", "magnitude")
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """Attributes, beside the obvious ones:
 
-    size: mini, tiny, small or base; ignored when `from_vit` names a checkpoint.
+    size: mini, tiny, small or base; ignored when `from_vit` or `from_pretrained` names a checkpoint.
     image_size: side in pixels; None takes the side of the first training picture.
     patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
+    from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
+    from_pretrained: a folder that `pretrain` or `train` wrote, whose stem and encoder are the start.
     target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
+    loss: how far the prediction is from the target, one of `LOSSES`.
+    batch_size: faces on one device at a time. A step sees `batch_size` x `accumulation` x processes of them, and its
+        losses are those of all of these together (see `effective_batch`).
+    sampler: "natural", "balanced" or "square-root", see `samplers`.
+    mixup, cutmix: the alpha of the Beta distribution that shares are drawn from, see `mixing`; 0 is off.
+    drop_path: share of faces that skip the last layer in training, falling to 0 at the first.
+    layer_decay: learning rate of a layer as a share of that of the layer above it; 1 gives all the same.
+    average: decay of the moving average of the weights, which is then what is measured and saved; 0 is off.
+    patience: epochs without a better checkpoint after which training stops; None never stops early.
     holdout: share of the training faces that choose the best checkpoint; 0 lets the validation split choose, which
         makes the figures on that split a little too good.
+    allow_empty_classes: train although a class occurs in no training target.
     bf16: None measures whether bfloat16 is the faster on this device, and uses it if so.
+    compile: compile the model by torch.compile, which pays on a GPU.
+    report_to: a tracker that `transformers` knows, such as trackio (an extra), or "none".
     """
 
     size: str = "tiny"
     view: str = "default"
     target: str = "soft"
+    loss: str = "kl"
     image_size: int | None = None
     patch_size: int | None = None
     from_vit: str | None = None
+    from_pretrained: str | None = None
     epochs: float = 30
     batch_size: int = 128
+    accumulation: int = 1
+    sampler: str = "natural"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
+    layer_decay: float = 1.0
+    drop_path: float = 0.0
+    average: float = 0.0
+    patience: int | None = None
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
     valence_arousal_weight: float = 1.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     holdout: float = 0.0
+    allow_empty_classes: bool = False
     seed: int = 0
     bf16: bool | None = None
+    compile: bool = False
+    report_to: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self):
-        for name, allowed in (("size", tuple(SIZES)), ("target", ("soft", "hard"))):
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
-        if not 0 <= self.holdout < 1:
-            raise ValueError(f"holdout is {self.holdout}; it must be in [0, 1)")
+        for name, good, expected in (
+            ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
+            ("average", 0 <= self.average < 1, "in [0, 1)"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "in (0, 1]"),
+            ("epochs", self.epochs > 0, "above 0"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("accumulation", self.accumulation >= 1, "at least 1"),
+            ("patience", self.patience is None or self.patience >= 1, "at least 1"),
+            ("mixup", self.mixup >= 0, "0 or positive"),
+            ("cutmix", self.cutmix >= 0, "0 or positive"),
+        ):
+            if not good:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {expected}")
+        if self.from_vit and self.from_pretrained:
+            raise ValueError("from_vit and from_pretrained both say what to start from; give one of them")
+
+
+CHOICES = {
+    "size": tuple(SIZES),
+    "target": ("soft", "hard"),
+    "loss": ("kl", "js", "cross_entropy"),
+    "sampler": ("natural", "balanced", "square-root"),
+}

@@ -1,10 +1,10 @@
 """One training run: prepared data in, a model folder out."""
 
+import json
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,19 +12,26 @@ import datasets
 import numpy as np
 import torch
 import transformers
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from torch.utils.data import Subset
 from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..evaluation.metrics import kl_divergence
+from ..evaluation.metrics.soft_label.formulas import kl_divergence
 from ..files import fresh_folder, refuse_existing, write_json
+from ..preparing.manifest import MANIFEST
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
-from .augmentation import augment
-from .faces import Faces, collate, load_prepared
+from ..vit.losses import soft_label_loss, valence_arousal_loss
+from .arguments import bf16_is_faster, training_arguments
+from .faces import Faces, load_prepared, targets_of
 from .options import SIZES, TrainingOptions
-from .saving import save_processor
-from .trainer import SoftLabelTrainer
+from .samplers import EpochSampler
+from .saving import save_model
+from .soft_label_trainer import SoftLabelTrainer, WholeSteps
+
+OPTIONS = "options.json"  # of an interrupted run, beside its checkpoints
 
 
 def train(
@@ -38,7 +45,8 @@ def train(
     """Train on the prepared folder `data` and write the model folder `out`.
 
     Checkpoints live in `<out>.training` while the run goes on; `out` appears when it is complete. The checkpoint
-    with the lowest loss on the choosing faces (see `TrainingOptions.holdout`) is the one that is kept.
+    with the lowest loss over all choosing faces together (see `TrainingOptions.holdout`) is the one that is kept.
+    Under torchrun or `accelerate launch` every process calls this, and the first one writes.
 
     Returns:
         What is written as `training.json`: options, counts, versions, the mean soft label of the training faces.
@@ -47,44 +55,94 @@ def train(
         FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
             nor `overwrite` is given.
         FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
-        ValueError: the data has no train split, no validation split where `holdout` is 0, or no known target.
+        ValueError: the data has no train split, no validation split where `holdout` is 0, no known target, or a class
+            that no target has; the interrupted run had other options; the loss is no number any more.
     """
     out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
-    _claim(out, work, resume, overwrite)
-    transformers.set_seed(options.seed)
+    processes = PartialState(cpu=not torch.cuda.is_available())
     splits = load_prepared(data, options.view)
     if "train" not in splits or ("validation" not in splits and not options.holdout):
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
+    rows = _rows(splits, options)
     size = options.image_size or _first_side(splits["train"])
-    every, training, choosing = _faces(splits, options, size, progress)
+    options = _claimed(out, work, _decided(options, size), resume, overwrite, processes)
+    transformers.set_seed(options.seed)
+    every, training, choosing = _faces(splits, rows, options, size, progress)
+    model = _model(options, size, knows_affect=not every.valence_arousal.isnan().all())
     trainer = SoftLabelTrainer(
-        model=_model(options, size, knows_affect=not every.valence_arousal.isnan().all()),
+        model,
+        options,
+        _order(every, rows[0], options, processes.num_processes),
         args=_arguments(work, options),
-        augment=partial(augment, strength=options.augmentation),
-        data_collator=collate,
         train_dataset=training,
         eval_dataset=choosing,
-        compute_metrics=_metrics,
+        compute_metrics=partial(_metrics, config=model.config),
     )
-    began = time.time()
+    if processes.process_index:  # else all processes would change their faces by the same draws
+        torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
     trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(options, size, splits, every, training, choosing, trainer, time.time() - began)
-    with fresh_folder(out, overwrite) as folder:
-        _save(trainer.model, size, record, folder)
-    shutil.rmtree(work)
+    record = _record(data, options, splits, every, training, choosing, trainer)
+    processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
+    if processes.is_main_process:
+        with fresh_folder(out, overwrite) as folder:
+            save_model(model, size, folder)
+            write_json(folder / "training.json", record)
+        shutil.rmtree(work)
+    processes.wait_for_everyone()
     return record
 
 
-def _claim(out: Path, work: Path, resume: bool, overwrite: bool) -> None:
-    refuse_existing(out, overwrite)
-    if work.exists() and not resume:
-        if not overwrite:
-            advice = "Pass --resume to go on, or --overwrite to begin anew"
-            raise FileExistsError(f"{work} holds an interrupted run. {advice}")
-        shutil.rmtree(work)
-    if resume and not work.exists():
-        raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _decided(options: TrainingOptions, size: int) -> TrainingOptions:
+    """The options with everything that was left to the data or the device decided, as the record has them."""
+    patch = options.patch_size or (8 if size < 112 else 16)
+    return replace(options, image_size=size, patch_size=None if _start(options) else patch)
+
+
+def _start(options: TrainingOptions) -> str | None:
+    return options.from_vit or options.from_pretrained
+
+
+def _claimed(out, work, options, resume, overwrite, processes) -> TrainingOptions:
+    """The options of the run, when its place is free or holds the beginning of the very same run.
+
+    Whether bfloat16 is the faster is measured once, by the first process: a measurement may come out differently the
+    next time, and a run must go on in the numbers that it began in.
+    """
+    found = [None]
+    if processes.is_main_process:
+        refuse_existing(out, overwrite)
+        if work.exists() and not resume:
+            if newest_checkpoint(work) and not overwrite:
+                advice = "Pass --resume to go on, or --overwrite to begin anew"
+                raise FileExistsError(f"{work} holds an interrupted run. {advice}")
+            shutil.rmtree(work)
+        if resume and not work.exists():
+            raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
+        found = [_same_options(work, options) if resume else _begun(work, options)]
+    return replace(options, bf16=broadcast_object_list(found)[0])
+
+
+def _begun(work: Path, options: TrainingOptions) -> bool:
+    work.mkdir(parents=True, exist_ok=True)
+    bf16 = bf16_is_faster() if options.bf16 is None else options.bf16
+    write_json(work / OPTIONS, asdict(replace(options, bf16=bf16)))
+    return bf16
+
+
+def _same_options(work: Path, options: TrainingOptions) -> bool:
+    if not (work / OPTIONS).is_file():  # killed before anything began
+        return _begun(work, options)
+    before = json.loads((work / OPTIONS).read_text())
+    now = json.loads(json.dumps(asdict(options)))
+    changed = [name for name, value in now.items() if value != before[name] and (name, value) != ("bf16", None)]
+    if changed:
+        said = ", ".join(f"{name} was {before[name]} and is {now[name]}" for name in changed)
+        raise ValueError(f"{work} holds a run with other options: {said}. Resume it with its own, or --overwrite it")
+    return before["bf16"]
 
 
 def newest_checkpoint(work: Path) -> str | None:
@@ -93,43 +151,83 @@ def newest_checkpoint(work: Path) -> str | None:
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
 
 
+# --- the faces -------------------------------------------------------------------------------------------------------
+
+
+def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
+    """Rows of the train split to train on, and rows of it or of validation that choose the best checkpoint.
+
+    Looks at the targets alone, so that what cannot be trained on is refused before a picture is decoded.
+    """
+    targets = other = targets_of(splits["train"], options.target)
+    if options.holdout:
+        order = np.random.default_rng(options.seed).permutation(len(targets)).tolist()
+        held = round(len(targets) * options.holdout)
+        rows, chosen = sorted(order[held:]), sorted(order[:held])
+    else:
+        other = targets_of(splits["validation"], options.target)
+        rows, chosen = list(range(len(targets))), list(range(len(other)))
+    for some, purpose in ((targets[rows], "to train on"), (other[chosen], "to choose the best checkpoint with")):
+        if some.isnan().any(dim=1).all():
+            raise ValueError(f"of the {len(some)} faces {purpose}, none has a {options.target} label")
+    given = targets[rows].nansum(dim=0)
+    empty = [name for name, amount in zip(EMOTIONS, given.tolist(), strict=True) if amount == 0]
+    if empty and not options.allow_empty_classes:
+        raise ValueError(
+            f"no {options.target} label of the {len(rows)} faces to train on has any {', '.join(empty)}, which could "
+            "then never be predicted. Choose another view or target, or pass --allow-empty-classes"
+        )
+    return rows, chosen
+
+
 def _first_side(split: datasets.Dataset) -> int:
     """The longer side of the first picture, in pixels: what the faces of one source have in common."""
     return max(split[0]["image"].size)
 
 
-def _faces(splits, options: TrainingOptions, size: int, progress) -> tuple[Faces, Subset, Subset]:
+def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[Faces, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
     every = Faces(splits["train"], size, options.target, progress)
     other = every if options.holdout else Faces(splits["validation"], size, options.target, progress)
-    rows, chosen = list(range(len(every))), list(range(len(other)))
-    if options.holdout:
-        order = np.random.default_rng(options.seed).permutation(len(every)).tolist()
-        held = round(len(every) * options.holdout)
-        rows, chosen = sorted(order[held:]), sorted(order[:held])
-    _check_targets(every, rows, "to train on", options.target)
-    _check_targets(other, chosen, "to choose the best checkpoint with", options.target)
-    return every, Subset(every, rows), Subset(other, chosen)
+    return every, Subset(every, rows[0]), Subset(other, rows[1])
 
 
-def _check_targets(faces: Faces, rows: list[int], purpose: str, target: str) -> None:
-    if faces.targets[rows].isnan().any(dim=1).all():
-        raise ValueError(f"of the {len(rows)} faces {purpose}, none has a {target} label")
+def _order(every: Faces, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:
+    """Where a step takes fewer faces than there are, an epoch leaves out the last, incomplete one.
+
+    Otherwise several processes would fill it up with faces that the epoch has had. Which faces are left out changes
+    with the order, every epoch.
+    """
+    step = options.batch_size * processes
+    if len(rows) < step and processes > 1:
+        raise ValueError(
+            f"{processes} processes take {step} faces at once, and there are {len(rows)}. Lower --batch-size"
+        )
+    labels, targets = every.labels[rows], every.targets[rows]
+    order = EpochSampler(options.sampler, labels, targets, options.seed, options.allow_empty_classes)
+    return WholeSteps(order, step if len(rows) >= step else len(rows))
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
 
 
 def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNetPlusForSoftLabels:
     shared = {
         "image_size": size,
+        "loss": options.loss,
         "label_smoothing": options.label_smoothing,
         "class_weights": None if options.class_weights is None else list(options.class_weights),
+        "drop_path_rate": options.drop_path,
         # A weight of 0 says for good that this head was never trained, so that nobody reads its output.
         "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
     if options.from_vit:
         model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
+    elif options.from_pretrained:
+        model = AffectNetPlusForSoftLabels.from_faces(options.from_pretrained, **shared)
     else:
-        patch = options.patch_size or (8 if size < 112 else 16)
-        model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SIZES[options.size], patch_size=patch, **shared))
+        config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
+        model = AffectNetPlusForSoftLabels(config)
     if not torch.cuda.is_available():
         # Measured: the backward pass of torch's fused attention for CPUs takes half of a step at 37 tokens.
         model.set_attn_implementation("eager")
@@ -137,75 +235,72 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
 
 
 def _arguments(work: Path, options: TrainingOptions) -> TrainingArguments:
-    use_cpu = not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(work),
-        num_train_epochs=options.epochs,
-        per_device_train_batch_size=options.batch_size,
+    return training_arguments(
+        work,
+        options.epochs,
+        options.batch_size,
+        options.learning_rate,
+        options.bf16,
         per_device_eval_batch_size=2 * options.batch_size,
-        learning_rate=options.learning_rate,
+        gradient_accumulation_steps=options.accumulation,
         weight_decay=options.weight_decay,
-        lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
         max_grad_norm=1.0,
-        bf16=bf16_is_faster() if options.bf16 is None else options.bf16,
-        use_cpu=use_cpu,
-        dataloader_num_workers=0 if use_cpu else 4,
-        dataloader_pin_memory=not use_cpu,
         eval_strategy="epoch",
-        save_strategy="epoch",
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # the clock, and the patience of early stopping
         load_best_model_at_end=True,
-        metric_for_best_model="loss",
+        metric_for_best_model="objective",
         greater_is_better=False,
-        logging_strategy="epoch",
-        report_to="none",
         label_names=["soft_labels", "valence_arousal"],
-        remove_unused_columns=False,
+        torch_compile=options.compile,
+        report_to=options.report_to,
+        run_name=work.name.removesuffix(".training"),
         seed=options.seed,
     )
 
 
-def bf16_is_faster() -> bool:
-    """Whether bfloat16 matrix products beat float32 on the device that will train, by a fifth or more."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return _product_seconds(torch.bfloat16) * 1.2 < _product_seconds(torch.float32)
+def _metrics(prediction, config: AffectNetPlusConfig) -> dict[str, float]:
+    """Of all choosing faces together, so that it depends neither on batches nor on the number of processes.
+
+    `objective` is the loss of training, on which the best checkpoint is chosen.
+    """
+    logits, affect, soft_labels, true_affect = (
+        torch.from_numpy(values).double() for values in (*prediction.predictions, *prediction.label_ids)
+    )
+    objective = soft_label_loss(
+        logits, soft_labels, config.class_weights, config.label_smoothing, kind=config.loss
+    ) + config.valence_arousal_weight * valence_arousal_loss(affect, true_affect)
+    known = ~soft_labels.isnan().any(dim=1)
+    probabilities = logits[known].softmax(dim=1)
+    agree = probabilities.argmax(dim=1) == soft_labels[known].argmax(dim=1)
+    return {
+        "objective": float(objective),
+        "kl": float(kl_divergence(soft_labels[known].numpy(), probabilities.numpy()).mean()),
+        "top_label": float(agree.double().mean()),
+    }
 
 
-def _product_seconds(dtype: torch.dtype) -> float:
-    matrix = torch.ones(768, 768, dtype=dtype)
-    seconds = []
-    for _ in range(8):
-        began = time.perf_counter()
-        matrix @ matrix
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+# --- the record ------------------------------------------------------------------------------------------------------
 
 
-def _metrics(prediction) -> dict[str, float]:
-    (logits, _), (soft_labels, _) = prediction.predictions, prediction.label_ids
-    known = ~np.isnan(soft_labels).any(axis=1)
-    probabilities = torch.tensor(logits[known]).double().softmax(dim=1).numpy()
-    agree = probabilities.argmax(axis=1) == soft_labels[known].argmax(axis=1)
-    return {"kl": float(kl_divergence(soft_labels[known], probabilities).mean()), "top_label": float(agree.mean())}
-
-
-def _record(options, size, splits, every, training, choosing, trainer, seconds) -> dict:
+def _record(data, options, splits, every, training, choosing, trainer) -> dict:
     state = trainer.state
     return {
-        "options": asdict(options) | {"image_size": size, "from_vit": _public_name(options.from_vit)},
-        "bf16": trainer.args.bf16,
+        "options": asdict(options) | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS},
+        "data": _about(Path(data)),
         "emotions": list(EMOTIONS),
         "training_faces": len(training),
+        "never_drawn": trainer.never_drawn,
         "choosing_faces": len(choosing),
-        "rows": {split: len(data) for split, data in splits.items()},
+        "rows": {split: len(rows) for split, rows in splits.items()},
         "train_mean_soft_label": every.mean_soft_label(),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": state.global_step,
         "best_step": state.best_global_step,
-        "best_choosing_loss": state.best_metric,
-        "seconds": round(seconds, 1),
+        "best_objective": state.best_metric,
+        "seconds": round(trainer.seconds, 1),
+        "processes": trainer.args.world_size,
         "hardware": hardware(trainer.args.use_cpu),
         "versions": {
             "torch": torch.__version__,
@@ -216,9 +311,19 @@ def _record(options, size, splits, every, training, choosing, trainer, seconds) 
     }
 
 
+_CHECKPOINTS = ("from_vit", "from_pretrained")
+
+
 def _public_name(checkpoint: str | None) -> str | None:
     """A Hub name as it is, and of a folder its last part: the record is published, and a path tells of the machine."""
     return Path(checkpoint).name if checkpoint and Path(checkpoint).is_dir() else checkpoint
+
+
+def _about(folder: Path) -> dict:
+    """What the faces are: the name of the folder, and where they come from, as its manifest says."""
+    manifest = folder / MANIFEST
+    source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
+    return {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
 
 
 def hardware(use_cpu: bool) -> str:
@@ -227,9 +332,3 @@ def hardware(use_cpu: bool) -> str:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f"{threads} {platform.machine()} CPU thread{'s' * (threads > 1)}"
-
-
-def _save(model, size: int, record: dict, folder: Path) -> None:
-    model.save_pretrained(folder)
-    save_processor(size, folder)
-    write_json(folder / "training.json", record)

@@ -1,4 +1,4 @@
-"""The stock `Trainer`, with augmentation on the device and the weights of a checkpoint really restored."""
+"""The stock `Trainer`, fed with uint8 faces, with changes on the device and the weights of a checkpoint restored."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,35 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
+from .faces import collate, normalise
 
-class SoftLabelTrainer(Trainer):
-    """`Trainer` loads a checkpoint's file name by name, but models are saved under the key names of transformers 4.
 
-    So the encoder of the best checkpoint, and of a resumed run, would silently stay what it was. Here both go
-    through `from_pretrained`, which knows the names, and every tensor must be found.
+class FaceTrainer(Trainer):
+    """Batches come as `pixels` (batch, 3, size, size) uint8, a quarter of the bytes of floats; the device makes
+    `pixel_values` of them, and in training changes them by `augment`.
+
+    `Trainer` loads a checkpoint's file name by name, but models are saved under the key names of transformers 4. So
+    the encoder of the best checkpoint, and of a resumed run, would silently stay what it was. Here both go through
+    `from_pretrained`, which knows the names, and every tensor must be found.
     """
 
     def __init__(self, augment: Callable[[Tensor], Tensor], **options):
-        super().__init__(**options)
+        super().__init__(data_collator=collate, **options)
         self._augment = augment
 
-    def training_step(self, model, inputs, *args, **kwargs) -> Tensor:
-        inputs = self._prepare_inputs(inputs)
-        inputs["pixel_values"] = self._augment(inputs["pixel_values"])
-        return super().training_step(model, inputs, *args, **kwargs)
+    def _prepare_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        inputs = super()._prepare_inputs(inputs)
+        if "pixels" not in inputs:
+            return inputs
+        values = normalise(inputs["pixels"])
+        return {"pixel_values": values} | {name: value for name, value in inputs.items() if name != "pixels"}
+
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device):
+        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return [self._changed(self._prepare_inputs(batch)) for batch in batches], count
+
+    def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return batch | {"pixel_values": self._augment(batch["pixel_values"])}
 
     def _restore(self, checkpoint: str) -> None:
         model = self.accelerator.unwrap_model(self.model)

@@ -1,0 +1,165 @@
+"""The training of a soft-label model: order, mixing, exact losses, moving average, layer-wise rates, and its stops."""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from ..vit import AffectNetPlusForSoftLabels
+from .augmentation import augment
+from .average import WeightAverage
+from .effective_batch import Whole, part_loss, whole_of
+from .layers import parameter_groups
+from .mixing import mix
+from .options import TrainingOptions
+from .samplers import EpochSampler
+from .trainer import FaceTrainer
+
+AVERAGE = "average.safetensors"
+FINITE_EVERY = 50  # steps after which a GPU is asked whether the loss is finite, since asking makes it wait
+
+
+class WholeSteps(torch.utils.data.Sampler):
+    """The faces of an epoch but for the last ones, which would not fill a step of `step` faces."""
+
+    def __init__(self, order: EpochSampler, step: int):
+        self._order, self._step = order, step
+        self.never_drawn = order.never_drawn
+
+    def __len__(self) -> int:
+        return len(self._order) // self._step * self._step
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self._order, len(self))
+
+    def set_epoch(self, epoch: int) -> None:
+        self._order.set_epoch(epoch)
+
+
+class SoftLabelTrainer(FaceTrainer):
+    """`FaceTrainer` with the rest of `TrainingOptions`.
+
+    Args:
+        model: an `AffectNetPlusForSoftLabels`.
+        options: of the run.
+        sampler: gives the order of the training faces.
+        **others: of `transformers.Trainer`.
+
+    Raises:
+        ValueError: from `train`, when the loss is no number any more. No checkpoint is written of that epoch.
+    """
+
+    def __init__(self, model: AffectNetPlusForSoftLabels, options: TrainingOptions, sampler: WholeSteps, **others):
+        super().__init__(partial(augment, strength=options.augmentation), model=model, **others)
+        self._options, self._sampler = options, sampler
+        self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
+        self._average = WeightAverage(model, options.average) if options.average else None
+        self.add_callback(Clock())
+        if self._average:
+            self.add_callback(self._average)
+        if options.patience:
+            self.add_callback(EarlyStoppingCallback(options.patience))
+        self._batches: list[dict[str, Tensor]] = []  # of the step that is going on, with what is known of all of them
+        self._whole: Whole | None = None
+        self._finite = torch.tensor(True, device=self.args.device)
+
+    @property
+    def seconds(self) -> float:
+        """Of training, with those before an interruption; the Trainer makes a new clock when it goes on."""
+        return next(found.seconds for found in self.callback_handler.callbacks if isinstance(found, Clock))
+
+    def _get_train_sampler(self, train_dataset=None) -> WholeSteps:
+        return self._sampler
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            options, decays = self._options, set(self.get_decay_parameter_names(self.model))
+            groups = parameter_groups(
+                self.model, decays, options.learning_rate, options.weight_decay, options.layer_decay
+            )
+            self.optimizer = kind(groups, **arguments)
+        return self.optimizer
+
+    # --- a step ----------------------------------------------------------------------------------------------------
+
+    def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return mix(super()._changed(batch), self._options.mixup, self._options.cutmix)
+
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device):
+        self._batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._whole = None
+        return self._batches, count
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        output = model(pixel_values=inputs["pixel_values"])
+        loss = part_loss(self.model.config, output, inputs, self._whole)
+        return (loss, output) if return_outputs else loss
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor:
+        if self._whole is None:
+            self._whole = whole_of(model, self.model.config, self._batches)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._finite &= loss.isfinite()
+        if self.args.use_cpu or self.state.global_step % FINITE_EVERY == 0:
+            self._stop_unless_finite()
+        return loss
+
+    def _stop_unless_finite(self) -> None:
+        if not self._finite:
+            checkpoints = sorted(Path(self.args.output_dir).glob("checkpoint-*/trainer_state.json"))
+            kept = f"The last good checkpoint is kept in {checkpoints[-1].parent}" if checkpoints else "None is kept"
+            raise ValueError(
+                f"the loss is no number any more at step {self.state.global_step} of {self.state.max_steps}. {kept}. "
+                "Begin anew with a lower --learning-rate, or with --bf16 no"
+            )
+
+    def _maybe_log_save_evaluate(self, *arguments, **options) -> None:
+        if self.control.should_save or self.control.should_evaluate:
+            self._stop_unless_finite()
+        super()._maybe_log_save_evaluate(*arguments, **options)
+
+    # --- the average of the weights ---------------------------------------------------------------------------------
+
+    def evaluate(self, *arguments, **options) -> dict[str, float]:
+        with self._average.in_place() if self._average else nullcontext():
+            return super().evaluate(*arguments, **options)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        if self._average and self.args.should_save:
+            self._average.save(Path(str(output_dir), AVERAGE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._average:
+            self._average.load(Path(resume_from_checkpoint, AVERAGE))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._average:
+            self._average.load(Path(str(self.state.best_model_checkpoint), AVERAGE))
+            self._average.keep()
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Seconds of training, those before an interruption counted up to the checkpoint that it went on from."""
+
+    def __init__(self, before: float = 0.0):
+        self._before, self._began = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def state(self) -> dict:
+        return {"args": {"before": self.seconds}, "attributes": {}}
