@@ -7,8 +7,8 @@ from ..command import add_verb, show_progress
 
 
 def add_evaluation_verbs(verbs) -> None:
-    """Declare evaluate and predict."""
-    for add in (_add_evaluate, _add_predict):
+    """Declare evaluate, calibrate and predict."""
+    for add in (_add_evaluate, _add_calibrate, _add_predict):
         add(verbs)
 
 
@@ -23,7 +23,7 @@ def _add_evaluate(verbs) -> None:
 
 def _evaluate(options) -> int:
     from .evaluate import evaluate
-    from .metrics import format_metrics
+    from .scores import format_metrics
 
     out = Path(options.out or options.model)
     metrics = evaluate(
@@ -34,16 +34,46 @@ def _evaluate(options) -> int:
     return 0
 
 
+def _add_calibrate(verbs) -> None:
+    text = "fit a model's temperature, prediction sets and abstaining on a split it was not trained on"
+    verb = add_verb(verbs, "calibrate", _calibrate, text, "model", "data", overwrite=False)
+    verb.add_argument("--view", default="default")
+    verb.add_argument("--split", default="validation")
+    verb.add_argument("--coverage", type=float, default=0.9, help="how often the prediction set holds the truth")
+    verb.add_argument("--method", choices=("threshold", "aps"), default="threshold", help="rule of the prediction set")
+    verb.add_argument("--of", choices=("label", "vote"), default="label", help="truth: the label, or one random vote")
+    verb.add_argument("--against", choices=("soft", "hard"), default="soft", help="labels that the temperature fits")
+    verb.add_argument("--abstain-accuracy", type=float, default=0.9, help="accuracy of the faces that are answered")
+    verb.add_argument("--share", type=float, default=1.0, help="random share of the faces to use")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--batch-size", type=int, default=64)
+
+
+def _calibrate(options) -> int:
+    from .calibrate import CalibrationOptions, calibrate, format_calibration
+
+    names = ("coverage", "method", "of", "against", "abstain_accuracy", "share", "seed")
+    chosen = CalibrationOptions(**{name: getattr(options, name) for name in names})
+    progress = show_progress("calibrate")
+    found = calibrate(
+        options.model, options.data, chosen, options.view, options.split, options.batch_size, progress
+    )
+    print(format_calibration(found))
+    print(f"written: {options.model}/config.json. Measure it with affectnet-plus evaluate, on other faces")
+    return 0
+
+
 def _add_predict(verbs) -> None:
     text = "soft label, valence and arousal of pictures, as JSON lines"
     verb = add_verb(verbs, "predict", _predict, text, "model", overwrite=False)
     verb.add_argument("images", nargs="+", help="pictures, or folders of them")
-    verb.add_argument("--batch-size", type=int, default=32)
+    verb.add_argument("--batch-size", type=int, default=32, help="most pictures in the network at once")
+    verb.add_argument("--bf16", action="store_true", help="run the network in bfloat16: faster, and less exact")
 
 
 def _predict(options) -> int:
     from .predict import predict
 
-    for line in predict(options.model, options.images, options.batch_size):
+    for line in predict(options.model, options.images, options.batch_size, options.bf16):
         print(json.dumps(line), flush=True)
     return 0

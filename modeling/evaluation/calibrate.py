@@ -1,0 +1,232 @@
+"""One calibration: a model folder and a split in, a configuration that knows how sure the model is out."""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import entropy
+
+from ..files import write_json
+from ..training.faces import Faces, load_prepared
+from ..vit.answers import prediction_set
+from .metrics.calibration.formulas import expected_calibration_error, top_mass
+from .metrics.soft_label.formulas import kl_divergence
+from .predict import load_model, predict_faces
+from .predictions import Predictions
+from .scores import top_confidence
+from .uncertainty import (
+    draw_votes,
+    fewest_rows,
+    fit_abstain_entropy,
+    fit_quantile,
+    fit_temperature,
+    in_share,
+    soften,
+)
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What is promised, and what it is fitted to.
+
+    Args:
+        coverage: between 0 and 1, how often the prediction set holds the truth.
+        method: "threshold" (the smallest sets on average) or "aps" (larger sets for harder faces).
+        of: what the truth is: "label", the face's human label, or "vote", that of one random annotator, as often as
+            the soft label says. AffectNet+ has the label of one annotator and a soft label that was computed; where
+            the soft label is counted votes, as in FER+, "vote" promises more.
+        against: what the temperature is fitted to: "soft" labels or "hard" ones.
+        abstain_accuracy: in (0, 1], how often the answers are to be right that the model does not abstain from.
+        share: in (0, 1], share of the split that is used; `in_share` says which faces, so that others can be measured.
+        seed: of that share, and of the votes that are drawn.
+
+    Raises:
+        ValueError: `of` or `against` is another word. Other values are refused where they are used.
+    """
+
+    coverage: float = 0.9
+    method: str = "threshold"
+    of: str = "label"
+    against: str = "soft"
+    abstain_accuracy: float = 0.9
+    share: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, values in (("of", ("label", "vote")), ("against", ("soft", "hard"))):
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(repr, values))}")
+
+
+def calibrate(
+    model_folder,
+    data,
+    options: CalibrationOptions,
+    view: str = "default",
+    split: str = "validation",
+    batch_size: int = 64,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict:
+    """Fit temperature, prediction set and abstaining of a model on one split of the prepared folder `data`.
+
+    Writes `logit_temperature` and `uncertainty` into the model's config.json, whole or not at all; no other file is
+    touched. The faces must not have been trained on. A model that was calibrated before is calibrated anew.
+
+    Returns:
+        `uncertainty`, as written; `left_out`, how many faces of the share lack what is asked for; `after`, the figures
+        of `measure` on the faces of the fit, and `before`, its `kl` and both ECE before the logits were divided.
+
+    Raises:
+        FileNotFoundError, OSError: a folder lacks something, a picture cannot be read.
+        ValueError: an option is outside its range, or the split has no faces to fit to.
+    """
+    model = load_model(model_folder)
+    rows = load_prepared(data, view, split)
+    chosen = np.flatnonzero(in_share(rows["image_id"], options.share, options.seed))
+    where = f"{Path(data).name}, {split} split, {view} view"
+    if not len(chosen):
+        raise ValueError(f"{where}: a share of {options.share} of {len(rows)} faces is none; ask for a larger one")
+    faces = Faces(rows.select(chosen), model.config.image_size)
+    predictions = known_rows(predict_faces(model, faces, batch_size, progress), options, where)
+    fitted = fit_uncertainty(predictions, options)
+    temperature = model.config.logit_temperature * fitted["temperature"]
+    about = {"data": Path(data).name, "view": view, "split": split}
+    uncertainty = fitted | about | {"temperature": temperature}
+    before = measure(predictions, fitted)
+    found = {
+        "uncertainty": uncertainty,
+        "left_out": len(chosen) - fitted["rows"],
+        "before": {name: before[name] for name in ("kl", "ece", "ece_soft")},
+        "after": measure(apply_temperature(predictions, fitted["temperature"]), fitted),
+    }
+    path = Path(model_folder) / "config.json"
+    config = json.loads(path.read_text()) | {"logit_temperature": temperature, "uncertainty": uncertainty}
+    write_json(path, dict(sorted(config.items())))  # in the order that transformers writes
+    return found
+
+
+def known_rows(predictions: Predictions, options: CalibrationOptions, where: str) -> Predictions:
+    """The faces that have all that the options ask for.
+
+    Raises:
+        ValueError: there are none; `where` names the faces.
+    """
+    soft, hard = ~np.isnan(predictions.soft_labels).any(axis=1), predictions.labels >= 0
+    known = np.where(options.against == "soft", soft, hard) & np.where(options.of == "vote", soft, hard)
+    if not known.any():
+        raise ValueError(
+            f"{where}: of {len(known)} faces {soft.sum()} have a soft label and {hard.sum()} a label, none all that is"
+            f" asked for (against {options.against}, of {options.of}); choose other faces or another of these"
+        )
+    return predictions.take(np.flatnonzero(known))
+
+
+def fit_uncertainty(predictions: Predictions, options: CalibrationOptions) -> dict:
+    """What `config.uncertainty` holds, but for the names of the data; the faces are those of `known_rows`.
+
+    `temperature` is the one to divide the logits of these predictions by, and all else is of the divided ones.
+    `abstain_entropy` is in nats, None where no threshold keeps the accuracy, or no face has a label.
+    """
+    temperature = fit_temperature(predictions.probabilities, _targets(predictions, options.against))
+    after = apply_temperature(predictions, temperature)
+    labels = after.labels
+    if options.of == "vote":
+        labels = draw_votes(after.soft_labels, after.image_ids, options.seed)
+    known = after.labels >= 0
+    entropies, correct = _entropies(after)[known], top_confidence(after)[1]
+    return {
+        "method": options.method,
+        "coverage": options.coverage,
+        "of": options.of,
+        "quantile": fit_quantile(after.probabilities, labels, options.method, options.coverage),
+        "abstain_accuracy": options.abstain_accuracy,
+        "abstain_entropy": fit_abstain_entropy(entropies, correct, options.abstain_accuracy),
+        "temperature": temperature,
+        "against": options.against,
+        "rows": len(after.image_ids),
+        "share": options.share,
+        "seed": options.seed,
+    }
+
+
+def apply_temperature(predictions: Predictions, temperature: float) -> Predictions:
+    """What the model says once its logits are divided by `temperature`."""
+    return replace(predictions, probabilities=soften(predictions.probabilities, temperature))
+
+
+def measure(predictions: Predictions, uncertainty: dict) -> dict:
+    """How well predictions keep what `uncertainty` promises; NaN where no face tells.
+
+    `kl`: mean KL from what the temperature was fitted against, nats. `ece` and `ece_soft`: of the top
+    class against the label, and against the mass that the soft label has on it.
+    `covered`: how often the prediction set holds the truth; of votes, the mean mass of the soft label in the set.
+    `set_size`: its mean number of classes. `answered`: share of the faces with a label that the model does not abstain
+    from, and `answered_accuracy` its accuracy on them; both are of all of these where there is no threshold.
+    """
+    sets = prediction_set(torch.from_numpy(predictions.probabilities), uncertainty).numpy()
+    truth = _targets(predictions, "hard" if uncertainty["of"] == "label" else "soft")
+    known = predictions.labels >= 0
+    threshold = uncertainty["abstain_entropy"]
+    answered = _entropies(predictions)[known] <= (math.inf if threshold is None else threshold)
+    correct = top_confidence(predictions)[1]
+    soft = ~np.isnan(predictions.soft_labels).any(axis=1)
+    confidence, mass = top_mass(predictions.probabilities[soft], predictions.soft_labels[soft])
+    return {
+        "kl": float(kl_divergence(_targets(predictions, uncertainty["against"]), predictions.probabilities).mean()),
+        "ece": expected_calibration_error(*top_confidence(predictions)),
+        "ece_soft": expected_calibration_error(confidence, np.minimum(mass, 1)),  # rescaling may round above 1
+        "covered": float((truth * sets).sum(axis=1).mean()),
+        "set_size": float(sets.sum(axis=1).mean()),
+        "answered": float(answered.mean()) if len(answered) else math.nan,
+        "answered_accuracy": float(correct[answered].mean()) if answered.any() else math.nan,
+    }
+
+
+def _targets(predictions: Predictions, kind: str) -> np.ndarray:
+    """(n, classes) soft labels or one-hot labels, NaN where unknown."""
+    if kind == "soft":
+        return predictions.soft_labels
+    one_hot = np.eye(len(predictions.names))[predictions.labels]
+    return np.where((predictions.labels >= 0)[:, None], one_hot, np.nan)
+
+
+def _entropies(predictions: Predictions) -> np.ndarray:
+    return entropy(predictions.probabilities, axis=1)
+
+
+def format_calibration(found: dict) -> str:
+    """The dict of `calibrate` as lines for a terminal, with what the user has to know of it."""
+    uncertainty, before, after = found["uncertainty"], found["before"], found["after"]
+    coverage, threshold = uncertainty["coverage"], uncertainty["abstain_entropy"]
+    truth = {"label": "the label", "vote": "one random vote"}[uncertainty["of"]]
+    lines = [
+        f"{uncertainty['rows']} faces of {uncertainty['data']}, {uncertainty['split']} split,"
+        f" {uncertainty['view']} view; {found['left_out']} more left out, for which something is not known",
+        f"temperature {uncertainty['temperature']:.4f}, fitted against {uncertainty['against']} labels",
+        f"KL from these, nats      {before['kl']:.4f} -> {after['kl']:.4f}",
+        f"ECE against labels       {before['ece']:.4f} -> {after['ece']:.4f}",
+        f"ECE against soft labels  {before['ece_soft']:.4f} -> {after['ece_soft']:.4f}",
+        f"prediction set ({uncertainty['method']}): {truth} in {after['covered']:.1%}, promised {coverage:.1%};"
+        f" {after['set_size']:.2f} classes on average",
+    ]
+    if uncertainty["quantile"] == 1:
+        lines.append(
+            f"every class is in every set: a coverage of {coverage} takes {fewest_rows(coverage)} faces at least, and"
+            " a model that does not call the truth impossible"
+        )
+    asked = f"an accuracy of {uncertainty['abstain_accuracy']:.1%}"
+    if math.isnan(after["answered"]):
+        lines.append("abstaining: never, since no face has a label to tell when")
+    elif threshold is None:
+        lines.append(f"abstaining: never, since no threshold of entropy reaches {asked}")
+    else:
+        lines.append(
+            f"abstaining above an entropy of {threshold:.4f}, for {asked}: {after['answered']:.1%} of faces answered,"
+            f" {after['answered_accuracy']:.1%} right"
+        )
+    lines.append("These figures are of the faces of the fit itself, and so better than those of new faces will be.")
+    return "\n".join(lines)
