@@ -115,13 +115,29 @@ def _prepare(options) -> int:
     return 1 if options.strict and (report["quarantined"] or _has_errors(report)) else 0
 
 
+def _examine_faces(options) -> dict:
+    from .doctor import doctor
+
+    with show_bars() as progress:
+        return doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
+
+
+def _examine_model(options) -> dict:
+    from .checking.model_order import examine_model
+
+    return examine_model(options.path, options.data, options.view, options.split, show_progress("ask"))
+
+
 def _has_errors(report: dict) -> bool:
     return any(finding["level"] == "error" for finding in report["findings"])
 
 
 def _add_doctor(verbs) -> None:
-    text = "examine faces, as delivered or prepared; exit with 1 on errors"
+    text = "examine faces, as delivered or prepared, or the label order of a model; exit with 1 on errors"
     verb = add_verb(verbs, "doctor", _doctor, text, "path", overwrite=False)
+    verb.add_argument("data", nargs="?", help="prepared faces with labels, to ask the model PATH about")
+    verb.add_argument("--view", default="default", help="of DATA")
+    verb.add_argument("--split", default="validation", help="of DATA")
     add_workers(verb)
     verb.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_false",
                       help="decode no picture, which saves most of the time")  # fmt: skip
@@ -129,10 +145,9 @@ def _add_doctor(verbs) -> None:
 
 
 def _doctor(options) -> int:
-    from .doctor import doctor, format_report
+    from .doctor import format_report
 
-    with show_bars() as progress:
-        report = doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
+    report = _examine_model(options) if options.data else _examine_faces(options)
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_report(report))
     return 1 if _has_errors(report) else 0
 

@@ -60,7 +60,7 @@ def doctor(
     """
     path = Path(path)
     if (path / "config.json").is_file():
-        raise ValueError(f"{path} holds a model. Give faces as delivered, or a folder that prepare wrote")
+        raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
     if (path / MANIFEST).is_file():
         return _examine_prepared(path, workers, near_duplicates, progress or _silent)
     return _examine_source(path, workers, near_duplicates, progress or _silent)
@@ -76,7 +76,8 @@ def format_report(report: dict) -> str:
     for split, counts in report["counts"].items():
         lines.append(f"{split}: {counts['rows']:,} rows")
         for kind in ("labels", "subsets"):
-            lines.append(f"  {kind}: " + ", ".join(f"{name} {count:,}" for name, count in counts[kind].items()))
+            if counts[kind]:
+                lines.append(f"  {kind}: " + ", ".join(f"{name} {count:,}" for name, count in counts[kind].items()))
     lines.append(format_findings([Finding(**finding) for finding in report["findings"]]))
     return "\n".join(lines)
 

@@ -160,7 +160,7 @@ def _picture() -> bytes:
 def test_what_doctor_does_not_take_is_said(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds a model. Give faces as delivered, or a folder that prepare wrote"):
+    with pytest.raises(ValueError, match="holds a model. Name faces after it that prepare wrote and that have labels"):
         doctor(tmp_path / "model")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="is not an AffectNet"):
