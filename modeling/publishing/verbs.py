@@ -1,13 +1,14 @@
 """The verbs of the command line that hand on; `cli` adds them to the others."""
 
+from functools import partial
 from pathlib import Path
 
 from ..command import add_verb
 
 
 def add_publishing_verbs(verbs) -> None:
-    """Declare publish."""
-    for add in (_add_publish,):
+    """Declare publish and export."""
+    for add in (_add_publish, _add_export):
         add(verbs)
 
 
@@ -47,3 +48,29 @@ def _publish_model(options):
     if options.to_folder:
         return stage(options.folder, options.repo, licence, options.overwrite)
     return publish(options.folder, options.repo, options.private, licence)
+
+
+def _add_export(verbs) -> None:
+    text = "write a model as ONNX, with a comparison with PyTorch, an example and a page"
+    verb = add_verb(verbs, "export", _export, text, "model", "out")
+    verb.add_argument("--onnx", action="store_true", required=True, help="the format; there is one")
+    verb.add_argument("--int8", action="store_true", help="also model-int8.onnx: smaller, and faster on CPUs")
+    verb.add_argument("--fp16", action="store_true", help="also model-fp16.onnx: half the size, for GPUs")
+    what = "prepared data, pictures or folders of pictures to compare on; none: drawn faces"
+    verb.add_argument("--images", nargs="+", default=[], metavar="FACES", help=what)
+    verb.add_argument("--view", default="default", help="of prepared data")
+    verb.add_argument("--split", default="validation", help="of prepared data")
+
+
+def _export(options) -> int:
+    from tqdm import tqdm
+
+    from .export import export
+
+    report = export(
+        options.model, options.out, options.images, options.int8, options.fp16, options.view, options.split,
+        options.overwrite, partial(tqdm, desc="compare", unit=" batches", mininterval=0.5),
+    )  # fmt: skip
+    print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
+    print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
+    return 0
