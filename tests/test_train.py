@@ -22,6 +22,7 @@ from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.arguments import bf16_is_faster
 from affectnet_plus_modeling.training.train import train
+from affectnet_plus_modeling.training.work_folder import claimed, newest_checkpoint
 from conftest import TINY, annotation, full_record, picture, quick
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -81,7 +82,7 @@ def test_whether_bf16_is_faster_is_measured(monkeypatch):
 
 
 def claim(folder: Path, work: Path, resume: bool, overwrite: bool) -> TrainingOptions:
-    return train_module._claimed(folder, work, quick(), resume, overwrite, PartialState(cpu=True))
+    return claimed(folder, work, quick(), resume, overwrite, PartialState(cpu=True))
 
 
 @pytest.mark.parametrize(("out", "work", "resume", "overwrite"), list(itertools.product((False, True), repeat=4)))
@@ -110,14 +111,14 @@ def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, o
 
 
 def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):
-    assert train_module.newest_checkpoint(tmp_path / "nothing") is None
+    assert newest_checkpoint(tmp_path / "nothing") is None
     for step, whole in ((9, True), (10, True), (100, False)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "model.safetensors").touch()
         if whole:
             (folder / "trainer_state.json").touch()
-    assert train_module.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
 # ---- unusable data

@@ -16,8 +16,8 @@ from ..files import written_whole
 from ..training.augmentation import augment
 from ..training.arguments import training_arguments
 from ..training.faces import Faces, normalise
-from ..training.train import newest_checkpoint
 from ..training.trainer import FaceTrainer
+from ..training.work_folder import newest_checkpoint
 from .options import EnsembleOptions
 
 

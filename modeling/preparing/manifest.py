@@ -46,6 +46,17 @@ def write_manifest(folder: Path, manifest: dict) -> None:
     write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
 
 
+def about(folder) -> dict:
+    """What the faces of a prepared folder are: its `name`, and `origin` and `fingerprint` of its source.
+
+    The last two are None where it has no manifest. A record that is published holds this and no path.
+    """
+    folder = Path(folder)
+    manifest = folder / MANIFEST
+    source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
+    return {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
+
+
 def differences(folder: Path, plan: dict) -> list[str]:
     """What keeps a prepared folder from being what `plan` would give again; sizes of files are looked at only."""
     manifest = _read(folder)

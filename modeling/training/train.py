@@ -1,6 +1,5 @@
 """One training run: prepared data in, a model folder out."""
 
-import json
 import platform
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,25 +12,23 @@ import numpy as np
 import torch
 import transformers
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from torch.utils.data import Subset
 from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
 from ..evaluation.metrics.soft_label.formulas import kl_divergence
-from ..files import fresh_folder, refuse_existing, write_json
-from ..preparing.manifest import MANIFEST
+from ..files import fresh_folder, write_json
+from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
-from .arguments import bf16_is_faster, training_arguments
+from .arguments import training_arguments
 from .faces import Faces, load_prepared, targets_of
 from .options import SIZES, TrainingOptions
 from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
-
-OPTIONS = "options.json"  # of an interrupted run, beside its checkpoints
+from .work_folder import claimed, newest_checkpoint
 
 
 def train(
@@ -66,7 +63,7 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
     size = options.image_size or _first_side(splits["train"])
-    options = _claimed(out, work, _decided(options, size), resume, overwrite, processes)
+    options = claimed(out, work, _decided(options, size), resume, overwrite, processes)
     transformers.set_seed(options.seed)
     every, training, choosing = _faces(splits, rows, options, size, progress)
     model = _model(options, size, knows_affect=not every.valence_arousal.isnan().all())
@@ -104,51 +101,6 @@ def _decided(options: TrainingOptions, size: int) -> TrainingOptions:
 
 def _start(options: TrainingOptions) -> str | None:
     return options.from_vit or options.from_pretrained
-
-
-def _claimed(out, work, options, resume, overwrite, processes) -> TrainingOptions:
-    """The options of the run, when its place is free or holds the beginning of the very same run.
-
-    Whether bfloat16 is the faster is measured once, by the first process: a measurement may come out differently the
-    next time, and a run must go on in the numbers that it began in.
-    """
-    found = [None]
-    if processes.is_main_process:
-        refuse_existing(out, overwrite)
-        if work.exists() and not resume:
-            if newest_checkpoint(work) and not overwrite:
-                advice = "Pass --resume to go on, or --overwrite to begin anew"
-                raise FileExistsError(f"{work} holds an interrupted run. {advice}")
-            shutil.rmtree(work)
-        if resume and not work.exists():
-            raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
-        found = [_same_options(work, options) if resume else _begun(work, options)]
-    return replace(options, bf16=broadcast_object_list(found)[0])
-
-
-def _begun(work: Path, options: TrainingOptions) -> bool:
-    work.mkdir(parents=True, exist_ok=True)
-    bf16 = bf16_is_faster() if options.bf16 is None else options.bf16
-    write_json(work / OPTIONS, asdict(replace(options, bf16=bf16)))
-    return bf16
-
-
-def _same_options(work: Path, options: TrainingOptions) -> bool:
-    if not (work / OPTIONS).is_file():  # killed before anything began
-        return _begun(work, options)
-    before = json.loads((work / OPTIONS).read_text())
-    now = json.loads(json.dumps(asdict(options)))
-    changed = [name for name, value in now.items() if value != before[name] and (name, value) != ("bf16", None)]
-    if changed:
-        said = ", ".join(f"{name} was {before[name]} and is {now[name]}" for name in changed)
-        raise ValueError(f"{work} holds a run with other options: {said}. Resume it with its own, or --overwrite it")
-    return before["bf16"]
-
-
-def newest_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint, for its state is written last; None at the very beginning of a run."""
-    whole = [state.parent for state in work.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
 
 
 # --- the faces -------------------------------------------------------------------------------------------------------
@@ -288,7 +240,7 @@ def _record(data, options, splits, every, training, choosing, trainer) -> dict:
     state = trainer.state
     return {
         "options": asdict(options) | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS},
-        "data": _about(Path(data)),
+        "data": about(data),
         "emotions": list(EMOTIONS),
         "training_faces": len(training),
         "never_drawn": trainer.never_drawn,
@@ -317,13 +269,6 @@ _CHECKPOINTS = ("from_vit", "from_pretrained")
 def _public_name(checkpoint: str | None) -> str | None:
     """A Hub name as it is, and of a folder its last part: the record is published, and a path tells of the machine."""
     return Path(checkpoint).name if checkpoint and Path(checkpoint).is_dir() else checkpoint
-
-
-def _about(folder: Path) -> dict:
-    """What the faces are: the name of the folder, and where they come from, as its manifest says."""
-    manifest = folder / MANIFEST
-    source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
-    return {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
 
 
 def hardware(use_cpu: bool) -> str:
