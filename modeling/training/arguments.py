@@ -34,7 +34,7 @@ def training_arguments(
         "report_to": "none",
         "remove_unused_columns": False,
     }
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
@@ -42,6 +42,10 @@ def training_arguments(
         bf16=bf16_is_faster() if bf16 is None else bf16,
         **(common | others),
     )
+    # One process drives one GPU. With several in sight the Trainer would wrap the model in DataParallel, which is slower
+    # than a process for each and makes the batch as many times as large.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def bf16_is_faster() -> bool:
