@@ -1,13 +1,18 @@
 """Predictions for pictures: one line each, in order, with what they say."""
 
+import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from transformers import pipeline
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.predict import load_model, predict
+from affectnet_plus_modeling import cli
+from affectnet_plus_modeling.evaluation.predict import AT_ONCE, load_model, predict, predict_pictures
 from affectnet_plus_modeling.training.faces import decode, normalise
 
 
@@ -19,7 +24,7 @@ def pictures(drawn_tree, tmp_path):
 
 def test_a_line_says_what_the_model_says(trained, pictures):
     path = pictures / "3.jpg"
-    (line,) = predict(trained, [path])
+    (line,) = predict(trained, [str(path)])
     with torch.no_grad():
         output = load_model(trained)(normalise(decode(path, 48))[None])
     soft = output.logits[0].double().softmax(dim=0).numpy()
@@ -31,6 +36,35 @@ def test_a_line_says_what_the_model_says(trained, pictures):
     assert line["label"] == EMOTIONS[int(np.argmax(soft))]
     assert line["entropy"] == pytest.approx(-(soft * np.log(soft)).sum(), abs=1e-5) and 0 < line["entropy"] < np.log(8)
     assert [line["valence"], line["arousal"]] == pytest.approx(output.valence_arousal[0].tolist(), abs=1e-5)
+
+
+@pytest.fixture
+def mixed(pictures):
+    """19 pictures of other kinds and sizes beside each other, which is no multiple of what is computed at once."""
+    with Image.open(pictures / "0.jpg") as image:
+        face = image.convert("RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # its upper side is what is stored as the right one
+    face.save(pictures / "turned.jpg", exif=turned)
+    face.convert("L").save(pictures / "grey.jpg")
+    face.convert("RGBA").save(pictures / "alpha.png")
+    face.convert("P").save(pictures / "palette.png")
+    for width in range(40, 110, 10):
+        face.resize((width, 57)).save(pictures / f"{width}.png")
+    assert len(list(pictures.iterdir())) == 19 and 19 % AT_ONCE
+    return pictures
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
+def test_the_answers_are_those_of_the_stock_pipeline(trained, mixed, batch_size):
+    paths = sorted(mixed.iterdir())
+    stock = pipeline("image-classification", str(trained), trust_remote_code=True, device="cpu", top_k=8)
+    expected = stock([str(path) for path in paths], batch_size=batch_size)
+    lines = list(predict(trained, [mixed], batch_size))
+    assert [line["image"] for line in lines] == [str(path) for path in paths]
+    for line, scores in zip(lines, expected, strict=True):
+        assert line["soft_label"] == pytest.approx({s["label"]: s["score"] for s in scores}, abs=1e-5)
+    assert lines[-1]["soft_label"] != pytest.approx(lines[0]["soft_label"], abs=1e-3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -68,6 +102,55 @@ def test_folders_are_searched_in_depth_for_pictures_only(trained, pictures):
     found = [line["image"].removeprefix(f"{pictures}/") for line in lines]
     assert found == ["deep/er/A.JPG"] + [f"{stem}.jpg" for stem in range(1, 8)] + ["deep/er/A.JPG"]
     assert not any("error" in line for line in lines)
+
+
+def test_the_first_answer_comes_before_the_last_picture_is_read(trained, pictures):
+    read_ahead = AT_ONCE * (torch.get_num_threads() + 2)
+    lines = predict(trained, [pictures / "0.jpg"] * read_ahead + [pictures / "7.jpg"], AT_ONCE)
+    first = next(lines)
+    (pictures / "7.jpg").write_bytes(b"written over after the first answer")
+    rest = list(lines)
+    assert "error" not in first and "error" in rest[-1] and len(rest) == read_ahead
+
+
+def test_one_who_stops_asking_ends_the_threads_and_leaves_their_number(trained, mixed):
+    model, before = load_model(trained), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        lines = predict_pictures(model, [mixed] * 20)
+        next(lines)
+        assert torch.get_num_threads() == 3
+        lines.close()
+        with ThreadPoolExecutor(1) as pool:
+            assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_bfloat16_is_near_and_not_equal(trained, pictures):
+    exact, rounded = (list(predict(trained, [pictures], bf16=bf16)) for bf16 in (False, True))
+    for line, expected in zip(rounded, exact, strict=True):
+        assert line["soft_label"] == pytest.approx(expected["soft_label"], abs=0.02)
+        assert sum(line["soft_label"].values()) == pytest.approx(1, abs=1e-12)
+    assert rounded != exact
+
+
+def test_the_command_line_prints_one_json_object_per_line(trained, pictures, capsys):
+    assert cli.main(["predict", str(trained), str(pictures), "--batch-size", "3", "--bf16"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == list(predict(trained, [pictures], 3, bf16=True))
+
+
+def test_a_batch_size_below_1_is_refused(trained, pictures):
+    with pytest.raises(ValueError, match="batch_size is 0; it must be 1 or more"):
+        next(predict(trained, [pictures], 0))
+
+
+def test_weights_that_are_no_numbers_are_refused(trained, pictures):
+    model = load_model(trained)
+    torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    with pytest.raises(ValueError, match="logits are .*nan.* check the weights"):
+        next(predict_pictures(model, [pictures]))
 
 
 def test_missing_sources_are_refused_before_anything_is_said(trained, pictures, tmp_path):

@@ -42,8 +42,8 @@ def training_arguments(
         bf16=bf16_is_faster() if bf16 is None else bf16,
         **(common | others),
     )
-    # One process drives one GPU. With several in sight the Trainer would wrap the model in DataParallel, which is slower
-    # than a process for each and makes the batch as many times as large.
+    # One process drives one GPU. With several in sight the Trainer would take DataParallel, which is slower
+    # than a process for each, and multiplies the batch.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
