@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.evaluation.predict import load_model
-from affectnet_plus_modeling.training import soft_label_trainer
 from affectnet_plus_modeling.training import train as train_module
+from affectnet_plus_modeling.training import trainer as trainer_module
 from affectnet_plus_modeling.training.options import CHOICES, SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.soft_label_trainer import SoftLabelTrainer, WholeSteps
 from affectnet_plus_modeling.training.train import train
@@ -161,7 +161,7 @@ def test_seconds_count_what_was_before_the_interruption(drawn, tmp_path, tiny, m
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_module, "SoftLabelTrainer", Interrupted)
-        patch.setattr(soft_label_trainer.Clock, "seconds", property(lambda clock: 1000.0))
+        patch.setattr(trainer_module.Clock, "seconds", property(lambda clock: 1000.0))
         train(drawn, tmp_path / "model", quick())
     record = train(drawn, tmp_path / "model", quick(), resume=True)
     assert 1000 < record["seconds"] < 1100

@@ -32,10 +32,10 @@ from transformers import (
 from ..files import fresh_folder, refuse_existing, write_json
 from ..training.arguments import training_arguments
 from ..training.augmentation import augment
+from ..training.card_callback import hardware
 from ..training.faces import Faces, load_prepared, normalise
 from ..training.options import Augmentation
 from ..training.saving import save_processor
-from ..training.train import hardware
 from ..training.trainer import FaceTrainer
 from .action_unit_tables import ActionUnitTable, match_images
 

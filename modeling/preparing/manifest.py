@@ -49,12 +49,14 @@ def write_manifest(folder: Path, manifest: dict) -> None:
 def about(folder) -> dict:
     """What the faces of a prepared folder are: its `name`, and `origin` and `fingerprint` of its source.
 
-    The last two are None where it has no manifest. A record that is published holds this and no path.
+    The last two are None where it has no manifest. `soft_labels` is there where the source says that these were
+    generated. A record that is published holds this and no path.
     """
     folder = Path(folder)
     manifest = folder / MANIFEST
     source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
-    return {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
+    known = {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
+    return known | ({"soft_labels": source["soft_labels"]} if "soft_labels" in source else {})
 
 
 def differences(folder: Path, plan: dict) -> list[str]:

@@ -1,6 +1,5 @@
 """The training of a soft-label model: order, mixing, exact losses, moving average, layer-wise rates, and its stops."""
 
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import EarlyStoppingCallback, TrainerCallback
-from transformers.trainer_callback import ExportableState
+from transformers import EarlyStoppingCallback
 
 from ..vit import AffectNetPlusForSoftLabels
 from .augmentation import augment
@@ -61,7 +59,6 @@ class SoftLabelTrainer(FaceTrainer):
         self._options, self._sampler = options, sampler
         self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
         self._average = WeightAverage(model, options.average) if options.average else None
-        self.add_callback(Clock())
         if self._average:
             self.add_callback(self._average)
         if options.patience:
@@ -69,11 +66,6 @@ class SoftLabelTrainer(FaceTrainer):
         self._batches: list[dict[str, Tensor]] = []  # of the step that is going on, with what is known of all of them
         self._whole: Whole | None = None
         self._finite = torch.tensor(True, device=self.args.device)
-
-    @property
-    def seconds(self) -> float:
-        """Of training, with those before an interruption; the Trainer makes a new clock when it goes on."""
-        return next(found.seconds for found in self.callback_handler.callbacks if isinstance(found, Clock))
 
     def _get_train_sampler(self, train_dataset=None) -> WholeSteps:
         return self._sampler
@@ -149,17 +141,3 @@ class SoftLabelTrainer(FaceTrainer):
         if self._average:
             self._average.load(Path(str(self.state.best_model_checkpoint), AVERAGE))
             self._average.keep()
-
-
-class Clock(TrainerCallback, ExportableState):
-    """Seconds of training, those before an interruption counted up to the checkpoint that it went on from."""
-
-    def __init__(self, before: float = 0.0):
-        self._before, self._began = before, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._began
-
-    def state(self) -> dict:
-        return {"args": {"before": self.seconds}, "attributes": {}}

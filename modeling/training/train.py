@@ -1,6 +1,5 @@
 """One training run: prepared data in, a model folder out."""
 
-import platform
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
+from .card_callback import CardCallback
 from .faces import Faces, load_prepared, targets_of
 from .options import SIZES, TrainingOptions
 from .samplers import EpochSampler
@@ -75,11 +75,12 @@ def train(
         train_dataset=training,
         eval_dataset=choosing,
         compute_metrics=partial(_metrics, config=model.config),
+        callbacks=[card := CardCallback()],
     )
     if processes.process_index:  # else all processes would change their faces by the same draws
         torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
     trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(data, options, splits, every, training, choosing, trainer)
+    record = _record(data, options, splits, every, training, choosing, trainer) | card.facts(trainer.seconds)
     processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
     if processes.is_main_process:
         with fresh_folder(out, overwrite) as folder:
@@ -251,14 +252,6 @@ def _record(data, options, splits, every, training, choosing, trainer) -> dict:
         "steps": state.global_step,
         "best_step": state.best_global_step,
         "best_objective": state.best_metric,
-        "seconds": round(trainer.seconds, 1),
-        "processes": trainer.args.world_size,
-        "hardware": hardware(trainer.args.use_cpu),
-        "versions": {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "datasets": datasets.__version__,
-        },
         "log": state.log_history,
     }
 
@@ -269,11 +262,3 @@ _CHECKPOINTS = ("from_vit", "from_pretrained")
 def _public_name(checkpoint: str | None) -> str | None:
     """A Hub name as it is, and of a folder its last part: the record is published, and a path tells of the machine."""
     return Path(checkpoint).name if checkpoint and Path(checkpoint).is_dir() else checkpoint
-
-
-def hardware(use_cpu: bool) -> str:
-    """What trains: the GPU, or so many threads of the processor."""
-    if not use_cpu:
-        return torch.cuda.get_device_name()
-    threads = torch.get_num_threads()
-    return f"{threads} {platform.machine()} CPU thread{'s' * (threads > 1)}"

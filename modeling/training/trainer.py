@@ -1,10 +1,12 @@
 """The stock `Trainer`, fed with uint8 faces, with changes on the device and the weights of a checkpoint restored."""
 
+import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from .faces import collate, normalise
 
@@ -21,6 +23,12 @@ class FaceTrainer(Trainer):
     def __init__(self, augment: Callable[[Tensor], Tensor], **options):
         super().__init__(data_collator=collate, **options)
         self._augment = augment
+        self.add_callback(Clock())
+
+    @property
+    def seconds(self) -> float:
+        """Of training, with those before an interruption; the Trainer makes a new clock when it goes on."""
+        return next(found.seconds for found in self.callback_handler.callbacks if isinstance(found, Clock))
 
     def _prepare_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         inputs = super()._prepare_inputs(inputs)
@@ -46,3 +54,17 @@ class FaceTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         self._restore(resume_from_checkpoint)
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Seconds of training, those before an interruption counted up to the checkpoint that it went on from."""
+
+    def __init__(self, before: float = 0.0):
+        self._before, self._began = before, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def state(self) -> dict:
+        return {"args": {"before": self.seconds}, "attributes": {}}

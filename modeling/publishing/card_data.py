@@ -1,0 +1,173 @@
+"""Every fact of a model's card in one typed place, read from config.json, training.json and metrics.json."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.pictures import SHOWN
+from ..preparing.terms import Terms, terms_of
+from ..training.options import TrainingOptions
+from ..vit import AffectNetPlusConfig
+
+NON_COMMERCIAL = ("AffectNet", "AffectNet+")  # origins whose terms go with the weights that were trained on them
+_TRAINING_KEYS = (
+    "options", "data", "training_faces", "never_drawn", "choosing_faces", "parameters", "steps", "best_step",
+    "finished", "seconds", "processes", "hardware", "energy", "versions",
+)  # fmt: skip
+_METRICS_KEYS = (
+    "data", "view", "split", "command", "version", "crop", "predictions", "calibrated_on_this_split",
+    "calibrated_rows", "rows", "rows_with_label", "rows_with_soft_label", "seed", "resamples", "level", "min_cell",
+    "accuracy", "kl", "ece", "ece_soft", "intervals", "per_class", "reliability", "baselines", "valence", "arousal",
+    "subsets", "groups", "yaw_edges", "groups_are", "gaps", "comparison",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelCardRecord:
+    """What the template and the head of the card are filled from.
+
+    Attributes:
+        repo_id: what the examples of the card load.
+        config: that of the model.
+        training: training.json; None where the training was not recorded.
+        metrics: metrics.json; None where the model was not evaluated.
+        pictures: what those show that lie beside the card, by their file's name.
+        licence: the keys of the head that state the terms of the weights.
+        dataset_id: of the data on the Hub; None where they are not there.
+    """
+
+    repo_id: str
+    config: AffectNetPlusConfig
+    training: dict | None
+    metrics: dict | None
+    pictures: dict[str, str]
+    licence: dict[str, Any]
+    dataset_id: str | None
+
+    @property
+    def labels(self) -> list[str]:
+        return [self.config.id2label[index] for index in range(self.config.num_labels)]
+
+    @property
+    def knows_affect(self) -> bool:
+        return bool(self.config.valence_arousal_weight)
+
+    @property
+    def terms(self) -> Terms | None:
+        """Of the faces it was trained on; None where nothing says whose they are."""
+        return None if self.training is None else _terms(self.training)
+
+    @property
+    def non_commercial(self) -> bool:
+        return self.training is not None and self.training["data"]["origin"] in NON_COMMERCIAL
+
+    @property
+    def started_from(self) -> str | None:
+        options = self.training["options"] if self.training else {}
+        return options.get("from_vit") or options.get("from_pretrained")
+
+    @property
+    def base_model(self) -> str | None:
+        """The checkpoint that it started from, if that is one of the Hub: their names have an owner, folders not."""
+        return self.started_from if self.started_from and "/" in self.started_from else None
+
+    @property
+    def changed_options(self) -> dict:
+        """The options of the training that are not the defaults of this version, those of the augmentation by name."""
+        if self.training is None:
+            return {}
+        defaults = _flat(json.loads(json.dumps(asdict(TrainingOptions()))))
+        given = _flat(self.training["options"])
+        return {name: value for name, value in given.items() if name not in defaults or defaults[name] != value}
+
+    @property
+    def chosen_on_the_reported_faces(self) -> bool:
+        """Whether the faces that chose the checkpoint are those of the figures."""
+        if self.training is None or self.metrics is None or self.training["options"]["holdout"]:
+            return False
+        return self.metrics["split"] == "validation" and _same_data(self.training["data"], self.metrics["data"])
+
+
+def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: str | None = None) -> ModelCardRecord:
+    """The record of a model folder.
+
+    Args:
+        licence: of the weights, as the Hub names it; "other" takes that of the training faces, if these have one.
+
+    Raises:
+        ValueError: metrics.json or training.json lacks what the card states, having been written by an older version;
+            metrics.json is of other predictions, or of this model before it was calibrated; or a licence is given for
+            weights that stand under the terms of the training faces.
+    """
+    training = _read(folder / "training.json", _TRAINING_KEYS, "train again, or remove the file: the card then says "
+                     "that the training was not recorded")  # fmt: skip
+    metrics = _read(folder / "metrics.json", _METRICS_KEYS, "run affectnet-plus evaluate again, or remove the file: "
+                    "the card then says that the model was not evaluated")  # fmt: skip
+    config = AffectNetPlusConfig.from_pretrained(folder)
+    if metrics is not None:
+        _check_metrics(metrics, config)
+    return ModelCardRecord(
+        repo_id=repo_id,
+        config=config,
+        training=training,
+        metrics=metrics,
+        pictures={f"{name}.png": shown for name, shown in SHOWN.items() if (folder / f"{name}.png").is_file()},
+        licence=_licence(training, licence),
+        dataset_id=dataset_id,
+    )
+
+
+def _read(path: Path, keys: tuple[str, ...], advice: str) -> dict | None:
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise ValueError(f"{path.name} lacks {', '.join(missing)}: an older version wrote it; {advice}")
+    return found
+
+
+def _check_metrics(metrics: dict, config: AffectNetPlusConfig) -> None:
+    """Raise ValueError if the numbers are not those of the model as it is now."""
+    if metrics["predictions"] is not None:
+        name = metrics["predictions"]["file"]
+        raise ValueError(f"metrics.json is of the predictions in {name}; run affectnet-plus evaluate on the model")
+    fitted = config.uncertainty
+    here = fitted is not None and (fitted["data"], fitted["split"]) == (metrics["data"]["name"], metrics["split"])
+    known = metrics["calibrated_on_this_split"]
+    if (here and not known) or (fitted is None and known):
+        raise ValueError(
+            "metrics.json is of this model as it was calibrated otherwise; run affectnet-plus evaluate again"
+        )
+
+
+def _licence(training: dict | None, said: str) -> dict[str, Any]:
+    origin = training["data"]["origin"] if training else None
+    terms = _terms(training) if training else None
+    if origin in NON_COMMERCIAL and said != "other":
+        raise ValueError(
+            f"the weights were trained on {origin}, whose terms go with them, and the licence {said} is given; "
+            "leave --license out"
+        )
+    if said != "other":
+        return {"license": said}
+    if terms is None or terms.free or terms.licence["license"] != "other":
+        return {"license": "other", "license_name": "see-card"}
+    return terms.licence
+
+
+def _terms(training: dict) -> Terms | None:
+    data = training["data"]
+    return None if data["origin"] is None else terms_of(data["origin"], data.get("soft_labels"))
+
+
+def _same_data(one: dict, other: dict) -> bool:
+    if one["fingerprint"] and other["fingerprint"]:
+        return one["fingerprint"] == other["fingerprint"]
+    return one["name"] == other["name"]
+
+
+def _flat(options: dict) -> dict:
+    flat = {name: value for name, value in options.items() if name != "augmentation"}
+    return flat | {f"augmentation.{name}": value for name, value in options["augmentation"].items()}
