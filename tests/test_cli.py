@@ -120,7 +120,7 @@ def test_the_whole_way_from_drawn_faces_to_a_folder_that_can_be_published(tmp_pa
     told = printed("evaluate", "model", "ready")
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert format_metrics(metrics) in told
-    assert told.endswith("written: model/metrics.json, confusion.png, reliability.png, faces.png\n")
+    assert told.endswith("written: model/metrics.json, report.html and pictures\n")
     told = printed("evaluate", "model", "ready", "--split", "train", "--out", "elsewhere", "--batch-size", 5)
     assert json.loads((tmp_path / "elsewhere" / "metrics.json").read_text())["split"] == "train"
     assert json.loads((tmp_path / "model" / "metrics.json").read_text()) == metrics

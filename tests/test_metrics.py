@@ -269,7 +269,7 @@ def test_nothing_known_gives_none_and_plain_json():
     metrics = json.loads(json.dumps(evaluate_predictions(unknown), allow_nan=False))
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece", "top_label_agreement"):
         assert metrics[key] is None, key
-    assert metrics["valence"] == {"ccc": None, "rmse": None, "rows": 0}
+    assert metrics["valence"] == {"ccc": None, "pearson": None, "rmse": None, "sagr": None, "rows": 0}
     assert metrics["baselines"]["uniform"] == {"kl": None, "js": None, "accuracy": None}
     assert metrics["baselines"]["mean_soft_label"]["kl"] is None
     assert metrics["confusion"] == [[0] * 8] * 8
@@ -287,7 +287,8 @@ def test_classes_never_present_are_none_and_outside_the_means():
     assert metrics["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
     assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert metrics["confusion"][0] == [1, 0, 1, 0, 0, 0, 0, 0]
-    assert metrics["arousal"] == {"ccc": None, "rmse": 0.0, "rows": 3}  # two equal constants
+    # two equal constants
+    assert metrics["arousal"] == {"ccc": None, "pearson": None, "rmse": 0.0, "sagr": 1.0, "rows": 3}
 
 
 def test_one_row_and_ties():
@@ -296,7 +297,7 @@ def test_one_row_and_ties():
     metrics = evaluate_predictions(Predictions(["only"], guess, soft, [1], [[0.5, 0]], [[0.25, -1]]))
     assert metrics["accuracy"] == 1 and metrics["ece"] == pytest.approx(0.65)
     assert metrics["top_label_agreement"] == 1  # ties with the soft label's largest
-    assert metrics["valence"] == {"ccc": None, "rmse": 0.25, "rows": 1}
+    assert metrics["valence"] == {"ccc": None, "pearson": None, "rmse": 0.25, "sagr": 1.0, "rows": 1}
     json.dumps(metrics, allow_nan=False)
 
 

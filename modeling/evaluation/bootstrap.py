@@ -1,6 +1,52 @@
-"""Confidence intervals of means over images, by drawing the images again (Efron 1979)."""
+"""Confidence intervals of numbers over images, by drawing the images again (Efron 1979).
+
+A number that follows from sums over images, as a mean, a confusion matrix or a correlation does, needs no loop over
+the drawn images: how often each was drawn, times what is summed of each, is one product of matrices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+BLOCK = 2**18  # counts in memory at a time: 2 MB
+
+
+class Part(NamedTuple):
+    """Numbers of some of the rows.
+
+    Attributes:
+        rows: (m,) positions of these rows among all that are drawn from.
+        columns: (m, sums) float64, what is summed over them.
+        of_sums: gives the numbers (resamples, numbers) of the sums (resamples, sums); NaN where there is none.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    of_sums: Callable[[np.ndarray], np.ndarray]
+
+
+def resampled(parts: Sequence[Part], rows: int, resamples: int, seed: int) -> list[np.ndarray]:
+    """The numbers (resamples, numbers) of each part, all of the same draws of `rows` rows out of `rows`.
+
+    A part has as many rows in a resample as are drawn, as it would in another sample of faces; and two parts may be
+    compared resample by resample. Memory: what is returned, the columns, and a few MB.
+    """
+    found: list[list[np.ndarray]] = [[] for _ in parts]
+    for counts in _draw(rows, resamples, seed):
+        for part, numbers in zip(parts, found, strict=True):
+            numbers.append(part.of_sums(counts[:, part.rows] @ part.columns))
+    return [np.concatenate(numbers) for numbers in found]
+
+
+def percentile_interval(numbers: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ends (numbers,) of the intervals that hold the share `level` of each column of (resamples, numbers).
+
+    A NaN is left out of its column; a column of NaN alone gives NaN.
+    """
+    tail = 50 * (1 - level)
+    low, high = _percentiles(numbers, [tail, 100 - tail])
+    return low, high
 
 
 def bootstrap_mean(values, resamples: int = 2000, seed: int = 0, level: float = 0.95) -> tuple:
@@ -23,15 +69,13 @@ def bootstrap_mean(values, resamples: int = 2000, seed: int = 0, level: float = 
         raise ValueError(f"values have shape {values.shape}, expected (n,) or (n, m) with at least one row")
     if np.isinf(values).any():
         raise ValueError(f"row {int(np.argmax(np.isinf(values).reshape(len(values), -1).any(axis=1)))} is infinite")
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"resamples {resamples} and level {level}, expected at least 1, and a number between 0 and 1")
+    check_resampling(resamples, level)
     columns = values.reshape(len(values), -1)
     known = ~np.isnan(columns)
     both = np.concatenate([np.where(known, columns, 0), known], axis=1)
-    sums = np.stack([counts @ both for counts in _draw(len(values), resamples, seed)])
+    [means] = resampled([Part(np.arange(len(values)), both, _quotient)], len(values), resamples, seed)
     mean = _quotient(both.sum(axis=0, keepdims=True))[0]
-    tail = 50 * (1 - level)
-    low, high = _percentiles(_quotient(sums), [tail, 100 - tail])
+    low, high = percentile_interval(means, level)
     return tuple(float(found[0]) if values.ndim == 1 else found for found in (mean, low, high))
 
 
@@ -46,11 +90,21 @@ def paired_difference(a, b, resamples: int = 2000, seed: int = 0, level: float =
     return bootstrap_mean(a - b, resamples, seed, level)
 
 
-def _draw(rows: int, resamples: int, seed: int):
-    """How often each row is drawn, (rows,) float64, one resample after another."""
+def check_resampling(resamples: int, level: float) -> None:
+    """Raise ValueError for fewer than 1 resample, or a level outside (0, 1)."""
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"resamples {resamples} and level {level}, expected at least 1, and a number between 0 and 1")
+
+
+def _draw(rows: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn, (some resamples, rows) float64; how many are in a block changes no draw."""
     generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(generator.integers(rows, size=rows), minlength=rows).astype(np.float64)
+    block = max(1, BLOCK // rows)
+    for start in range(0, resamples, block):
+        counts = np.empty((min(block, resamples - start), rows))
+        for row in counts:
+            row[:] = np.bincount(generator.integers(rows, size=rows), minlength=rows)
+        yield counts
 
 
 def _quotient(sums: np.ndarray) -> np.ndarray:

@@ -1,80 +1,249 @@
-"""One evaluation: a model folder and a split in, metrics.json and pictures out."""
+"""One evaluation: a model folder or a file of predictions, and a split, in; metrics.json and pictures out.
+
+metrics.json is one flat object. A number is null where nothing can tell it; an interval is [low, high] or null.
+
+What was measured:
+
+- `model`: name of the folder or file. `data`: `name`, `origin` and `fingerprint`, as training.json has them. `view`,
+  `split`, `command`, `version` (of this package).
+- `crop`: a sentence on the pictures: an accuracy on AffectNet means little without crop, split and rows.
+- `predictions`: null for a model folder; else `file`, `label_order` (null where columns are named by emotion) and
+  `without` (emotions that the other tool does not know, for which 0 was taken).
+- `calibrated_on_this_split`: whether the temperature of the model was fitted on faces of this very split of data of
+  this name, `calibrated_share`, of which share of them (null where it was not), and `calibrated_rows`, how many of
+  the faces measured here are among these.
+- `rows`, `rows_with_label`, `rows_with_soft_label`.
+- `seed`, `resamples`, `level` of every interval; `min_cell`, the least rows of which a number is shown in a group.
+
+Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`,
+`canberra`, `brier`, `top_2`, `spearman`, `top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`,
+`classwise_ece_soft`: numbers, and `intervals`: an interval of each by its name. `per_class`: emotion -> `recall`,
+`precision`, `f1`, `support`, `intervals` (of the first three). `confusion`: counts, rows are labels. `reliability`
+(top-1 confidence against the label) and `reliability_soft` (against the mass of the soft label on that class):
+`edges`, `rows`, `confidence`, `accuracy`. `baselines`: see `scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`,
+`sagr`, `rows`, `intervals` (of the first four).
+
+Parts of the faces:
+
+- `subsets`: easy, challenging, difficult, and unknown where there are such faces -> cell.
+- `groups`: `gender`, `age`, `ethnicity`, `yaw` -> name of the group, in a fixed order, unknown last -> cell. A group
+  without faces is not there. `yaw_edges`: the two values of |yaw|, in the data's own unit, between the three bands.
+- A cell is {"rows": n, "too_few": true} below `min_cell`; else `rows`, `kl`, `js`, `accuracy`, `balanced_accuracy`,
+  `macro_f1`, `ece`, `valence_ccc`, `arousal_ccc`, and `intervals`: an interval of each by its name.
+- `groups_are`: the sentence that has to stand beside every use of them.
+- `gaps`: attribute -> `tpr_gap`: emotion -> {`gap`, `highest`, `lowest`, `interval`} or null, and `mean` and `max`
+  (numbers) over the emotions; and `accuracy_gap`, `kl_gap`, `js_gap`, `ece_gap`, `valence_ccc_gap`,
+  `arousal_ccc_gap`: {`gap`, `highest`, `lowest`, `interval`} or null. `highest` and `lowest` name the groups with the
+  largest and the smallest value; see `fairness`.
+- `fairness`: attribute -> `rows`, `groups` (names), `data` (measures of the faces alone) and `model` (measure ->
+  `mean`, `max` and `emotion`, where it is largest), see `fairness`. null where fewer than two groups are large enough.
+
+`comparison`: null, or what `--compare OTHER` found: `model` (name of the other), `rows`, `differences`: name ->
+{`difference`, `interval`} (this model minus the other, over the same faces), and `mcnemar`: `rows`, `only_this`,
+`only_other` (faces that one alone is right about), `p_exact`, `p_mid`.
+"""
 
 import json
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
+import datasets
 import numpy as np
 
 from ..files import write_json
+from ..preparing.manifest import about
+from ..sources.origin import LICENSED
 from ..training.faces import Faces, load_prepared
-from .metrics import Predictions, evaluate_predictions
-from .pictures import confusion_matrix_picture, prediction_sheet, reliability_diagram_picture
+from .audit import audit
+from .bootstrap import check_resampling
+from .compare import compare
+from .external import SUFFIXES, read_external
+from .groups import GROUPS_ARE, attribute_groupings, subset_grouping
+from .pictures import SHOWN, draw_pictures, draw_sheets
 from .predict import load_model, predict_faces
+from .predictions import Predictions
+from .report import write_report
+from .uncertainty import in_share
 
-SHEET_FACES = 12
+PICTURES = {f"{name}{suffix}" for name in SHOWN for suffix in (".png", ".svg")} | {"mistakes.png", "ambiguous.png"}
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is computed beside the numbers of all faces.
+
+    Attributes:
+        resamples, level, seed: of the bootstrap intervals, see `bootstrap`.
+        min_cell: the least rows of which a number is shown in a subset or group.
+        compare: another model folder or file of predictions, for the paired differences.
+        label_order: of files of predictions, see `external`.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+    min_cell: int = 50
+    compare: str | None = None
+    label_order: str | None = None
+
+    def __post_init__(self):
+        check_resampling(self.resamples, self.level)
+        if self.min_cell < 1:
+            raise ValueError(f"min_cell is {self.min_cell}, expected at least 1")
 
 
 def evaluate(
-    model_folder,
+    model,
     data,
     out,
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
     progress: Callable[[Iterable], Iterable] = iter,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
 ) -> dict:
-    """Measure the model of a folder on one split of the prepared folder `data`.
+    """`measure` a model, and write metrics.json, report.html and the pictures into `out`, all of them or none.
 
-    Writes metrics.json, confusion.png, reliability.png and faces.png into `out`. The baseline is the mean soft label
-    of the faces that the model was trained on, from its training.json; where that is not known, of the evaluated
-    faces.
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        OSError, ValueError: as `measure`.
     """
     out = Path(out)
     rows = load_prepared(data, view, split)
-    model = load_model(model_folder)
-    faces = Faces(rows, model.config.image_size)
-    predictions = predict_faces(model, faces, batch_size, progress)
-    metrics = _about(model_folder, data, view, split) | evaluate_predictions(predictions, _prior(model_folder))
-    chosen = _chosen(predictions)
-    images = [rows[row]["image"].convert("RGB") for row in chosen]
-    title = f"{Path(model_folder).name} on {Path(data).name}, {split} split, {view} view"
+    metrics, predictions = measure(model, data, view, split, batch_size, progress, options)
+    title = f"{metrics['model']} on {metrics['data']['name']}, {split} split, {view} view"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as folder:
         partial = Path(folder)
-        confusion_matrix_picture(metrics, partial / "confusion.png")
-        reliability_diagram_picture(predictions, partial / "reliability.png")
-        prediction_sheet(images, predictions.take(chosen), metrics, partial / "faces.png", title)
+        names = draw_pictures(metrics, predictions, partial)
+        names += draw_sheets(metrics, predictions, lambda row: rows[row]["image"].convert("RGB"), partial, title)
+        write_report(metrics, partial)
         write_json(partial / "metrics.json", metrics)
         for file in partial.iterdir():
             file.replace(out / file.name)
+    for name in PICTURES - set(names):  # an evaluation before, of other faces, may have left them
+        (out / name).unlink(missing_ok=True)
     return metrics
 
 
-def _about(model_folder, data, view: str, split: str) -> dict:
+def measure(
+    model,
+    data,
+    view: str = "default",
+    split: str = "validation",
+    batch_size: int = 64,
+    progress: Callable[[Iterable], Iterable] = iter,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
+) -> tuple[dict, Predictions]:
+    """Measure a model on one split of the prepared folder `data`; nothing is written.
+
+    The baseline is the mean soft label of the faces that the model was trained on, from its training.json; where that
+    is not known, of the evaluated faces.
+
+    Args:
+        model: a model folder, or a file of another tool's predictions, see `external`.
+
+    Returns:
+        What metrics.json holds, and what the model said.
+
+    Raises:
+        FileNotFoundError, OSError: a folder or file lacks something, a picture cannot be read.
+        ValueError: no such view or split, an order of labels without a file of predictions, or a bad file of them.
+    """
+    if options.label_order and not any(map(is_file_of_predictions, (model, options.compare))):
+        raise ValueError(f"label order {options.label_order} is given, and no {' or '.join(SUFFIXES)} file to read")
+    rows = load_prepared(data, view, split)
+    this = _answers(model, rows, batch_size, progress, options.label_order)
+    groups, yaw_edges = attribute_groupings(rows)
+    chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
+    metrics = {
+        **_about(model, data, rows, view, split, options),
+        **_calibrated(this, rows, data, split),
+        "predictions": this.source,
+        **chosen,
+        **audit(this.predictions, _prior(model), subset_grouping(rows), groups, **chosen),
+        "yaw_edges": yaw_edges,
+        "groups_are": GROUPS_ARE,
+        "comparison": None,
+    }
+    if options.compare:
+        other = _answers(options.compare, rows, batch_size, progress, options.label_order)
+        compared = compare(this.predictions, other.predictions, options.resamples, options.seed, options.level)
+        metrics["comparison"] = {"model": Path(options.compare).name} | compared
+    return metrics, this.predictions
+
+
+def is_file_of_predictions(model) -> bool:
+    """Whether a model is named by a file of another tool's predictions and not by a folder."""
+    return model is not None and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
+
+
+class _Answers(NamedTuple):
+    predictions: Predictions
+    source: dict | None  # what metrics.json says of a file
+    uncertainty: dict | None  # what the configuration of a model says
+
+
+def _answers(model, rows: datasets.Dataset, batch_size: int, progress, label_order: str | None) -> _Answers:
+    if is_file_of_predictions(model):
+        found = read_external(model, rows, label_order)
+        source = {"file": Path(model).name, "label_order": found.label_order, "without": found.without}
+        return _Answers(found.predictions, source, None)
+    network = load_model(model)
+    predictions = predict_faces(network, Faces(rows, network.config.image_size), batch_size, progress)
+    if not network.config.valence_arousal_weight:  # its head for them was never trained
+        predictions = replace(predictions, valence_arousal=np.full((len(rows), 2), np.nan))
+    return _Answers(predictions, None, network.config.uncertainty)
+
+
+def _about(model, data, rows: datasets.Dataset, view: str, split: str, options: EvaluationOptions) -> dict:
     """What the numbers are of; names only, since a path would tell of the machine."""
-    model, folder = Path(model_folder).name, Path(data).name
+    model, described = Path(model).name, about(data)
+    command = f"affectnet-plus evaluate {model} {Path(data).name} --view {view} --split {split}"
+    for name, value in asdict(options).items():
+        if value != getattr(EvaluationOptions(), name):
+            said = Path(value).name if name == "compare" else value
+            command += f" --{name.replace('_', '-')} {said}"
     return {
         "model": model,
-        "data": folder,
+        "data": described,
         "view": view,
         "split": split,
-        "command": f"affectnet-plus evaluate {model} {folder} --view {view} --split {split}",
+        "command": command,
         "version": version("affectnet-plus"),
+        "crop": _crop(described["origin"], rows),
     }
 
 
-def _prior(model_folder) -> np.ndarray | None:
-    record = Path(model_folder) / "training.json"
+def _crop(origin: str | None, rows: datasets.Dataset) -> str:
+    width, height = rows[0]["image"].size
+    what = "the release's own crop" if origin == LICENSED else "pictures as prepared"
+    return f"{origin or 'faces of unknown origin'}: {what}, the first of {width}x{height} pixels"
+
+
+def _calibrated(this: _Answers, rows: datasets.Dataset, data, split: str) -> dict:
+    """Whether numbers of calibration are of faces that the temperature was fitted to, and of how many of these."""
+    fitted = this.uncertainty
+    if fitted is None or (fitted["data"], fitted["split"]) != (Path(data).name, split):
+        return {"calibrated_on_this_split": False, "calibrated_share": None, "calibrated_rows": 0}
+    among = in_share(rows["image_id"][:], fitted["share"], fitted["seed"])
+    return {
+        "calibrated_on_this_split": True,
+        "calibrated_share": fitted["share"],
+        "calibrated_rows": int(among.sum()),
+    }
+
+
+def _prior(model) -> np.ndarray | None:
+    record = Path(model) / "training.json"
     mean = json.loads(record.read_text())["train_mean_soft_label"] if record.is_file() else None
     return None if mean is None else np.array(mean)
-
-
-def _chosen(predictions: Predictions) -> list[int]:
-    """Rows for the sheet, drawn by a fixed seed and not by how well they went: one per label, then any."""
-    order = np.random.default_rng(0).permutation(len(predictions.image_ids))
-    first = {int(predictions.labels[row]): int(row) for row in order[::-1]}
-    chosen = [first[label] for label in sorted(first)]
-    return (chosen + [int(row) for row in order if row not in chosen])[:SHEET_FACES]

@@ -78,10 +78,11 @@ def predict(model_folder, sources, batch_size: int = 32, bf16: bool = False) -> 
     Raises:
         FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
     """
+    paths = _pictures(sources)  # what is missing is said before the weights are read
     model = load_model(model_folder)
     if bf16:
         model.to(torch.bfloat16)
-    yield from predict_pictures(model, sources, batch_size)
+    yield from predict_pictures(model, paths, batch_size)
 
 
 def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32) -> Iterator[dict]:
@@ -102,7 +103,7 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
-    paths = [path for source in sources for path in _pictures(Path(source))]
+    paths = _pictures(sources)
     at_once = min(batch_size, AT_ONCE) if model.device.type == "cpu" else batch_size
     batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
     threads = torch.get_num_threads()
@@ -114,7 +115,11 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
 
 
-def _pictures(source: Path) -> list[Path]:
+def _pictures(sources) -> list[Path]:
+    return [path for source in sources for path in _pictures_in(Path(source))]
+
+
+def _pictures_in(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -16,14 +16,15 @@ class Predictions:
     Checked once, here: every array is brought to float64 (labels to int64) and distributions are rescaled to sum to 1
     exactly. Raises ValueError for no rows, a wrong shape, and for the first bad row, naming its image_id: rows of
     `probabilities` or `soft_labels` that are negative, not finite or do not sum to 1 within 1e-4; labels outside
-    -1..K-1; valence or arousal outside [-1, 1] (a release's sentinel of -2 is to be given as NaN).
+    -1..K-1; valence or arousal outside [-1, 1] (a release's sentinel of -2 is to be given as NaN). A tool that says
+    nothing of valence and arousal has NaN in every row of `valence_arousal`; NaN in some of them is refused.
     """
 
     image_ids: list[str]
     probabilities: np.ndarray  # (n, K), rows sum to 1
     soft_labels: np.ndarray  # (n, K) normalised distributions, NaN row where unknown
     labels: np.ndarray  # (n,) int, -1 where unknown
-    valence_arousal: np.ndarray  # (n, 2) predicted, in [-1, 1]
+    valence_arousal: np.ndarray  # (n, 2) predicted, in [-1, 1]; NaN in all rows where it is not predicted
     true_valence_arousal: np.ndarray  # (n, 2) in [-1, 1], NaN where unknown
     names: tuple[str, ...] = EMOTIONS
 
@@ -42,7 +43,8 @@ class Predictions:
         unknown = np.isnan(self.soft_labels).all(axis=1)
         self._check_distributions("soft_labels", unknown, ", or all NaN where unknown")
         self._check("labels", (self.labels >= -1) & (self.labels < classes), f"-1 (unknown) or 0..{classes - 1}")
-        self._check("valence_arousal", (np.abs(self.valence_arousal) <= 1).all(axis=1), "two numbers in [-1, 1]")
+        if not np.isnan(self.valence_arousal).all():
+            self._check("valence_arousal", (np.abs(self.valence_arousal) <= 1).all(axis=1), "two numbers in [-1, 1]")
         true = self.true_valence_arousal
         in_range = (np.isnan(true) | (np.abs(true) <= 1)).all(axis=1)
         self._check("true_valence_arousal", in_range, "numbers in [-1, 1], or NaN where unknown")

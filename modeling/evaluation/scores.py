@@ -1,13 +1,29 @@
 """All numbers of one evaluation, computed in float64 from arrays, and their table for a terminal."""
 
+import textwrap
+
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from .metrics.affect_dimensions.formulas import concordance_correlation, root_mean_square_error
-from .metrics.calibration.formulas import calibration_gap, reliability_bins
+from .metrics.affect_dimensions import formulas as affect
+from .metrics.calibration.formulas import calibration_gap, classwise_calibration_error, reliability_bins, top_mass
+from .metrics.soft_label import formulas as soft_label
 from .metrics.soft_label.formulas import jensen_shannon, kl_divergence
 from .metrics.soft_label.inputs import SUM_TOLERANCE
 from .predictions import Predictions
+
+MEASURES = {
+    "kl": kl_divergence,
+    "js": jensen_shannon,
+    "cosine": soft_label.cosine,
+    "intersection": soft_label.intersection,
+    "chebyshev": soft_label.chebyshev,
+    "clark": soft_label.clark,
+    "canberra": soft_label.canberra,
+    "brier": soft_label.brier,
+    "top_2": soft_label.top_2,
+    "spearman": soft_label.spearman,
+}
 
 
 def evaluate_predictions(predictions: Predictions, prior: np.ndarray | None = None) -> dict:
@@ -20,8 +36,12 @@ def evaluate_predictions(predictions: Predictions, prior: np.ndarray | None = No
     of equals. balanced_accuracy is the mean recall over the classes present in the labels, macro_f1 the mean F1 over
     those present in labels or predictions; per_class holds None for what a class never seen leaves undefined.
     top_label_agreement counts a row where the predicted label is the soft label's largest, or ties with it.
-    `ece` and `reliability` set top-1 confidence against the label. The uniform baseline's accuracy is that of a blind
-    guess. KL and JS are in nats. Raises ValueError for a `prior` that is no distribution over the K names.
+    `ece` and `reliability` set top-1 confidence against the label, `ece_soft` and `reliability_soft` against the mass
+    of the soft label on that class; the classwise ones set every probability against label or soft label. `spearman`
+    is the mean over the rows where neither side is constant. The uniform baseline's accuracy is that of a blind guess.
+    KL and JS are in nats; the other measures of soft labels are those of `metrics.soft_label`, those of valence and
+    arousal of `metrics.affect_dimensions`, None where the predictions do not say them. Raises ValueError for a `prior`
+    that is no distribution over the K names.
     """
     soft_known = ~np.isnan(predictions.soft_labels).any(axis=1)
     return {
@@ -29,7 +49,8 @@ def evaluate_predictions(predictions: Predictions, prior: np.ndarray | None = No
         "rows_with_label": int((predictions.labels >= 0).sum()),
         "rows_with_soft_label": int(soft_known.sum()),
         **_label_metrics(predictions),
-        **_soft_label_metrics(predictions.soft_labels[soft_known], predictions.probabilities[soft_known]),
+        **{name: _mean(values[~np.isnan(values)]) for name, values in soft_label_rows(predictions).items()},
+        **_calibration(predictions, soft_known),
         "baselines": _baselines(predictions, predictions.soft_labels[soft_known], prior),
         "valence": _dimension_metrics(predictions, 0),
         "arousal": _dimension_metrics(predictions, 1),
@@ -75,12 +96,26 @@ def _label_metrics(predictions: Predictions) -> dict:
     }
 
 
-def _soft_label_metrics(soft: np.ndarray, probabilities: np.ndarray) -> dict:
-    top = soft[np.arange(len(soft)), probabilities.argmax(axis=1)] == soft.max(axis=1)
+def soft_label_rows(predictions: Predictions) -> dict[str, np.ndarray]:
+    """What each row adds to the mean of each measure of soft labels: (n,) float64 by name, NaN where not known."""
+    soft, probabilities = predictions.soft_labels, predictions.probabilities
+    found = {name: measure(soft, probabilities) for name, measure in MEASURES.items()}
+    top = soft[np.arange(len(soft)), probabilities.argmax(axis=1)]
+    largest = soft.max(axis=1)
+    return found | {"top_label_agreement": np.where(np.isnan(largest), np.nan, top == largest)}
+
+
+def _calibration(predictions: Predictions, soft_known: np.ndarray) -> dict:
+    known, probabilities = predictions.labels >= 0, predictions.probabilities
+    one_hot = np.eye(len(predictions.names))[predictions.labels[known]]
+    soft = predictions.soft_labels[soft_known]
+    confidence, mass = top_mass(probabilities[soft_known], soft)
+    bins = reliability_bins(confidence, np.minimum(mass, 1))  # rescaling may round above 1
     return {
-        "kl": _mean(kl_divergence(soft, probabilities)),
-        "js": _mean(jensen_shannon(soft, probabilities)),
-        "top_label_agreement": _mean(top),
+        "ece_soft": _number(calibration_gap(bins)),
+        "reliability_soft": _plain_bins(bins),
+        "classwise_ece": _number(classwise_calibration_error(probabilities[known], one_hot)),
+        "classwise_ece_soft": _number(classwise_calibration_error(probabilities[soft_known], np.minimum(soft, 1))),
     }
 
 
@@ -116,11 +151,14 @@ def _checked_prior(prior, classes: int) -> np.ndarray:
 
 def _dimension_metrics(predictions: Predictions, column: int) -> dict:
     true = predictions.true_valence_arousal[:, column]
-    known = ~np.isnan(true)
-    guess = predictions.valence_arousal[known, column]
+    guess = predictions.valence_arousal[:, column]
+    known = ~np.isnan(true) & ~np.isnan(guess)
+    guess, true = guess[known], true[known]
     return {
-        "ccc": _number(concordance_correlation(guess, true[known])),
-        "rmse": _number(root_mean_square_error(guess, true[known])),
+        "ccc": _number(affect.concordance_correlation(guess, true)),
+        "pearson": _number(affect.pearson_correlation(guess, true)),
+        "rmse": _number(affect.root_mean_square_error(guess, true)),
+        "sagr": _number(affect.sign_agreement(guess, true)),
         "rows": int(known.sum()),
     }
 
@@ -142,29 +180,107 @@ def _number(value) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+# --- the table -------------------------------------------------------------------------------------------------------
+
+SHOWN = (
+    ("kl", "KL (nats)"), ("js", "JS (nats)"), ("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
+    ("macro_f1", "macro F1"), ("top_label_agreement", "top label agrees"), ("cosine", "cosine"),
+    ("intersection", "intersection"), ("chebyshev", "Chebyshev"), ("clark", "Clark"), ("canberra", "Canberra"),
+    ("brier", "Brier"), ("top_2", "top 2"), ("spearman", "Spearman"), ("ece", "ECE"), ("ece_soft", "ECE, soft labels"),
+    ("classwise_ece", "classwise ECE"), ("classwise_ece_soft", "classwise, soft"),
+)  # fmt: skip
+
+
 def format_metrics(metrics: dict) -> str:
-    """The dict of `evaluate_predictions` as a table of at most 72 columns for a terminal; "-" where there is None."""
+    """What `evaluate_predictions` or `evaluate` gives, as a table of at most 79 columns; "-" where there is None."""
     constant, uniform = metrics["baselines"]["mean_soft_label"], metrics["baselines"]["uniform"]
+    intervals = metrics.get("intervals", {})
     lines = [
         f"{metrics['rows']} rows, {metrics['rows_with_label']} with a label,"
         f" {metrics['rows_with_soft_label']} with a soft label",
+        *_origin(metrics),
         "",
-        _line("", "model", "mean soft label", "uniform"),
+        _line("", "model", _level(metrics), "constant", "uniform"),
     ]
-    for name, key in (("KL (nats)", "kl"), ("JS (nats)", "js"), ("accuracy", "accuracy")):
-        lines.append(_line(name, metrics[key], constant[key], uniform[key]))
-    for key in ("balanced_accuracy", "macro_f1", "top_label_agreement", "ece"):
-        lines.append(_line(key.replace("_", " "), metrics[key]))
-    lines += [f"mean soft label from: {constant['prior_from']}", "", _line("", "recall", "precision", "f1", "support")]
+    for key, name in SHOWN:
+        others = (constant[key], uniform[key]) if key in constant else ()
+        lines.append(_line(name, metrics[key], _interval(intervals.get(key)), *others))
+    lines.append(f"constant: the mean soft label of the {constant['prior_from']}")
+    lines += ["", _line("", "recall", "", "precision", "f1", "support")]
     for name, row in metrics["per_class"].items():
-        lines.append(_line(name, row["recall"], row["precision"], row["f1"], str(row["support"])))
-    lines += ["", _line("", "ccc", "rmse", "rows")]
+        recall = _interval(row.get("intervals", {}).get("recall"))
+        lines.append(_line(name, row["recall"], recall, row["precision"], row["f1"], str(row["support"])))
+    lines += ["", _line("", "ccc", "", "pearson", "rmse", "sagr")]
     for name in ("valence", "arousal"):
-        lines.append(_line(name, metrics[name]["ccc"], metrics[name]["rmse"], str(metrics[name]["rows"])))
-    return "\n".join(lines)
+        row = metrics[name]
+        ccc = _interval(row.get("intervals", {}).get("ccc"))
+        lines.append(_line(name, row["ccc"], ccc, row["pearson"], row["rmse"], row["sagr"]))
+    return "\n".join(lines + (_parts(metrics) if "groups" in metrics else []))
+
+
+def _origin(metrics: dict) -> list[str]:
+    if "crop" not in metrics:
+        return []
+    lines = [f"{metrics['split']} split, {metrics['view']} view of {metrics['data']['name']}", metrics["crop"]]
+    if source := metrics["predictions"]:
+        said = f"predictions of {source['file']}"
+        lines.append(f"{said}, which know no {', '.join(source['without'])}: 0" if source["without"] else said)
+    if metrics["calibrated_on_this_split"]:
+        number = f"{metrics['calibrated_rows']} of these rows"
+        lines.append(f"the model's temperature was fitted to {number}: its calibration looks better than it is")
+    return lines
+
+
+def _parts(metrics: dict) -> list[str]:
+    lines = ["", _line("", "kl", "", "accuracy", "", "rows"), *_cells(metrics["subsets"])]
+    for attribute, cells in metrics["groups"].items():
+        if list(cells) == ["unknown"]:
+            lines += ["", f"{attribute}: not known of any face"]
+            continue
+        lines += ["", _line(attribute, "kl", "", "accuracy", "", "rows"), *_cells(cells)]
+        gaps = metrics["gaps"][attribute]
+        rates = {name: gap for name, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)}
+        named = {"accuracy gap": gaps["accuracy_gap"], "KL gap": gaps["kl_gap"]}
+        if rates:
+            emotion = max(rates, key=lambda name: rates[name]["gap"])
+            named[f"{emotion} TPR gap"] = rates[emotion]
+        for name, gap in named.items():
+            if gap is not None:
+                between = f"{gap['highest']} over {gap['lowest']}"
+                lines.append(f"{_line(name, gap['gap'], _interval(gap['interval']))}  {between}")
+    lines += ["", *textwrap.wrap(metrics["groups_are"], 79)]
+    return lines + (_comparison(metrics["comparison"]) if metrics["comparison"] else [])
+
+
+def _cells(cells: dict) -> list[str]:
+    lines = []
+    for name, cell in cells.items():
+        if "too_few" in cell:
+            lines.append(_line(name, "too few", "", "", "", str(cell["rows"])))
+        else:
+            ends = [_interval(cell["intervals"][key]) for key in ("kl", "accuracy")]
+            lines.append(_line(name, cell["kl"], ends[0], cell["accuracy"], ends[1], str(cell["rows"])))
+    return lines
+
+
+def _comparison(comparison: dict) -> list[str]:
+    test = comparison["mcnemar"]
+    lines = ["", f"less {comparison['model']}, over the same {comparison['rows']} rows"]
+    for name, row in comparison["differences"].items():
+        lines.append(_line(name.replace("_", " "), row["difference"], _interval(row["interval"])))
+    apart = f"{test['only_this']} faces that this model alone is right about, {test['only_other']} the other alone"
+    return [*lines, f"{apart}", f"McNemar's test: p {test['p_exact']:.4f} exact, {test['p_mid']:.4f} mid-p"]
+
+
+def _level(metrics: dict) -> str:
+    return f"{100 * metrics['level']:g} %" if "level" in metrics else ""
+
+
+def _interval(ends: list[float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.3f}..{ends[1]:.3f}"
 
 
 def _line(name: str, *cells) -> str:
     written = (cell if isinstance(cell, str) else "-" if cell is None else f"{cell:.4f}" for cell in cells)
-    widths = (10, 17, 10, 9)
-    return f"{name:<20}" + "".join(f"{cell:>{width}}" for cell, width in zip(written, widths, strict=False))
+    widths = (8, 15, 10, 14, 8)
+    return f"{name:<17}" + "".join(f"{cell:>{width}}" for cell, width in zip(written, widths, strict=False))

@@ -1,0 +1,111 @@
+"""Everything that is measured of one model on one split: overall, by subset and by group, with intervals and gaps."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .fairness import data_fairness, group_gaps, model_fairness
+from .groups import UNKNOWN, Grouping
+from .intervals import (
+    AFFECT,
+    Estimate,
+    cell_numbers,
+    confusion_columns,
+    estimate,
+    every_number,
+    plain_cell,
+)
+from .predictions import Predictions
+from .scores import evaluate_predictions
+
+
+def audit(
+    predictions: Predictions,
+    prior: np.ndarray | None,
+    subsets: Grouping,
+    attributes: Mapping[str, Grouping],
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    min_cell: int = 50,
+) -> dict:
+    """What `scores.evaluate_predictions` gives, with intervals, and the parts of the faces that `evaluate` documents.
+
+    All intervals are of the same draws of all faces, so that a group has as many in a resample as are drawn of it. The
+    gaps are between known groups of at least `min_cell` faces.
+    """
+    everything = np.arange(len(predictions.image_ids))
+    groupings = {"subsets": subsets, **attributes}
+    large = {
+        (attribute, name): rows
+        for attribute, grouping in groupings.items()
+        for name, rows in grouping.rows_of().items()
+        if len(rows) >= min_cell
+    }
+    cell = cell_numbers(predictions)
+    asked = [(every_number(predictions), everything), *((cell, rows) for rows in large.values())]
+    overall, *found = estimate(asked, len(everything), resamples, seed)
+    estimates = dict(zip(large, found, strict=True))
+    metrics = evaluate_predictions(predictions, prior)
+    _add_intervals(metrics, overall, level)
+    cells = {
+        attribute: {
+            name: plain_cell(estimates.get((attribute, name)), len(rows), level)
+            for name, rows in grouping.rows_of().items()
+        }
+        for attribute, grouping in groupings.items()
+    }
+    known = {
+        attribute: {name: estimates[attribute, name] for name in cells[attribute] if (attribute, name) in large}
+        for attribute in attributes
+    }
+    for groups in known.values():
+        groups.pop(UNKNOWN, None)
+    counts = {attribute: _confusions(predictions, grouping) for attribute, grouping in attributes.items()}
+    names = predictions.names
+    return metrics | {
+        "subsets": cells.pop("subsets"),
+        "groups": cells,
+        "gaps": {
+            attribute: group_gaps(groups, counts[attribute], names, min_cell, level)
+            for attribute, groups in known.items()
+        },
+        "fairness": {
+            attribute: _fairness(list(groups), counts[attribute], attributes[attribute], names, min_cell)
+            for attribute, groups in known.items()
+        },
+    }
+
+
+def _add_intervals(metrics: dict, overall: Estimate, level: float) -> None:
+    intervals = overall.intervals(overall.values, level)
+    for name, row in metrics["per_class"].items():
+        row["intervals"] = {number: intervals.pop(f"{number}:{name}") for number in ("recall", "precision", "f1")}
+    for dimension in ("valence", "arousal"):
+        metrics[dimension]["intervals"] = {name: intervals.pop(f"{dimension}_{name}") for name in AFFECT}
+    metrics["intervals"] = intervals
+
+
+def _confusions(predictions: Predictions, grouping: Grouping) -> dict[str, np.ndarray]:
+    """Known group -> its confusion matrix, rows are labels."""
+    columns, classes = confusion_columns(predictions), len(predictions.names)
+    return {
+        name: columns[rows].sum(axis=0).astype(int).reshape(classes, classes)
+        for name, rows in grouping.rows_of().items()
+        if name != UNKNOWN
+    }
+
+
+def _fairness(
+    large: list[str], counts: dict[str, np.ndarray], grouping: Grouping, emotions: tuple[str, ...], min_cell: int
+) -> dict | None:
+    if len(large) < 2:
+        return None
+    sizes = {name: len(rows) for name, rows in grouping.rows_of().items() if name != UNKNOWN}
+    labels = np.stack([counts[name].sum(axis=1) for name in sizes])
+    return {
+        "rows": sum(sizes.values()),
+        "groups": large,
+        "data": data_fairness(sizes, labels),
+        "model": model_fairness({name: counts[name] for name in large}, emotions, min_cell),
+    }
