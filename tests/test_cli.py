@@ -13,7 +13,8 @@ from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import TrainingOptions
 
-VERBS = ("draw", "import-ferplus", "prepare", "train", "evaluate", "predict", "calibrate", "publish", "export")
+VERBS = ("draw", "import-ferplus", "prepare", "train", "evaluate", "predict", "calibrate", "publish", "export",
+         "pretrain", "app")  # fmt: skip
 QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", "no"]
 
 

@@ -1,0 +1,168 @@
+"""The page: a photo or a known face in, what the model says of it out. Nothing is kept, and nothing goes elsewhere."""
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
+
+import random  # noqa: E402
+from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+from html import escape  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
+
+import gradio  # noqa: E402
+import numpy as np  # noqa: E402
+from gradio.data_classes import FileData  # noqa: E402
+from PIL import UnidentifiedImageError  # noqa: E402
+
+from affectnet_plus import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE  # noqa: E402
+
+from ..images import decode  # noqa: E402
+from . import crops  # noqa: E402
+from .draw import NOTICE, Truth, draw_face, draw_faces, draw_message  # noqa: E402
+from .style import CSS  # noqa: E402
+
+KEPT_SECONDS = 600  # so long an uploaded picture can be looked at again; then its file goes
+CHECKED_SECONDS = 60  # how often that is looked for
+SEARCHED, WHOLE = "the faces found in it", "the whole picture"
+_SYSTEM_FONTS = ("system-ui", "sans-serif")
+
+
+class Model(NamedTuple):
+    """`answer` takes crops, each (height, width, 3) uint8 RGB, and gives what `vit.answers.answers` says of each."""
+
+    name: str
+    answer: Callable[[list[np.ndarray]], list[dict]]
+    uncertainty: dict | None
+
+
+def build_page(model: Model, known: Mapping[str, Sequence[tuple[np.ndarray, Truth]]] | None = None) -> gradio.Blocks:
+    """The page for a model.
+
+    Args:
+        known: split -> its faces, at least one each, to be looked at beside what is known of them.
+    """
+    title = f"Expressed emotion: {model.name}"
+    with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(CHECKED_SECONDS, KEPT_SECONDS)) as page:
+        gradio.HTML(f"<h1>{escape(title)}</h1>{NOTICE}", elem_classes="affect")
+        if known is None:
+            _add_photo(model)
+        else:
+            with gradio.Tab("A photo"):
+                _add_photo(model)
+            with gradio.Tab("Known faces"):
+                _add_known(page, model, known)
+    return page
+
+
+def launch(page: gradio.Blocks, **where) -> str:
+    """Serve the page in a thread and return its address; `where` is `server_name` and `server_port`, as for gradio."""
+    theme = gradio.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
+    _, address, _ = page.launch(
+        share=False, prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False, footer_links=[],
+        max_file_size=MAX_IMAGE_BYTES, theme=theme, css=CSS, **where,
+    )  # fmt: skip
+    return address
+
+
+def _add_photo(model: Model) -> None:
+    with gradio.Row():
+        with gradio.Column(scale=2, min_width=300):
+            picture = gradio.Image(
+                label="Photo: JPEG or PNG", sources=["upload", "webcam", "clipboard"], type="filepath", height=320,
+                buttons=[], elem_id="photo",
+                webcam_options=gradio.WebcamOptions(mirror=False), alt_text="The photo that was given",
+            )  # fmt: skip
+            # The path of the file as it was uploaded: gradio's own would decode it, by other rules than ours. An
+            # instance's, because gradio writes a file beside the module for every class that is derived from its own.
+            picture.preprocess = _path_of  # type: ignore[assignment]
+            region = gradio.Radio(
+                [SEARCHED, WHOLE], value=SEARCHED, label="Look at", visible=crops.AVAILABLE, elem_id="region"
+            )
+        with gradio.Column(scale=3, min_width=300):
+            result = gradio.HTML(elem_id="photo-result")
+
+    def look(path: str | None, region: str):
+        if path is None:
+            return None, ""
+        try:
+            return path, _look_at_photo(model, decode(path), region)
+        except OSError as error:
+            return None, draw_message(_why_not(Path(path).name, error))
+
+    for event in (picture.input, picture.clear, region.input):
+        event(look, [picture, region], [picture, result], show_progress_on=result, api_visibility="private")
+
+
+def _path_of(upload: FileData | None) -> str | None:
+    return None if upload is None else upload.path
+
+
+def _look_at_photo(model: Model, picture: np.ndarray, region: str) -> str:
+    pieces, about = _cut(picture, region)
+    count = len(pieces)
+    titles = ["Face"] if count == 1 else [f"Face {number} of {count}" for number in range(1, count + 1)]
+    answers = model.answer(pieces)
+    faces = [draw_face(*found, model.uncertainty) for found in zip(pieces, answers, titles, strict=True)]
+    return draw_faces(about, faces)
+
+
+def _why_not(name: str, error: OSError) -> str:
+    if isinstance(error.__cause__, FileNotFoundError):
+        return f"{name} is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again."
+    reason = "it is neither" if isinstance(error.__cause__, UnidentifiedImageError) else error.__cause__
+    most = f"at most {MAX_IMAGE_BYTES // 1_000_000} MB and {MAX_IMAGE_SIDE} pixels a side"
+    return f"{name} cannot be read as JPEG or PNG: {reason}. Give a JPEG or PNG picture of {most}."
+
+
+def _cut(picture: np.ndarray, region: str) -> tuple[list[np.ndarray], str]:
+    """The crops of a photo, and what is to be said of them."""
+    if not crops.AVAILABLE:
+        return [picture], "The whole picture is taken as one face: no face detector is installed (the extra “dlib”)."
+    if region == WHOLE:
+        return [picture], "The whole picture is taken as one face, as you chose."
+    boxes = crops.find_boxes(picture)
+    if not boxes:
+        return [picture], "dlib's detector found no face, so the whole picture is taken as one."
+    count = "1 face" if len(boxes) == 1 else f"{len(boxes)} faces, from the left to the right"
+    pieces = [np.ascontiguousarray(picture[top:bottom, left:right]) for left, top, right, bottom in boxes]
+    return pieces, f"dlib's detector found {count}; each crop is a third wider than its box."
+
+
+def _add_known(page: gradio.Blocks, model: Model, known: Mapping[str, Sequence[tuple[np.ndarray, Truth]]]) -> None:
+    splits = list(known)
+    with gradio.Row():
+        split = gradio.Dropdown(splits, value=splits[0], label="Split", min_width=140, elem_id="split")
+        number = gradio.Number(1, label="Face number", precision=0, minimum=1, min_width=140, elem_id="number")
+    with gradio.Row():
+        following = gradio.Button("Next", variant="primary", min_width=140, elem_id="next")
+        drawn = gradio.Button("Random", min_width=140, elem_id="random")
+    result = gradio.HTML(elem_id="known-result")
+
+    def show(split: str, number: int | None) -> str:
+        return _look_at_known(model, known[split], split, number)
+
+    def step(split: str, number: int | None):
+        number = 1 if number is None else number % len(known[split]) + 1
+        return number, show(split, number)
+
+    def draw(split: str):
+        number = random.randint(1, len(known[split]))
+        return number, show(split, number)
+
+    page.load(show, [split, number], result, api_visibility="private")
+    number.input(show, [split, number], result, show_progress="hidden", api_visibility="private")
+    split.input(lambda split: (1, show(split, 1)), split, [number, result], api_visibility="private")
+    following.click(step, [split, number], [number, result], api_visibility="private")
+    drawn.click(draw, split, [number, result], api_visibility="private")
+
+
+def _look_at_known(model: Model, faces: Sequence[tuple[np.ndarray, Truth]], split: str, number: int | None) -> str:
+    if number is None or not 1 <= number <= len(faces):
+        return draw_message(f"{split} has no face {number}: give a number from 1 to {len(faces)}.")
+    try:
+        picture, truth = faces[number - 1]
+    except OSError as error:
+        return draw_message(str(error))
+    about = f"Face {number} of {len(faces)} in {split}. The whole picture is the crop, as in training."
+    return draw_faces(about, [draw_face(picture, model.answer([picture])[0], truth.name, model.uncertainty, truth)])

@@ -1,0 +1,82 @@
+"""A Space of the Hub with the page for a published model: plain `transformers`, and nothing that is not on PyPI."""
+
+from pathlib import Path
+
+from huggingface_hub import SpaceCardData
+
+import affectnet_plus
+
+GRADIO, PYTHON = "6.31.0", "3.12"
+# What the page is made of, as it stands here. The package itself is not on PyPI, so a Space has a copy of these.
+_COPIED = (
+    "__init__.py", "app/__init__.py", "app/crops.py", "app/draw.py", "app/page.py", "app/style.py", "images.py",
+    "labels.py",
+)  # fmt: skip
+_CONSTANTS = ("EMOTIONS", "MAX_IMAGE_BYTES", "MAX_IMAGE_SIDE")
+
+_APP = '''"""The page for {model_repo}. What it shows is in affectnet_plus_modeling/app."""
+
+from PIL import Image
+from transformers import pipeline
+
+from affectnet_plus_modeling.app.page import Model, build_page, launch
+
+MODEL = {model_repo!r}
+look = pipeline("facial-affect", MODEL, trust_remote_code=True)
+
+
+def answer(crops):
+    return look([Image.fromarray(crop) for crop in crops])
+
+
+page = build_page(Model(MODEL, answer, look.model.config.uncertainty))
+print("open", launch(page), flush=True)
+page.block_thread()
+'''
+
+_REQUIREMENTS = f"""gradio == {GRADIO}
+torch >= 2.6
+transformers >= 5.20
+numpy >= 2.0
+pillow >= 12.2
+dlib-bin >= 20.0
+"""
+
+_README = """---
+{card_data}
+---
+
+# Expressed emotion: {model_repo}
+
+A photo or a picture of the webcam in; out comes how far each emotion is *expressed* on each face that dlib's detector
+finds, as a soft label, and valence and arousal. Pictures are deleted after 10 minutes; nothing is recorded.
+
+**An expression is not a felt emotion.** The model says what observers would see in one picture, and observers
+disagree. It is for research on how expressions are perceived.
+
+**Prohibited:** use at the workplace, in education, in hiring, for lie detection, in policing or border control, and
+for any decision about a person.
+
+The licence above is that of the page. The terms of the weights are on the card of the model.
+A private model needs a secret `HF_TOKEN` with the right to read it in the settings of the Space.
+"""
+
+
+def space_files(model_repo: str) -> dict[str, str]:
+    """What a Space for the model holds: path -> content of each file. Written to a folder, `python app.py` serves it.
+
+    Args:
+        model_repo: name of a published model on the Hub, or a local folder of one; `transformers` runs its code.
+    """
+    card = SpaceCardData(
+        title="Expressed emotion", sdk="gradio", sdk_version=GRADIO, python_version=PYTHON, app_file="app.py",
+        license="apache-2.0", models=[model_repo], short_description="How far each emotion is expressed on a face",
+    )  # fmt: skip
+    package = Path(__file__).parents[1]
+    constants = (f"{name} = {getattr(affectnet_plus, name)!r}\n" for name in _CONSTANTS)
+    return {
+        "app.py": _APP.format(model_repo=model_repo),
+        "requirements.txt": _REQUIREMENTS,
+        "README.md": _README.format(model_repo=model_repo, card_data=card.to_yaml()),
+        "affectnet_plus.py": '"""What the page needs of affectnet-plus."""\n\n' + "".join(constants),
+    } | {f"affectnet_plus_modeling/{path}": (package / path).read_text(encoding="utf-8") for path in _COPIED}
