@@ -55,7 +55,7 @@ def _draw(options) -> int:
         options.validation_fraction,
         options.no_human,
         options.overwrite,
-        show_progress("draw"),
+        show_progress("draw", "faces"),
     )
     print(f"{options.out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     return 0

@@ -16,11 +16,11 @@ def add_verb(verbs, name: str, run, text: str, *positional: str, overwrite: bool
     return verb
 
 
-def show_progress(text: str):
-    """What wraps a list of faces, or of blocks of them, so that a bar is shown while it is gone through."""
+def show_progress(text: str, unit: str = "batches"):
+    """What wraps a list of faces, or of batches of them, so that a bar is shown while it is gone through."""
     from tqdm import tqdm
 
-    return lambda items: tqdm(items, desc=text, unit=" faces", mininterval=0.5)
+    return lambda items: tqdm(items, desc=text, unit=f" {unit}", mininterval=0.5)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from torch import nn
 
+from ..vit import AffectNetPlusForSoftLabels
+
 
 def parameter_groups(
-    model: nn.Module, decays: set[str], learning_rate: float, weight_decay: float, layer_decay: float
+    model: AffectNetPlusForSoftLabels, decays: set[str], learning_rate: float, weight_decay: float, layer_decay: float
 ) -> list[dict]:
     """Groups for an optimizer; a layer learns at `layer_decay` times the rate of the layer above it.
 
@@ -13,7 +15,6 @@ def parameter_groups(
     BEiT; the counting is that of MAE's fine-tuning, He et al. 2022).
 
     Args:
-        model: an `AffectNetPlusForSoftLabels`.
         decays: names of the parameters that weight decay holds for.
     """
     last = model.config.num_hidden_layers + 1

@@ -71,13 +71,12 @@ class SoftLabelTrainer(FaceTrainer):
         return self._sampler
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            options, decays = self._options, set(self.get_decay_parameter_names(self.model))
-            groups = parameter_groups(
-                self.model, decays, options.learning_rate, options.weight_decay, options.layer_decay
-            )
-            self.optimizer = kind(groups, **arguments)
+        kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        options, decays = self._options, set(self.get_decay_parameter_names(self.model))
+        groups = parameter_groups(
+            self.model, decays, options.learning_rate, options.weight_decay, options.layer_decay
+        )
+        self.optimizer = kind(groups, **arguments)
         return self.optimizer
 
     # --- a step ----------------------------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ class SoftLabelTrainer(FaceTrainer):
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         output = model(pixel_values=inputs["pixel_values"])
-        loss = part_loss(self.model.config, output, inputs, self._whole)
+        loss = part_loss(self.model.config, output, inputs, self._whole)  # type: ignore[arg-type]
         return (loss, output) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> Tensor:
