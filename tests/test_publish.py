@@ -11,29 +11,40 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi
 from safetensors.torch import save_file
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.evaluate import evaluate
+from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.evaluation.predict import load_model
-from affectnet_plus_modeling.publishing.model_card import REPORTED, render_model_card
+from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish import publish, stage
 from affectnet_plus_modeling.training.faces import decode, normalise
-from affectnet_plus_modeling.training.train import train
-from conftest import annotation, picture, quick
-from hub.server import LoopbackHub
+from hub.client import signed_in
 
-CODE = ["configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py"]
-NUMBERS = ["confusion.png", "metrics.json", "reliability.png", "training.json"]
+CODE = [
+    "answers.py", "configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py",
+    "pipeline_affectnet_plus.py",
+]  # fmt: skip
+PICTURES = ["circumplex.png", "confusion.png", "groups.png", "reliability.png", "subsets.png"]
+NUMBERS = [*PICTURES, "metrics.json", "training.json"]
 PUBLISHED = sorted(["README.md", "config.json", "model.safetensors", "preprocessor_config.json", *CODE, *NUMBERS])
 
 
 @pytest.fixture
-def hub():
-    """A running, empty Hub."""
-    with LoopbackHub() as running:
+def hub(monkeypatch, tmp_path):
+    with signed_in(monkeypatch, tmp_path / "home") as running:
         yield running
+
+
+def learnt_from(folder: Path, origin: str | None, **options) -> Path:
+    """The folder of a model, changed as if it had been trained on faces of that origin, with these options."""
+    file = folder / "training.json"
+    record = json.loads(file.read_text())
+    record["data"]["origin"] = origin
+    record["options"] |= options
+    file.write_text(json.dumps(record))
+    return folder
 
 
 # ---- what is staged
@@ -100,120 +111,7 @@ def test_a_folder_that_is_there_is_replaced_only_when_asked(trained, tmp_path):
     assert sorted(os.listdir(stage(trained, out, overwrite=True))) == PUBLISHED
 
 
-# ---- the card
-
-
-def card_of(folder: Path, repo_id="user/some-model", licence="other") -> ModelCard:
-    return ModelCard(render_model_card(folder, repo_id, licence))
-
-
-def table(text: str) -> dict[str, list[str]]:
-    """The rows of every table of a card, by their first cell."""
-    rows = (line.replace("\\|", "/").strip("|").split("|") for line in text.splitlines() if line.startswith("| "))
-    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in rows}
-
-
-def test_the_numbers_of_the_card_are_those_of_the_metrics(trained, tmp_path):
-    metrics = json.loads((trained / "metrics.json").read_text())
-    (tmp_path / "card.md").write_text(render_model_card(trained, "user/some-model"))
-    card = ModelCard.load(tmp_path / "card.md")
-    assert card.data.model_name == "some-model"
-    found = {result.metric_type: result for result in card.data.eval_results}
-    assert {name: result.metric_value for name, result in found.items()} == {
-        name: round(metrics[name], 4) for name in REPORTED
-    }
-    assert {(result.dataset_name, result.dataset_split, result.dataset_config) for result in found.values()} == {
-        ("drawn", "validation", "default")
-    }
-    baseline = metrics["baselines"]["mean_soft_label"]
-    rows = table(card.text)
-    assert rows["KL(soft label // predicted), nats"] == [f"{metrics['kl']:.4f}", f"{baseline['kl']:.4f}"]
-    assert rows["accuracy"] == [f"{metrics['accuracy']:.4f}", f"{baseline['accuracy']:.4f}"]
-    assert rows["ECE (15 bins)"][0] == f"{metrics['ece']:.4f}"
-    assert rows["valence: CCC, RMSE"][0] == f"{metrics['valence']['ccc']:.4f}, {metrics['valence']['rmse']:.4f}"
-    for name in EMOTIONS:
-        row = metrics["per_class"][name]
-        figures = ["-" if row[key] is None else f"{row[key]:.3f}" for key in ("recall", "precision", "f1")]
-        assert rows[name] == [*figures, str(row["support"])], name
-    record = json.loads((trained / "training.json").read_text())
-    assert rows["parameters"] == [f"{record['parameters']:,}"]
-    assert rows["steps"] == ["4, batch 16, learning rate 0.001, seed 0"]
-    assert rows["kept"][0].startswith(f"step {record['best_step']}, the best on 8 faces of the validation split")
-
-
-def test_the_head_of_the_card_is_yaml_with_what_the_hub_reads(trained):
-    text = render_model_card(trained, "user/some-model", "apache-2.0")
-    head = yaml.safe_load(text.split("---\n")[1])
-    assert head["license"] == "apache-2.0" and "license_name" not in head
-    assert head["library_name"] == "transformers" and head["pipeline_tag"] == "image-classification"
-    assert "custom_code" in head["tags"]
-    other = yaml.safe_load(render_model_card(trained, "user/some-model").split("---\n")[1])
-    assert other["license"] == "other" and other["license_name"] == "see-card"
-
-
-def test_the_card_names_the_repository_the_labels_and_the_pictures(trained):
-    text = render_model_card(trained, "user/some-model")
-    assert 'pipeline("image-classification", "user/some-model", trust_remote_code=True, top_k=8)' in text
-    assert ", ".join(f"{index} {name}" for index, name in enumerate(EMOTIONS)) + "." in text
-    assert "48x48 pixels" in text
-    assert "![confusion.png](confusion.png)" in text and "faces.png" not in text
-    assert "{{" not in text and "{%" not in text and "Undefined" not in text
-
-
-def test_the_examples_of_the_card_work(trained, tmp_path):
-    folder = stage(trained, tmp_path / "staged", repo_id=".")
-    picture_path = folder / "face.jpg"
-    picture_path.write_bytes(picture())
-    blocks = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
-    assert len(blocks) == 2
-    child = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert child.returncode == 0, child.stderr
-    assert "'label'" in child.stdout and "tensor" in child.stdout
-
-
-def test_without_metrics_the_card_says_so(model_copy):
-    (model_copy / "metrics.json").unlink()
-    card = card_of(model_copy)
-    assert "This model was not evaluated" in card.text and "| accuracy |" not in card.text
-    assert card.data.eval_results is None
-    (model_copy / "training.json").unlink()
-    assert "Not recorded: there is no training.json" in card_of(model_copy).text
-
-
-def test_numbers_that_could_not_be_computed_are_dashes(prepared_from, tmp_path, tiny):
-    """Labels only, and one valence: no KL, and no concordance of a single row."""
-    faces = [(picture((20 * row, 9, 9)), annotation(label=row, valence=0.5 if row == 0 else None)) for row in range(8)]
-    data = prepared_from(faces, faces)
-    train(data, tmp_path / "model", quick(target="hard", image_size=24, epochs=1))
-    metrics = evaluate(tmp_path / "model", data, tmp_path / "model")
-    assert metrics["kl"] is None and metrics["valence"]["ccc"] is None and metrics["valence"]["rows"] == 1
-    card = card_of(tmp_path / "model")
-    rows = table(card.text)
-    assert rows["KL(soft label // predicted), nats"] == ["-", "-"]
-    assert rows["accuracy"][0] == f"{metrics['accuracy']:.4f}"
-    assert rows["valence: CCC, RMSE"][0] == f"-, {metrics['valence']['rmse']:.4f}" and "arousal: CCC, RMSE" not in rows
-    assert "kl" not in {result.metric_type for result in card.data.eval_results}
-    assert rows["target"] == ["one-hot label, cross-entropy"]
-
-
-def test_a_model_without_valence_and_arousal_says_so(model_copy):
-    config = json.loads((model_copy / "config.json").read_text())
-    (model_copy / "config.json").write_text(json.dumps(config | {"valence_arousal_weight": 0.0}))
-    text = card_of(model_copy).text
-    assert "its `valence_arousal` output means nothing" in text and "output.valence_arousal" not in text
-
-
 # ---- over HTTP and back
-
-
-def affectnet_plus(hub: LoopbackHub, home: Path, *arguments) -> subprocess.CompletedProcess:
-    """The command line in a process of its own, with the real client, signed in to the loopback Hub."""
-    return subprocess.run(
-        [sys.executable, "-m", "affectnet_plus_modeling.cli", *map(str, arguments)],
-        env=hub.environment(home), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
 
 
 # Run where this package cannot be imported: everything must come from the Hub.
@@ -256,9 +154,7 @@ print(json.dumps(said))
 
 def test_a_published_model_is_loaded_back_without_this_package(hub, trained, drawn_tree, tmp_path):
     face = drawn_tree / "human_annotated" / "validation_set" / "images" / "0.jpg"
-    pushed = affectnet_plus(hub, tmp_path / "writer", "publish", trained, "tester/faces")
-    assert pushed.returncode == 0, pushed.stderr
-    assert pushed.stdout.splitlines()[-1] == f"{hub.url}/tester/faces"
+    assert publish(trained, "tester/faces", HubOptions()) == f"{hub.url}/tester/faces"
     child = subprocess.run(
         [sys.executable, "-c", LOAD_BACK, "tester/faces", str(face)],
         env=hub.environment(tmp_path / "reader"), cwd=tmp_path, capture_output=True, text=True, timeout=120,
@@ -284,12 +180,15 @@ def test_a_published_model_is_loaded_back_without_this_package(hub, trained, dra
     assert [scores[name] for name in EMOTIONS] == pytest.approx(probabilities, abs=1e-6)
 
 
-def test_one_commit_holds_everything_and_the_same_again_makes_none(hub, model_copy, tmp_path):
-    for _ in range(2):
-        pushed = affectnet_plus(hub, tmp_path / "home", "publish", model_copy, "tester/faces", "--license", "mit")
-        assert pushed.returncode == 0, pushed.stderr
+def test_one_commit_holds_everything_and_the_same_again_makes_none(hub, model_copy, tmp_path, capsys):
+    for said in ("files in commit", "nothing changed since commit"):
+        assert main(["publish", str(model_copy), "tester/faces", "--license", "mit"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert said in lines[0] and lines[0].endswith("of main; everybody reads it")
+        assert lines[1:] == [f"{hub.url}/tester/faces"]
     repo = hub.repo("tester/faces")
     assert [commit.message for commit in repo.commits] == ["initial commit", "Publish model"]
+    assert len([path for method, path, _ in hub.requests if path.startswith("/lfs/")]) == 1
     files = hub.files("tester/faces")
     assert sorted(files) == [".gitattributes", *PUBLISHED]
     staged = stage(model_copy, tmp_path / "staged", "mit", repo_id="tester/faces")
@@ -298,31 +197,142 @@ def test_one_commit_holds_everything_and_the_same_again_makes_none(hub, model_co
     assert repo.resolve("main").tree["model.safetensors"].lfs
 
 
-def test_the_numbers_of_an_earlier_model_do_not_stay(hub, model_copy, tmp_path):
-    assert affectnet_plus(hub, tmp_path / "home", "publish", model_copy, "tester/faces").returncode == 0
+def test_the_numbers_of_an_earlier_model_do_not_stay(hub, model_copy):
+    assert main(["publish", str(model_copy), "tester/faces"]) == 0
+    HfApi().upload_file(path_or_fileobj=b"by hand", path_in_repo="notes.txt", repo_id="tester/faces")
     (model_copy / "metrics.json").unlink()
     (model_copy / "confusion.png").unlink()
-    assert affectnet_plus(hub, tmp_path / "home", "publish", model_copy, "tester/faces").returncode == 0
+    assert main(["publish", str(model_copy), "tester/faces"]) == 0
     assert set(PUBLISHED) - set(hub.files("tester/faces")) == {"metrics.json", "confusion.png"}
-    assert len(hub.repo("tester/faces").commits) == 3
+    assert "notes.txt" in hub.files("tester/faces"), "what somebody added stays"
+    assert len(hub.repo("tester/faces").commits) == 4
 
 
-def test_private_means_private_in_old_and_new_repositories(hub, trained, tmp_path):
-    assert affectnet_plus(hub, tmp_path / "home", "publish", trained, "tester/new", "--private").returncode == 0
-    assert hub.repo("tester/new").private is True
-    assert affectnet_plus(hub, tmp_path / "home", "publish", trained, "tester/old").returncode == 0
-    assert hub.repo("tester/old").private is False
-    assert affectnet_plus(hub, tmp_path / "home", "publish", trained, "tester/old", "--private").returncode == 0
-    assert hub.repo("tester/old").private is True
+def test_the_results_are_a_file_of_their_own_where_the_data_is_on_the_hub(hub, trained):
+    assert main(["publish", str(trained), "tester/faces", "--dataset", "tester/data"]) == 0
+    results = yaml.safe_load(hub.files("tester/faces")[".eval_results/affectnet-plus.yaml"])
+    metrics = json.loads((trained / "metrics.json").read_text())
+    found = {entry["dataset"]["task_id"]: entry["value"] for entry in results}
+    assert found["accuracy"] == round(metrics["accuracy"], 4) and results[0]["dataset"]["id"] == "tester/data"
 
 
-def test_a_refusal_of_the_hub_is_one_line(hub, trained, tmp_path):
-    refused = affectnet_plus(hub, tmp_path / "home", "publish", trained, "somebody-else/faces")
-    assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert refused.stderr.splitlines()[-1].startswith("affectnet-plus publish: ")
+# ---- who may read
 
 
-def test_nothing_is_asked_of_the_hub_for_a_folder_that_is_no_model(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: pytest.fail("a repository was made"))
+@pytest.mark.parametrize("wishes, state", [
+    ([], (False, False)), (["--private"], (True, False)), (["--gated"], (False, "manual")),
+    (["--public"], (False, False)),
+])  # fmt: skip
+def test_weights_of_drawn_faces_are_open_unless_told(hub, trained, wishes, state):
+    assert main(["publish", str(trained), "tester/faces", *wishes]) == 0
+    assert (hub.repo("tester/faces").private, hub.repo("tester/faces").gated) == state
+
+
+def test_private_holds_for_a_repository_that_is_there_and_public_opens_it_again(hub, trained):
+    for wish, private in (("--public", False), ("--private", True), ("--public", False)):
+        assert main(["publish", str(trained), "tester/old", wish]) == 0
+        assert hub.repo("tester/old").private is private
+
+
+@pytest.mark.parametrize("origin, options", [
+    ("AffectNet+", {}), ("FER+", {}), (None, {}), ("somewhere else", {}), ("drawn", {"from_pretrained": "older"}),
+])  # fmt: skip
+def test_weights_of_faces_that_are_not_free_are_private_unless_told(hub, model_copy, capsys, origin, options):
+    learnt_from(model_copy, origin, **options)
+    assert main(["publish", str(model_copy), "tester/faces"]) == 0
+    said = capsys.readouterr().out
+    assert "so they stay closed; --public or --gated opens them" in said and "only you read it" in said
+    assert hub.repo("tester/faces").private is True
+    assert main(["publish", str(model_copy), "tester/asked", "--gated"]) == 0
+    assert (hub.repo("tester/asked").private, hub.repo("tester/asked").gated) == (False, "manual")
+
+
+def test_weights_without_any_record_are_private(hub, model_copy):
+    (model_copy / "training.json").unlink()
+    assert main(["publish", str(model_copy), "tester/faces"]) == 0
+    assert hub.repo("tester/faces").private is True
+
+
+def test_weights_for_research_are_opened_last_and_under_no_licence_but_that_of_their_faces(hub, model_copy, capsys):
+    learnt_from(model_copy, "AffectNet+")
+    assert main(["publish", str(model_copy), "tester/faces", "--public", "--license", "mit"]) == 1
+    assert "whose terms go with them, so they cannot be given out as mit" in capsys.readouterr().err
+    assert not hub.requests
+    assert main(["publish", str(model_copy), "tester/faces", "--public"]) == 0
+    steps = [path.rpartition("/")[2] for method, path, _ in hub.requests if method in ("POST", "PUT")]
+    assert steps.index("create") < steps.index("main") < steps.index("settings")
+    card = hub.files("tester/faces")["README.md"]
+    assert b"license_name: affectnet-academic" in card and hub.repo("tester/faces").private is False
+
+
+def test_weights_of_unknown_faces_are_opened_only_under_a_licence(hub, model_copy, capsys):
+    learnt_from(model_copy, None)
+    assert main(["publish", str(model_copy), "tester/faces", "--public"]) == 1
+    assert "say under which terms with --license" in capsys.readouterr().err and not hub.requests
+    assert main(["publish", str(model_copy), "tester/faces", "--public", "--license", "cc-by-4.0"]) == 0
+    assert hub.repo("tester/faces").private is False
+
+
+def test_closed_weights_do_not_go_into_an_open_repository(hub, model_copy, capsys):
+    HfApi().create_repo("tester/faces")
+    learnt_from(model_copy, "AffectNet+")
+    assert main(["publish", str(model_copy), "tester/faces"]) == 1
+    assert "open to everybody" in capsys.readouterr().err and len(hub.repo("tester/faces").commits) == 1
+    assert not hub.state.large_files, "something was uploaded"
+
+
+# ---- branches and tags
+
+
+def test_a_branch_holds_its_own_model_and_leaves_main_as_it_was(hub, model_copy):
+    publish(model_copy, "tester/faces", HubOptions(tag="v1.0"))
+    first = hub.files("tester/faces")
+    (model_copy / "confusion.png").unlink()
+    publish(model_copy, "tester/faces", HubOptions(revision="v2.0"))
+    publish(model_copy, "tester/faces", HubOptions(revision="v2.0", tag="try"))
+    repo = hub.repo("tester/faces")
+    assert hub.files("tester/faces") == hub.files("tester/faces", revision="v1.0") == first
+    assert set(first) - set(hub.files("tester/faces", revision="v2.0")) == {"confusion.png"}
+    assert repo.tags["try"] == repo.branches["v2.0"] and len(repo.commits) == 3
+
+
+@pytest.mark.parametrize("wish, message", [
+    ({"tag": "v1.0"}, "the tag v1.0 is there, and a tag does not move"),
+    ({"revision": "v1.0"}, "v1.0 is a tag of tester/faces"),
+    ({"tag": "main", "revision": "dev"}, "main is a branch of tester/faces"),
+])  # fmt: skip
+def test_names_that_mean_something_else_are_refused_before_a_commit(hub, model_copy, wish, message):
+    publish(model_copy, "tester/faces", HubOptions(tag="v1.0"))
+    publish(model_copy, "tester/faces", HubOptions(tag="v1.0"), say=lambda text: None)  # the very same: no change
+    (model_copy / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=message):
+        publish(model_copy, "tester/faces", HubOptions(**wish))
+    repo = hub.repo("tester/faces")
+    assert len(repo.commits) == 2 and list(repo.branches) == ["main"] and list(repo.tags) == ["v1.0"]
+
+
+def test_wishes_that_contradict_each_other_are_refused():
+    for wish in ({"public": True, "private": True}, {"public": True, "gated": True}, {"tag": "a", "revision": "a"}):
+        with pytest.raises(ValueError):
+            HubOptions(**wish)
+
+
+# ---- refusals
+
+
+def test_a_refusal_of_the_hub_is_one_line(hub, trained, capsys):
+    assert main(["publish", str(trained), "somebody-else/faces"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("affectnet-plus publish: this token may not write there (403")
+
+
+@pytest.mark.parametrize("flag", ["--with-seen", "--i-may-share-licensed-faces"])
+def test_a_flag_of_another_kind_is_refused(hub, trained, capsys, flag):
+    assert main(["publish", str(trained), "tester/faces", flag]) == 1
+    assert f"{flag} means nothing for" in capsys.readouterr().err and not hub.requests
+
+
+def test_nothing_is_asked_of_the_hub_for_a_folder_that_is_no_model(hub, tmp_path):
     with pytest.raises(FileNotFoundError, match="give the folder that train wrote"):
-        publish(tmp_path, "user/some-model")
+        publish(tmp_path, "user/some-model", HubOptions())
+    assert not hub.requests

@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from huggingface_hub import HfApi
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
 from affectnet_plus_modeling.labelling.inputs import UNKNOWN
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.manifest import verify
 from affectnet_plus_modeling.preparing.shards import describe
-from affectnet_plus_modeling.publishing.publish_data import publish_data, stage_data
+from affectnet_plus_modeling.publishing import publish_data as module
+from affectnet_plus_modeling.publishing.hub import HubOptions
+from affectnet_plus_modeling.publishing.publish_data import stage_data
 from affectnet_plus_modeling.sources.tree import writing_tree
 from conftest import full_record, picture
+from hub.client import signed_in
 from hub.server import LoopbackHub
 from test_cards import GENERATED, rewrite
 
@@ -31,14 +33,8 @@ REPO = "tester/faces"
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A running, empty Hub, to which this process is signed in. `hub.exposed` gathers what anybody could read."""
-    with LoopbackHub() as running:
-        for name, value in running.environment(tmp_path / "home").items():
-            if name.startswith("HF_") and name != "HF_HOME":
-                monkeypatch.setenv(name, value)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.url)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        disable_progress_bars()
+    """A Hub to which this process is signed in. `hub.exposed` gathers what anybody could read."""
+    with signed_in(monkeypatch, tmp_path / "home") as running:
         answer, running.exposed = running.state.answer, []
 
         def watched(request):
@@ -52,7 +48,10 @@ def hub(monkeypatch, tmp_path):
 
         running.state.answer = watched
         yield running
-        enable_progress_bars()
+
+
+def publish_data(folder, repo_id, may_share=False, **options):
+    return module.publish_data(folder, repo_id, HubOptions(**options), may_share, say=lambda text: None)
 
 
 def sealed(folder: Path, origin: str) -> Path:
@@ -242,15 +241,15 @@ def test_a_damaged_folder_is_refused_before_the_hub_is_asked(hub, drawn_data, da
 
 
 @pytest.mark.parametrize("origin", ["AffectNet+", "AffectNet", "FER+", UNKNOWN, "somewhere else"])
-def test_faces_that_are_not_free_need_the_flag(hub, embedded, tmp_path, origin):
+def test_faces_that_are_not_free_need_the_flag_and_are_private_unless_told(hub, embedded, tmp_path, origin):
     folder = sealed(Path(shutil.copytree(embedded, tmp_path / "data")), origin)
     with pytest.raises(PermissionError, match=r"not free to pass on.*--i-may-share-licensed-faces"):
         publish_data(folder, REPO, private=True)
     assert not hub.requests
-    with pytest.raises(PermissionError, match="pass --private, or --gated"):
-        publish_data(folder, REPO, may_share=True)
-    assert not asked(hub) and not hub.state.repositories
-    publish_data(folder, REPO, private=True, may_share=True)
+    with pytest.raises(PermissionError, match="never public: pass --gated"):
+        publish_data(folder, REPO, public=True, may_share=True)
+    assert not hub.requests
+    publish_data(folder, REPO, may_share=True)
     assert repo_of(hub).private is True and len(repo_of(hub).commits) == 2 and not hub.exposed
 
 

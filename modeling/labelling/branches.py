@@ -69,7 +69,7 @@ def load_branches(options: LabelOptions, names: Sequence[str]) -> Branches:
     if not seen.is_file():
         raise FileNotFoundError(
             f"{seen} is missing: without it nobody knows which faces the members must not label. Train the ensemble "
-            f"again, or give the whole folder of train-ensemble"
+            f"again, give the whole folder of train-ensemble, or ask its owner, who publishes it with --with-seen"
         )
     unit_model = None
     if options.action_unit_model:

@@ -30,6 +30,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from affectnet_plus import EMOTIONS
 
 from ..files import alone, fresh_folder, refuse_existing, write_json, written_whole
+from ..preparing.manifest import about
 from ..training.faces import Faces, load_prepared
 from ..training.options import SIZES
 from ..training.saving import save_processor
@@ -125,14 +126,14 @@ def train_ensemble(
     with alone(out, say):
         if not run.work.exists():  # another process that shared the work has put the ensemble together
             return json.loads((out / "training.json").read_text())
-        return _assemble(run, splits, out, overwrite)
+        return _assemble(run, splits, data, out, overwrite)
 
 
-def _assemble(run: Training, splits, out: Path, overwrite: bool) -> dict:
+def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
     options = run.options
     judged, logits, labels = _unseen(run, splits)
     calibration = fit_calibration(options.calibration, logits, labels, judged)
-    record = _record(run, calibration)
+    record = _record(run, calibration) | {"data": about(data)}
     with fresh_folder(out, overwrite) as folder:
         _ensemble(run, calibration).save_pretrained(folder)
         save_processor(run.faces.image_size, folder)

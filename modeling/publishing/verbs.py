@@ -1,5 +1,6 @@
 """The verbs of the command line that hand on; `cli` adds them to the others."""
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -13,41 +14,94 @@ def add_publishing_verbs(verbs) -> None:
 
 
 def _add_publish(verbs) -> None:
-    verb = add_verb(verbs, "publish", _publish, "push a model, or prepared data, with its card", "folder", "repo")
-    verb.add_argument("--private", action="store_true", help="only you read")
-    verb.add_argument("--gated", action="store_true", help="data: readers ask, and you approve each by hand")
+    text = "push a model, an ensemble, prepared data, a metric or a page to try a model, with its card, in one commit"
+    verb = add_verb(verbs, "publish", _publish, text, "folder", "repo")
+    verb.add_argument("--space", action="store_true", help="push a page to try the model FOLDER of the Hub")
+    readers = verb.add_mutually_exclusive_group()
+    readers.add_argument("--private", action="store_true", help="only you read, as what is not free unless you say")
+    readers.add_argument("--public", action="store_true", help="everybody reads; never for faces that are not free")
+    verb.add_argument("--gated", action="store_true", help="readers ask, and you approve each by hand")
+    verb.add_argument("--revision", default="main", help="the branch to commit to; made if need be")
+    verb.add_argument("--tag", help="name the commit, such as v1.0")
     verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")
-    verb.add_argument("--license", help="model: licence of the weights, as the Hub names it; default: other")
+    verb.add_argument("--license", help="weights: their licence, as the Hub names it; default: other")
+    verb.add_argument("--dataset", metavar="ID", help="model: where the data of its evaluation is on the Hub")
+    seen = "ensemble: also the digests of its faces: label needs them, and they tell whether a face was trained on"
+    verb.add_argument("--with-seen", action="store_true", help=seen)
     verb.add_argument("--i-may-share-licensed-faces", dest="may_share", action="store_true",
                       help="data: the licensor lets you put these faces on the Hub")  # fmt: skip
 
 
 def _publish(options) -> int:
-    data = (Path(options.folder) / "manifest.json").is_file()
-    if data and options.license:
-        raise ValueError("--license is for models; the terms of data come from its source")
-    if not data and (options.gated or options.may_share):
-        raise ValueError(f"{options.folder} holds no manifest.json, so it is no prepared data; --gated and "
-                         "--i-may-share-licensed-faces are for data")  # fmt: skip
-    print(_publish_data(options) if data else _publish_model(options))
+    from .hub import HubOptions
+
+    kind = _kind(options)
+    for flag, given, of in (
+        ("--license", options.license, (_publish_model, _publish_ensemble)),
+        ("--dataset", options.dataset, (_publish_model,)),
+        ("--with-seen", options.with_seen, (_publish_ensemble,)),
+        ("--i-may-share-licensed-faces", options.may_share, (_publish_data,)),
+    ):
+        if given and kind not in of:
+            raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
+    how = HubOptions(options.private, options.public, options.gated, options.revision, options.tag)
+    print(kind(options, how))
     return 0
 
 
-def _publish_data(options):
+def _kind(options):
+    """The function that publishes what is in the folder, which is told by its files."""
+    folder = Path(options.folder)
+    if options.space:
+        return _publish_space
+    if (folder / "manifest.json").is_file():
+        return _publish_data
+    config = folder / "config.json"
+    if config.is_file():
+        ensemble = json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble"
+        return _publish_ensemble if ensemble else _publish_model
+    return _publish_metric if (folder / f"{folder.resolve().name}.py").is_file() else _publish_model
+
+
+def _publish_data(options, how):
     from .publish_data import publish_data, stage_data
 
     if options.to_folder:
         return stage_data(options.folder, options.repo, options.overwrite)
-    return publish_data(options.folder, options.repo, options.private, options.gated, options.may_share)
+    return publish_data(options.folder, options.repo, how, options.may_share)
 
 
-def _publish_model(options):
+def _publish_model(options, how):
     from .publish import publish, stage
 
-    licence = options.license or "other"
     if options.to_folder:
-        return stage(options.folder, options.repo, licence, options.overwrite)
-    return publish(options.folder, options.repo, options.private, licence)
+        licence = options.license or "other"
+        return stage(options.folder, options.repo, licence, options.overwrite, dataset_id=options.dataset)
+    return publish(options.folder, options.repo, how, options.license, options.dataset)
+
+
+def _publish_ensemble(options, how):
+    from .publish_ensemble import publish_ensemble, stage_ensemble
+
+    if options.to_folder:
+        return stage_ensemble(options.folder, options.repo, options.license, options.with_seen, options.overwrite)
+    return publish_ensemble(options.folder, options.repo, how, options.license, options.with_seen)
+
+
+def _publish_metric(options, how):
+    from .publish_metric import publish_metric, stage_metric
+
+    if options.to_folder:
+        return stage_metric(options.folder, options.repo, options.overwrite)
+    return publish_metric(options.folder, options.repo, how)
+
+
+def _publish_space(options, how):
+    from .publish_space import publish_space, stage_space
+
+    if options.to_folder:
+        return stage_space(options.folder, options.repo, options.overwrite)
+    return publish_space(options.folder, options.repo, how)
 
 
 def _add_export(verbs) -> None:

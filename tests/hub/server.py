@@ -5,10 +5,12 @@ import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SHUT_RDWR
 from urllib.parse import urlsplit
 
 # Importing the route modules is what registers their routes.
 from . import routes_files, routes_repos  # noqa: F401
+from .faults import Fault, claim, corrupted, refusal, silence
 from .repository import Repository
 from .routing import HubState, Request
 
@@ -21,7 +23,8 @@ class LoopbackHub:
 
     def __init__(self, user: str = "tester", token: str = "hf_loopback") -> None:
         self.state = HubState(user, token)
-        self.requests: list[tuple[str, str, int]] = []  # method, path without the query, status
+        self.requests: list[tuple[str, str, int]] = []  # method, path without the query, status; 0 for none
+        self.faults: list[Fault] = []
 
     def __enter__(self) -> "LoopbackHub":
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RequestHandler, self))
@@ -74,16 +77,37 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         """Answer one request and log it; logged first, so that the log is complete when the client reads on."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.command, self.path, self.headers, body)
-        reply = self.hub.state.answer(request)
-        self.hub.requests.append((self.command, urlsplit(self.path).path, reply.status))
+        path, length = urlsplit(self.path).path, int(self.headers.get("Content-Length", 0))
+        fault = claim(self.hub.faults, self.command, path) or Fault("", "")
+        if fault.drop == "request":
+            self.rfile.read(length // 2)
+            self._break_off(path)
+            return
+        request = Request(self.command, self.path, self.headers, self.rfile.read(length))
+        if fault.corrupt:
+            request = corrupted(request)
+        reply = refusal(fault) if fault.status else self.hub.state.answer(request)
+        if fault.drop == "answer":
+            self._break_off(path)
+            return
+        self.hub.requests.append((self.command, path, reply.status))
         self.send_response(reply.status)
         for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
+        if self.command == "HEAD":
+            return
+        self.wfile.write(reply.body[: len(reply.body) // 2])
+        silence(fault.stall)
+        try:
+            self.wfile.write(reply.body[len(reply.body) // 2 :])
+        except ConnectionError:  # the client had no more patience
+            self.close_connection = True
+
+    def _break_off(self, path: str) -> None:
+        self.hub.requests.append((self.command, path, 0))
+        self.close_connection = True
+        self.connection.shutdown(SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 

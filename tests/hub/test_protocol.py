@@ -53,6 +53,7 @@ def test_large_upload_must_match_its_announcement(hub):
     commit = "/api/models/tester/large/commit/main"
     assert call(hub, "POST", commit, commit_body(pointer), Authorization=token)[0] == 400, "committed without content"
     assert call(hub, "PUT", f"/lfs/{oid}", data)[0] == 200
+    assert call(hub, "PUT", f"/lfs/{oid}", data)[0] == 200, "refused the same again, whose answer may be lost"
     assert call(hub, "POST", commit, commit_body(pointer), Authorization=token)[0] == 200
     assert hub.files("tester/large")["a.bin"] == data
     assert "actions" not in announce(len(data)), "asked again for a file it has"

@@ -1,0 +1,59 @@
+"""A metric to the Hub, as a Space, which is where `evaluate.load("user/name")` looks for it."""
+
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from .guard import Contents, write_contents
+from .hub import HubOptions, Repository, push
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{name}</title>
+<style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }}
+pre {{ white-space: pre-wrap }}</style>
+<pre>{card}</pre>
+</html>
+"""
+
+
+def stage_metric(folder, out, overwrite: bool = False) -> Path:
+    """Write to the folder `out` exactly what `publish_metric` would push."""
+    return write_contents(_contents(Path(folder), Path(out).name), out, overwrite)
+
+
+def publish_metric(
+    folder, repo_id: str, options: HubOptions, say: Callable[[str], None] = print
+) -> str:
+    """Push the folder of a metric (its code and its card, and a page that shows the card) to the Space `repo_id`.
+
+    Returns its address; `evaluate.load(repo_id)` loads it.
+
+    Raises:
+        FileNotFoundError: it is no folder of a metric.
+        ValueError: the repository has another name than the metric; Spaces have no gate; or as for `hub.push`.
+        OSError: as for `hub.push`.
+    """
+    if options.gated:
+        raise ValueError("Spaces have no gate; ask for --private or --public")
+    contents = _contents(Path(folder), repo_id)
+    to = Repository(repo_id, "space", closed=False, ours=re.compile(r"[\w]+\.py"), sdk="static")
+    return push(contents, to, options, "Publish metric", say)
+
+
+def _contents(folder: Path, repo_id: str) -> Contents:
+    """Every Python file beside `<name>/<name>.py`, and the card, which loads the metric from where it is published."""
+    name = folder.resolve().name
+    missing = [file for file in (f"{name}.py", "README.md") if not (folder / file).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of a metric")
+    if repo_id.rpartition("/")[2] != name:
+        raise ValueError(f"evaluate looks for a file of the repository's own name: call it {name}, as the metric is")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    card = re.sub(rf'evaluate\.load\("[^"]*{name}"', f'evaluate.load("{repo_id}"', card)
+    page = _PAGE.format(name=name, card=html.escape(card.partition("\n---\n")[2].strip()))
+    code = {path.name: path for path in sorted(folder.glob("*.py"))}
+    return {"README.md": card.encode(), "index.html": page.encode(), **code}
