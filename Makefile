@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/ready
 	$(BIN)/python -m affectnet_plus_modeling.demo demo
 
+# A process for each core, up to 8, and in each of them one thread.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

@@ -132,7 +132,7 @@ def test_the_numbers_are_those_of_evaluate_predictions():
     assert (calibration["ece"], calibration["rows"]) == (expected["ece"], expected["rows_with_label"])
     found = load("affect_dimensions").compute(predictions=affect, references=true_affect)
     for name in ("valence", "arousal"):
-        assert {key: found[f"{name}_{key}"] for key in ("ccc", "rmse", "rows")} == expected[name]
+        assert {key: found[f"{name}_{key}"] for key in ("ccc", "pearson", "rmse", "sagr", "rows")} == expected[name]
 
 
 @pytest.mark.parametrize("name, config", CASES)

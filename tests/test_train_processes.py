@@ -61,9 +61,12 @@ def in_two(script: Path, *arguments) -> list[str]:
             *arguments]  # fmt: skip
 
 
+# One thread each: sums of several threads come out in another order.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
 def run(command: list[str]) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
 
 
 def curve(record: dict, key: str) -> list[float]:
@@ -94,7 +97,7 @@ def test_two_processes_that_are_killed_go_on(odd, script, tmp_path):
     assert run(in_two(script, *words(odd, whole, 4, *options))).returncode == 0
     command = in_two(script, *words(odd, out, 4, *options))
     job = subprocess.Popen(
-        command, env=os.environ | {"PAUSE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=ENVIRONMENT | {"PAUSE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     checkpoints = out.with_name("model.training")
     while job.poll() is None and not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
