@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -537,3 +539,12 @@ def test_options_that_contradict_the_checkpoint_are_refused(vits, options, named
 
 def test_options_that_repeat_the_checkpoint_are_taken(vits):
     assert AffectNetPlusForSoftLabels.from_vit(vits["encoder", True][0], **SHAPE).config.hidden_size == 32
+
+
+def test_a_model_of_ours_that_lacks_a_weight_is_no_start(saved, tmp_path):
+    folder = shutil.copytree(saved.folder, tmp_path / "holed")
+    weights = load_file(folder / "model.safetensors")
+    del weights["stem.0.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks stem.0.weight; give a whole checkpoint"):
+        AffectNetPlusForSoftLabels.from_faces(folder)

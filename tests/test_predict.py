@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
 from affectnet_plus import EMOTIONS
@@ -170,3 +171,11 @@ def test_the_model_is_ready_to_predict(trained):
     assert not model.training and model.dtype == torch.float32
     first, second = (next(predict(trained, [p])) for p in [trained / "confusion.png"] * 2)
     assert first == second
+
+
+def test_a_model_without_heads_does_not_answer(trained, model_copy, pictures):
+    weights = load_file(model_copy / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("classifier.")}
+    save_file(kept, model_copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks the weights classifier.bias, classifier.weight; where pretrain wrote"):
+        load_model(model_copy)

@@ -26,7 +26,7 @@ def load_model(folder) -> AffectNetPlusForSoftLabels:
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
-        ValueError: its config names another kind of model.
+        ValueError: its config names another kind of model, or a weight is missing, as the heads are after `pretrain`.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -35,7 +35,10 @@ def load_model(folder) -> AffectNetPlusForSoftLabels:
     kind = json.loads((folder / "config.json").read_text())["model_type"]
     if kind != "affectnet_plus":
         raise ValueError(f"{folder} holds a {kind!r} model, expected 'affectnet_plus'")
-    model = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32)
+    model, report = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    if report["missing_keys"]:  # transformers fills them at random
+        lacking = ", ".join(sorted(report["missing_keys"]))
+        raise ValueError(f"{folder} lacks the weights {lacking}; where pretrain wrote it, train --from-pretrained it")
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -12,10 +12,15 @@ from .options import Augmentation
 def augment(pictures: Tensor, strength: Augmentation) -> Tensor:
     """Change (batch, 3, size, size) pictures in [-1, 1]; every face gets its own draw. They are not written to.
 
-    First place, then light, then the random operations, if any, and last the erased rectangle.
+    First place, then light, then the random operations, if any, and last the erased rectangle. What has no strength
+    is not done, and draws nothing.
     """
-    lit = _lit(_moved(pictures, strength), strength)
-    return _erased(random_operations(lit, strength.random_operations, strength.magnitude), strength)
+    if strength.flip or strength.rotation or strength.scale or strength.shift:
+        pictures = _moved(pictures, strength)
+    if strength.contrast or strength.brightness:
+        pictures = _lit(pictures, strength)
+    pictures = random_operations(pictures, strength.random_operations, strength.magnitude)
+    return _erased(pictures, strength) if strength.erase else pictures
 
 
 def _moved(pictures: Tensor, strength: Augmentation) -> Tensor:

@@ -95,7 +95,7 @@ def _add_pretrain(verbs) -> None:
     verb = add_verb(verbs, "pretrain", _pretrain, text, "images", "out")
     default: dict[str, Any] = {field.name: field.default for field in fields(PretrainingOptions)}
     verb.add_argument("--config", dest="size", choices=CHOICES["size"], default=default["size"], help="size of model")
-    verb.add_argument("--views", nargs="+", metavar="VIEW", help="of a prepared folder; default: every face to train on")
+    verb.add_argument("--views", nargs="+", metavar="VIEW", help="of a prepared folder; default: all to train on")
     for name, kind, help_text in _PRETRAINING_NUMBERS:
         verb.add_argument(_flag(name), type=kind, default=default[name], help=help_text)
     verb.add_argument("--augmentation", type=float, default=1.0, help="strength of the crops, 0 to 1 or so")

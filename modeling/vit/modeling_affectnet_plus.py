@@ -184,7 +184,7 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             **options: of `AffectNetPlusConfig`; another `image_size` resizes the position embeddings (bicubic).
 
         Raises:
-            ValueError: it is another kind of model, or an option contradicts its encoder.
+            ValueError: it is another kind of model, or lacks a weight of the stem or the encoder.
         """
         source = AutoConfig.from_pretrained(folder)
         if source.model_type != cls.config_class.model_type:
@@ -192,7 +192,11 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             raise ValueError(f"{folder} is a {source.model_type!r} model; from_faces needs {kind!r}")
         names = (*_ENCODER_OPTIONS, "stem_channels", "pooling", "initializer_range", "image_size")
         model = cls(AffectNetPlusConfig(**({name: getattr(source, name) for name in names} | options)))
-        weights = cls.from_pretrained(folder, dtype=torch.float32).state_dict()
+        loaded, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        missing = sorted(name for name in report["missing_keys"] if name.startswith(("stem.", "vit.")))
+        if missing:  # transformers would start them at random
+            raise ValueError(f"{folder} lacks {', '.join(missing)}; give a whole checkpoint")
+        weights = loaded.state_dict()
         positions = "vit.embeddings.position_embeddings"
         weights[positions] = _resize_positions(weights[positions], model.vit.embeddings.position_embeddings.shape[1])
         encoder = {name: value for name, value in weights.items() if name.startswith(("stem.", "vit."))}

@@ -1,0 +1,241 @@
+"""Pre-training on faces without labels: pictures in, a folder out that `train --from-pretrained` starts from.
+
+The recipe is SimMIM (Xie et al. 2022, "SimMIM: a simple framework for masked image modeling"): of every picture, some
+squares are hidden, and the model is to say what their pixels are; the loss is the mean absolute difference there. It
+serves all our sizes alike. MAE (He et al. 2022) drops the hidden patches before the encoder, which saves time where
+the encoder is what takes it. In mini and tiny that is the convolutional stem, which needs the whole grid; and MAE's
+encoder in `transformers` has no stem and fixed positions, so that its weights would not fit what is trained later.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+import transformers
+from accelerate import PartialState
+from PIL import Image
+from torch import Tensor
+from transformers import TrainerCallback, TrainingArguments
+
+from ..files import fresh_folder, write_json, written_whole
+from ..images import decode
+from ..preparing.manifest import MANIFEST
+from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
+from .arguments import training_arguments
+from .augmentation import augment
+from .card_callback import hardware
+from .faces import Faces, normalise
+from .masked_model import MaskedFaceModel
+from .masking import draw_masks, hide, pixel_masks
+from .options import SIZES
+from .pretrain_options import PretrainingOptions
+from .saving import save_processor
+from .trainer import FaceTrainer
+from .unlabelled import unlabelled
+from .work_folder import claimed, newest_checkpoint
+
+SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their least side in pixels
+
+
+def pretrain(
+    images,
+    out,
+    options: PretrainingOptions,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict:
+    """Train a stem and an encoder on the faces in the folder `images`, and write them to the folder `out`.
+
+    `AffectNetPlusForSoftLabels.from_faces(out)` starts from it. It holds no heads, so that nobody takes it for a model
+    that knows expressions, and without a stem (small, base) it is a stock ViT, which `ViTModel.from_pretrained` loads.
+    Beside it, not in it, is `<out>.reconstruction.png`: what the model makes of 8 of the faces. It shows people, so it
+    is not to be published.
+
+    Checkpoints live in `<out>.training` while the run goes on; `out` appears when it is complete. Under torchrun or
+    `accelerate launch` every process calls this, and the first one writes.
+
+    Args:
+        images: what `unlabelled` takes.
+
+    Returns:
+        What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
+
+    Raises:
+        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
+            nor `overwrite` is given.
+        FileNotFoundError: there is no picture, or no run to resume.
+        OSError: a picture cannot be read; the message names it.
+        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options,
+            or the loss is no number any more.
+    """
+    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
+    work = out.with_name(out.name + ".training")
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    pictures = unlabelled(images, options.views)
+    options = _decided(options, pictures)
+    draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
+    options = claimed(out, work, options, resume, overwrite, processes)
+    transformers.set_seed(options.seed)
+    faces = Faces(pictures, _known(options.image_size), progress=progress)
+    model = _model(options)
+    trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
+    if processes.process_index:  # else all processes would hide the same squares
+        torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
+    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+    record = _record(Path(images), options, len(faces), trainer)
+    if processes.is_main_process:
+        with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
+            _reconstructions(model, faces, options).save(path, "PNG")
+        with fresh_folder(out, overwrite) as folder:
+            save_encoder(model, folder)
+            write_json(folder / "pretraining.json", record)
+        shutil.rmtree(work)
+    processes.wait_for_everyone()
+    return record
+
+
+class MaskedFaceTrainer(FaceTrainer):
+    """`FaceTrainer` that hides squares of every batch, on its device, and stops when the loss is no number."""
+
+    def __init__(self, model: MaskedFaceModel, options: PretrainingOptions, **others):
+        super().__init__(partial(augment, strength=options.augmentation), model=model, **others)
+        self._masks = _masks(options)
+        self.add_callback(_StopUnlessFinite())
+
+    def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        pictures = super()._changed(batch)["pixel_values"]
+        return {"pixel_values": pictures, "masks": draw_masks(len(pictures), **self._masks, device=pictures.device)}
+
+
+class _StopUnlessFinite(TrainerCallback):
+    """The log is written after every epoch, before its checkpoint, which is then not written."""
+
+    def on_log(self, args, state, control, logs: dict[str, float], **_):
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(
+                f"the loss is no number any more at step {state.global_step} of {state.max_steps}. Checkpoints of "
+                f"earlier epochs stay in {args.output_dir}. Begin anew with a lower --learning-rate, or --bf16 no"
+            )
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def _decided(options: PretrainingOptions, pictures: datasets.Dataset) -> PretrainingOptions:
+    """The options with everything that was left to the data decided, as the record has them."""
+    size = options.image_size or _first_side(pictures)
+    patch = options.patch_size or (8 if size < 112 else 16)
+    if size % patch:
+        raise ValueError(f"a picture of {size} pixels cannot be divided into patches of {patch}; choose another size")
+    # SimMIM: squares of 32 pixels in a picture of 192 teach more than smaller ones, so 6 or 7 along a side.
+    square = options.mask_size or (2 * patch if size // patch >= 12 and size % (2 * patch) == 0 else patch)
+    if square % patch or size % square:
+        raise ValueError(f"mask_size is {square}; it must be a multiple of {patch}, the patch, that divides {size}")
+    return replace(options, image_size=size, patch_size=patch, mask_size=square)
+
+
+def _first_side(pictures: datasets.Dataset) -> int:
+    """The longer side of the first picture, in pixels: what the faces of one source have in common."""
+    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
+    return max(decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
+
+
+def _known(number: int | None) -> int:
+    """A number that `_decided` has put in the place of None."""
+    assert number is not None
+    return number
+
+
+def _masks(options: PretrainingOptions) -> dict:
+    patch = _known(options.patch_size)
+    side, unit = _known(options.image_size) // patch, _known(options.mask_size) // patch
+    return {"side": side, "unit": unit, "ratio": options.mask_ratio}
+
+
+def _model(options: PretrainingOptions) -> MaskedFaceModel:
+    config = AffectNetPlusConfig(
+        **SIZES[options.size], image_size=_known(options.image_size), patch_size=_known(options.patch_size)
+    )
+    model = MaskedFaceModel(config)
+    if not torch.cuda.is_available():
+        model.set_attn_implementation("eager")  # the faster one in training on a CPU, as measured in `train`
+    return model
+
+
+def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
+    return training_arguments(
+        work,
+        options.epochs,
+        options.batch_size,
+        options.learning_rate,
+        options.bf16,
+        weight_decay=options.weight_decay,
+        warmup_steps=options.warmup,
+        save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # the clock
+        torch_compile=options.compile,
+        seed=options.seed,
+    )
+
+
+def _record(images: Path, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
+    manifest = images / MANIFEST
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {
+        "options": asdict(options),
+        "images": {
+            "name": images.resolve().name,
+            "origin": json.loads(manifest.read_text())["source"]["origin"] if manifest.is_file() else None,
+            "faces": faces,
+        },
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "steps": trainer.state.global_step,
+        "losses": losses,  # of each epoch: mean absolute difference of the hidden values, of which the range is 2
+        "seconds": round(trainer.seconds, 1),
+        "processes": trainer.args.world_size,
+        "hardware": hardware(trainer.args.use_cpu),
+        "versions": {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "datasets": datasets.__version__,
+        },
+    }
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+def save_encoder(model: MaskedFaceModel, folder: Path) -> None:
+    """Write stem and encoder under the names of `AffectNetPlusForSoftLabels`, with configuration and processor."""
+    encoder = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.startswith(("stem.", "vit.")) and name != "vit.embeddings.mask_token"
+    }
+    AffectNetPlusForSoftLabels(model.config).save_pretrained(folder, state_dict=encoder)
+    save_processor(model.config.image_size, folder)
+
+
+@torch.inference_mode()
+def _reconstructions(model: MaskedFaceModel, faces: Faces, options: PretrainingOptions) -> Image.Image:
+    """A column for each of up to 8 faces, spread over all: as it is, what is seen of it, and the hidden filled in."""
+    transformers.set_seed(options.seed)
+    rows = np.linspace(0, len(faces) - 1, min(SHOWN, len(faces))).round().astype(int).tolist()
+    values = normalise(faces.batch(rows)["pixels"].to(model.device))
+    masks = draw_masks(len(rows), **_masks(options), device=model.device)
+    hidden = pixel_masks(masks, model.config.patch_size)
+    filled = torch.where(hidden, model.eval()(values, masks).reconstruction, values)
+    sheet = torch.stack([values, hide(values, hidden), filled]).float().cpu()  # (3, faces, channels, size, size)
+    pixels = sheet.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 3, 1, 4, 2).numpy()
+    height, width = 3 * values.shape[2], len(rows) * values.shape[3]
+    factor = -(-SHOWN_SIDE // values.shape[2])
+    picture = Image.fromarray(np.ascontiguousarray(pixels).reshape(height, width, 3))
+    return picture.resize((factor * width, factor * height), Image.Resampling.NEAREST)
