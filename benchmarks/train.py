@@ -186,7 +186,7 @@ def main() -> None:
         draw_repeated_tree(work / "raw", arguments.faces, 0, 0.1, 0, False, iter)
         prepare(work / "raw", work / "prepared")
     faces = Faces(load_prepared(work / "prepared", "default", "train"), arguments.image_size)
-    ready = Ready(faces, min(len(faces), max(512, 2 * arguments.batch_size)))
+    ready = Ready(faces, len(faces))
     still, changing = (options_of(arguments, some, work) for some in (STILL, Augmentation()))
     steps = arguments.steps + WARM
     found: dict[str, list[float]] = {"bare loop": [], "train, ready tensors": [], "train, prepared folder": []}
