@@ -75,7 +75,7 @@ def main() -> None:
     logging.disable_progress_bar()
     models = {
         "mini": (make_model(options.work / "mini", "mini", 48, 8), options.images),
-        "small": (make_model(options.work / "small", "small", 224, 16), options.images // 8),
+        "small": (make_model(options.work / "small", "small", 224, 16), options.images // 4),
     }
     if options.model:
         models["trained"] = (options.model, options.images)

@@ -13,6 +13,7 @@ from transformers import pipeline
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import cli
+from affectnet_plus_modeling.evaluation import predict as predict_module
 from affectnet_plus_modeling.evaluation.predict import AT_ONCE, load_model, predict, predict_pictures
 from affectnet_plus_modeling.training.faces import decode, normalise
 
@@ -179,3 +180,17 @@ def test_a_model_without_heads_does_not_answer(trained, model_copy, pictures):
     save_file(kept, model_copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks the weights classifier.bias, classifier.weight; where pretrain wrote"):
         load_model(model_copy)
+
+
+def test_few_pictures_are_shared_out_over_the_threads(trained, pictures, monkeypatch):
+    seen, answer = [], predict_module._answer
+
+    def noted(model, paths):
+        seen.append(len(paths))
+        return answer(model, paths)
+
+    monkeypatch.setattr(predict_module, "_answer", noted)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    files = sorted(pictures.rglob("*.jpg"))[:6]
+    list(predict_pictures(load_model(trained), files))
+    assert seen == [3, 3]

@@ -1,6 +1,7 @@
 """What a model says: about pictures, and about the faces of a dataset."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -107,9 +108,11 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
     paths = _pictures(sources)
-    at_once = min(batch_size, AT_ONCE) if model.device.type == "cpu" else batch_size
-    batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
     threads = torch.get_num_threads()
+    at_once = batch_size
+    if model.device.type == "cpu":  # few pictures are shared out too
+        at_once = min(batch_size, AT_ONCE, math.ceil(len(paths) / threads))
+    batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for lines in in_order(pool, threads, partial(_answer, model), batches):
