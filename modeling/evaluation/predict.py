@@ -19,7 +19,9 @@ from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from .predictions import Predictions
 
-AT_ONCE = 8  # pictures in the network of one CPU thread: more are hardly faster, and keep the first answers back
+# Tokens in the network of one CPU thread: more are no faster, and keep the first answers back. 8 pictures of the mini
+# ViT at 48 pixels; a single one of ViT-S at 224, of which 8 took a fifth longer each.
+TOKENS_AT_ONCE = 300
 
 
 def load_model(folder) -> AffectNetPlusForSoftLabels:
@@ -99,7 +101,7 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
 
     Args:
         sources: paths of JPEG or PNG pictures of one face each, or of folders, which are searched in depth.
-        batch_size: most pictures in one forward pass; on a CPU these are `AT_ONCE` at most.
+        batch_size: most pictures in one forward pass; on a CPU of some `TOKENS_AT_ONCE` at most.
 
     Raises:
         FileNotFoundError: a source does not exist, or a folder holds no picture.
@@ -109,9 +111,7 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
     paths = _pictures(sources)
     threads = torch.get_num_threads()
-    at_once = batch_size
-    if model.device.type == "cpu":  # few pictures are shared out too
-        at_once = min(batch_size, AT_ONCE, math.ceil(len(paths) / threads))
+    at_once = batch_size if model.device.type != "cpu" else min(batch_size, _at_once(model, len(paths), threads))
     batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -119,6 +119,12 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
                 yield from lines
     finally:
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
+
+
+def _at_once(model: AffectNetPlusForSoftLabels, pictures: int, threads: int) -> int:
+    """How many pictures a CPU thread takes at a time; few pictures are shared out over the threads too."""
+    tokens = (model.config.image_size // model.config.patch_size) ** 2 + 1
+    return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
 
 
 def _pictures(sources) -> list[Path]:
