@@ -689,3 +689,12 @@ def test_chunks_keep_nan_and_null_apart(drawn_tree, ensemble, tmp_path):
     assert np.isfinite(found["ensemble"]).all() and np.isnan(found["action_units"]).all()
     assert found["unreadable"] == [None] * 8 and (found["fold"] == ALL_FOLDS).all()
     assert pq.read_schema(path).field("label").type == pa.int8()
+
+
+def test_what_a_process_left_that_was_killed_at_the_very_end_goes(drawn_tree, ensemble, tmp_path):
+    labelled(drawn_tree, tmp_path / "out", ensemble)
+    for name in (".out.labelling.old-1", "out.labelling"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "left").touch()
+    labelled(drawn_tree, tmp_path / "out", ensemble)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]

@@ -192,7 +192,10 @@ def test_few_pictures_are_shared_out_over_the_threads(trained, pictures, monkeyp
         return answer(model, paths)
 
     monkeypatch.setattr(predict_module, "_answer", noted)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     files = sorted(pictures.rglob("*.jpg"))[:6]
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     list(predict_pictures(load_model(trained), files))
+    monkeypatch.undo()
+    torch.set_num_threads(before)  # predict puts back what it was told
     assert seen == [3, 3]

@@ -7,6 +7,7 @@ was interrupted and whoever did which part.
 """
 
 import hashlib
+import glob
 import json
 import os
 import re
@@ -101,6 +102,7 @@ def label(
     work = out.with_name(f"{out.name}.labelling")
     with alone(out, say):
         if record := _finished(out, plan, say):
+            _clear(work)
             return record
         refuse_existing(out, overwrite)
         _begin(work, plan)
@@ -108,6 +110,7 @@ def label(
     _label(source, chunks, shard, loaded, options, work, progress, say)
     with alone(out, say):
         if record := _finished(out, plan, say):
+            _clear(work)
             return record
         if missing := [chunk for chunk in chunks if not is_stored(chunk.path)]:
             say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
@@ -271,6 +274,14 @@ def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
         return None
     say(f"{out} is there: the same pictures, models and options have been labelled")
     return record
+
+
+def _clear(work: Path) -> None:
+    """Remove what a process left that was killed when OUT was whole; only who holds the lock of OUT may."""
+    for gone in work.parent.glob(f".{glob.escape(work.name)}.old-*"):
+        shutil.rmtree(gone, ignore_errors=True)
+    if work.exists():
+        _remove(work)
 
 
 @contextmanager
