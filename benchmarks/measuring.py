@@ -13,6 +13,16 @@ import psutil
 
 RESULTS = Path(__file__).with_name("results")
 
+# README.md of a folder of one train.parquet, which `load_dataset` and `train --holdout` open.
+TRAIN_ONLY_CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train.parquet
+---
+"""
+
 
 def run_apart(script: Path, *words) -> dict:
     """Run `script` in a fresh interpreter; the last line that it prints is JSON, and the result with its memory.

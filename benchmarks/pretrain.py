@@ -17,7 +17,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 from ferplus import prepare, run
-from measuring import RESULTS, commit, hardware, write_csv
+from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
 
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
@@ -28,14 +28,6 @@ MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
 COLUMNS = ("start", "seed", "rows", *MEASURES, "labelled_faces", "epochs", "best_step", "seconds", "unlabelled_faces",
            "pretraining_epochs", "pretraining_loss", "pretraining_seconds", "parameters", "hardware", "commit",
            "command")  # fmt: skip
-CARD = """---
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: train.parquet
----
-"""
 
 
 def main() -> None:
@@ -70,7 +62,7 @@ def choose(options, data: Path) -> Path:
         rows = np.sort(np.random.default_rng(0).permutation(len(every))[: options.labelled])
         with fresh_folder(out) as folder:
             every.select(rows).to_parquet(folder / "train.parquet")
-            (folder / "README.md").write_text(CARD)
+            (folder / "README.md").write_text(TRAIN_ONLY_CARD)
     return out
 
 

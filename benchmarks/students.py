@@ -18,7 +18,7 @@ import datasets
 import numpy as np
 from ferplus import prepare, run
 from filelock import FileLock, Timeout
-from measuring import RESULTS, commit, hardware, write_csv
+from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
 from soft_labels import judged
 
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
@@ -71,17 +71,7 @@ def relabel(work: Path, data: Path) -> None:
             rows = datasets.load_dataset(str(data), "default", split="train")
             table = rows.remove_columns("soft_label_normalized").add_column("soft_label_normalized", list(soft))
             table.cast(rows.features).to_parquet(folder / "train.parquet")
-            (folder / "README.md").write_text(CARD)
-
-
-CARD = """---
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: train.parquet
----
-"""
+            (folder / "README.md").write_text(TRAIN_ONLY_CARD)
 
 
 def train(options, name: str, seed: int, patience: float) -> None:

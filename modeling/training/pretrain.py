@@ -7,7 +7,6 @@ the encoder is what takes it. In mini and tiny that is the convolutional stem, w
 encoder in `transformers` has no stem and fixed positions, so that its weights would not fit what is trained later.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterable
@@ -26,7 +25,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from ..files import fresh_folder, write_json, written_whole
 from ..images import decode
-from ..preparing.manifest import MANIFEST
+from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
@@ -187,13 +186,13 @@ def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
 
 
 def _record(images: Path, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
-    manifest = images / MANIFEST
+    source = about(images)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "options": asdict(options),
         "images": {
-            "name": images.resolve().name,
-            "origin": json.loads(manifest.read_text())["source"]["origin"] if manifest.is_file() else None,
+            "name": source["name"],
+            "origin": source["origin"],
             "faces": faces,
         },
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),

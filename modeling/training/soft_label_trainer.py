@@ -19,6 +19,7 @@ from .mixing import mix
 from .options import TrainingOptions
 from .samplers import EpochSampler
 from .trainer import FaceTrainer
+from .work_folder import newest_checkpoint
 
 AVERAGE = "average.safetensors"
 FINITE_EVERY = 50  # steps after which a GPU is asked whether the loss is finite, since asking makes it wait
@@ -107,8 +108,8 @@ class SoftLabelTrainer(FaceTrainer):
 
     def _stop_unless_finite(self) -> None:
         if not self._finite:
-            checkpoints = sorted(Path(self.args.output_dir).glob("checkpoint-*/trainer_state.json"))
-            kept = f"The last good checkpoint is kept in {checkpoints[-1].parent}" if checkpoints else "None is kept"
+            newest = newest_checkpoint(Path(self.args.output_dir))
+            kept = f"The last good checkpoint is kept in {newest}" if newest else "None is kept"
             raise ValueError(
                 f"the loss is no number any more at step {self.state.global_step} of {self.state.max_steps}. {kept}. "
                 "Begin anew with a lower --learning-rate, or with --bf16 no"
