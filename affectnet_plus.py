@@ -74,7 +74,7 @@ def features(view: str = "default") -> datasets.Features:
             "age": number,
             "gender": {_column(name): number for name in GENDERS},
             "race": {_column(name): number for name in RACES},
-            "pose": {name: number for name in ANGLES},
+            "pose": dict.fromkeys(ANGLES, number),
             "landmarks_68": datasets.Array2D(shape=(68, 2), dtype="float32"),
             "landmarks_29": datasets.Array2D(shape=(29, 2), dtype="float32"),
         }

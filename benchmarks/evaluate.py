@@ -51,11 +51,19 @@ def main() -> None:
         job()
         seconds = (time.perf_counter() - start) * (options.resamples / LOOPS if what == "loop" else 1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        rows.append({
-            "what": what, "rows": options.rows, "resamples": options.resamples, "seconds": seconds, "peak_mb": peak,
-            "threads": os.environ.get("OMP_NUM_THREADS", "all"), "hardware": hardware(), "commit": commit(),
-            "command": f"benchmarks/evaluate.py --rows {options.rows} --resamples {options.resamples}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "what": what,
+                "rows": options.rows,
+                "resamples": options.resamples,
+                "seconds": seconds,
+                "peak_mb": peak,
+                "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+                "hardware": hardware(),
+                "commit": commit(),
+                "command": f"benchmarks/evaluate.py --rows {options.rows} --resamples {options.resamples}",
+            }
+        )
         print(f"{what}: {seconds:.2f} s, {peak:.0f} MB at most so far")
     write_csv(RESULTS / f"evaluate-{datetime.date.today()}-{commit()}.csv", COLUMNS, rows)
 

@@ -24,17 +24,36 @@ import numpy as np
 
 from affectnet_plus_modeling.cli import main as affectnet_plus
 from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.training.faces import Faces
 
 RESULTS = Path(__file__).with_name("results")
 COLUMNS = (
-    "trained_on", "loss", "evaluated_on", "rows", "accuracy", "balanced_accuracy", "macro_f1", "kl", "kl_mixed", "js",
-    "ece", "prior_accuracy", "prior_kl", "parameters", "faces", "epochs", "seed", "best_step", "seconds", "hardware",
-    "commit", "command",
-)  # fmt: skip
+    "trained_on",
+    "loss",
+    "evaluated_on",
+    "rows",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "kl",
+    "kl_mixed",
+    "js",
+    "ece",
+    "prior_accuracy",
+    "prior_kl",
+    "parameters",
+    "faces",
+    "epochs",
+    "seed",
+    "best_step",
+    "seconds",
+    "hardware",
+    "commit",
+    "command",
+)
 
 
 def main() -> None:
@@ -69,8 +88,22 @@ def prepare(options, protocol: str) -> Path:
 
 def train(options, data: Path, target: str) -> tuple[Path, str]:
     model = options.work / f"{target}_{options.epochs}_{options.seed}"
-    chosen = ["--config", "tiny", "--target", target, "--epochs", options.epochs, "--batch-size", 128,
-              "--learning-rate", "1e-3", "--holdout", "0.05", "--seed", options.seed]  # fmt: skip
+    chosen = [
+        "--config",
+        "tiny",
+        "--target",
+        target,
+        "--epochs",
+        options.epochs,
+        "--batch-size",
+        128,
+        "--learning-rate",
+        "1e-3",
+        "--holdout",
+        "0.05",
+        "--seed",
+        options.seed,
+    ]
     if not model.exists():
         resume = ["--resume"] if model.with_name(model.name + ".training").exists() else []
         run("train", data, model, *chosen, *resume)

@@ -44,9 +44,22 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig
 SIZE, GOAL = 48, 0.9
 BARE = "bare forward pass"
 COLUMNS = (
-    "what", "images", "batch_size", "networks", "seconds", "all_seconds", "images_per_second", "times_bare", "repeats",
-    "threads", "device", "hardware", "versions", "commit", "command",
-)  # fmt: skip
+    "what",
+    "images",
+    "batch_size",
+    "networks",
+    "seconds",
+    "all_seconds",
+    "images_per_second",
+    "times_bare",
+    "repeats",
+    "threads",
+    "device",
+    "hardware",
+    "versions",
+    "commit",
+    "command",
+)
 
 
 def main() -> None:

@@ -59,8 +59,11 @@ def _memory(number: int) -> tuple[int, int, int]:
         lines = Path(f"/proc/{number}/status").read_text().splitlines()
     except OSError:  # it has just ended
         return 0, 0, 0
-    found = {name: int(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in lines)
-             if name in ("VmHWM", "RssAnon", "RssFile", "RssShmem")}  # fmt: skip
+    found = {
+        name: int(value.split()[0]) * 1024
+        for name, _, value in (line.partition(":") for line in lines)
+        if name in ("VmHWM", "RssAnon", "RssFile", "RssShmem")
+    }
     own, files, shared = (found.get(name, 0) for name in ("RssAnon", "RssFile", "RssShmem"))
     return found.get("VmHWM", 0), own, files + shared
 

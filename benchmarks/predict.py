@@ -50,10 +50,27 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSof
 STOCK, OURS, BARE = "stock pipeline", "predict", "bare forward pass"
 BATCH_SIZES, GOAL, TOLERANCE = (1, 8, 32), 3.0, 1e-5
 COLUMNS = (
-    "what", "model", "image_size", "images", "batch_size", "seconds", "all_seconds", "images_per_second",
-    "times_stock", "times_bare", "accuracy", "kl", "label_flips", "largest_difference", "repeats", "threads",
-    "hardware", "versions", "commit", "command",
-)  # fmt: skip
+    "what",
+    "model",
+    "image_size",
+    "images",
+    "batch_size",
+    "seconds",
+    "all_seconds",
+    "images_per_second",
+    "times_stock",
+    "times_bare",
+    "accuracy",
+    "kl",
+    "label_flips",
+    "largest_difference",
+    "repeats",
+    "threads",
+    "hardware",
+    "versions",
+    "commit",
+    "command",
+)
 STOCK_PROCESS = """
 import sys
 from transformers import pipeline
@@ -100,8 +117,10 @@ def main() -> None:
     for row in rows:
         if row["what"] == OURS:
             times = row["times_stock"]
-            print(f"{'reached' if times >= GOAL else 'MISSED'}: {row['model']}, batches of {row['batch_size']}: "
-                  f"{times:.2f} x the stock pipeline, goal {GOAL}")  # fmt: skip
+            print(
+                f"{'reached' if times >= GOAL else 'MISSED'}: {row['model']}, batches of {row['batch_size']}: "
+                f"{times:.2f} x the stock pipeline, goal {GOAL}"
+            )
 
 
 # --- what is asked, and about what -----------------------------------------------------------------------------------
@@ -273,8 +292,15 @@ def measure_cold_starts(model: Path, work: Path, repeats: int) -> list[dict]:
     ways: dict[str, Callable] = {name: partial(run, words) for name, words in processes.items()}
     rows = []
     for name, times in take_turns(ways, repeats).items():
-        rows.append({"what": name, "model": "mini", "images": 1, "seconds": statistics.median(times),
-                     "all_seconds": " ".join(f"{value:.3f}" for value in times)})  # fmt: skip
+        rows.append(
+            {
+                "what": name,
+                "model": "mini",
+                "images": 1,
+                "seconds": statistics.median(times),
+                "all_seconds": " ".join(f"{value:.3f}" for value in times),
+            }
+        )
         print(f"{name:20} {rows[-1]['seconds']:.3f} s")
     return rows
 

@@ -25,9 +25,24 @@ from affectnet_plus_modeling.files import fresh_folder
 from affectnet_plus_modeling.training.faces import Faces
 
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
-COLUMNS = ("start", "seed", "rows", *MEASURES, "labelled_faces", "epochs", "best_step", "seconds", "unlabelled_faces",
-           "pretraining_epochs", "pretraining_loss", "pretraining_seconds", "parameters", "hardware", "commit",
-           "command")  # fmt: skip
+COLUMNS = (
+    "start",
+    "seed",
+    "rows",
+    *MEASURES,
+    "labelled_faces",
+    "epochs",
+    "best_step",
+    "seconds",
+    "unlabelled_faces",
+    "pretraining_epochs",
+    "pretraining_loss",
+    "pretraining_seconds",
+    "parameters",
+    "hardware",
+    "commit",
+    "command",
+)
 
 
 def main() -> None:
@@ -42,8 +57,22 @@ def main() -> None:
     data = prepare(options, "A")
     few = choose(options, data)
     encoder = options.work / f"pretrained_{options.pretraining_epochs}"
-    make(encoder, "pretrain", data, encoder, "--config", "mini", "--epochs", options.pretraining_epochs,
-         "--batch-size", 64, "--learning-rate", "1e-3", "--seed", 0)  # fmt: skip
+    make(
+        encoder,
+        "pretrain",
+        data,
+        encoder,
+        "--config",
+        "mini",
+        "--epochs",
+        options.pretraining_epochs,
+        "--batch-size",
+        64,
+        "--learning-rate",
+        "1e-3",
+        "--seed",
+        0,
+    )
     rows = [
         measure(options, data, few, encoder, start, seed)
         for seed in range(options.seeds)
@@ -74,8 +103,18 @@ def make(out: Path, *words) -> None:
 def measure(options, data: Path, few: Path, encoder: Path, start: str, seed: int) -> dict:
     folder = options.work / f"few_{start}_{options.labelled}_{options.epochs}_{seed}"
     beginning: list = ["--config", "mini"] if start == "scratch" else ["--from-pretrained", encoder]
-    chosen = ["--epochs", options.epochs, "--batch-size", 64, "--learning-rate", "1e-3", "--holdout", "0.1",
-              "--seed", seed]  # fmt: skip
+    chosen = [
+        "--epochs",
+        options.epochs,
+        "--batch-size",
+        64,
+        "--learning-rate",
+        "1e-3",
+        "--holdout",
+        "0.1",
+        "--seed",
+        seed,
+    ]
     make(folder, "train", few, folder, *beginning, *chosen)
     training = json.loads((folder / "training.json").read_text())
     before = json.loads((encoder / "pretraining.json").read_text())

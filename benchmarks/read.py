@@ -48,9 +48,21 @@ JOBS = Path(__file__).with_name("prepare_jobs.py")
 SIZE, BATCH, WORKERS, STORAGES = 224, 64, (0, 1, 2), ("by path", "embedded")
 CEILING = "bare simplejpeg into one batch"
 COLUMNS = (
-    "files", "what", "workers", "images", "seconds", "all_seconds", "images_per_second", "times_bare_simplejpeg",
-    "repeats", "page_cache", "hardware", "versions", "commit", "command",
-)  # fmt: skip
+    "files",
+    "what",
+    "workers",
+    "images",
+    "seconds",
+    "all_seconds",
+    "images_per_second",
+    "times_bare_simplejpeg",
+    "repeats",
+    "page_cache",
+    "hardware",
+    "versions",
+    "commit",
+    "command",
+)
 Way = Callable[[], Iterable[torch.Tensor]]
 
 
@@ -291,8 +303,11 @@ def print_goals(files: str, seconds: dict[tuple[str, int], list[float]]) -> None
     for storage in STORAGES:
         for workers in WORKERS:
             ours = median[f"ours, {storage}", workers]
-            theirs = min(found for (what, count), found in median.items()
-                         if what.startswith(f"datasets, {storage}") and count == workers)  # fmt: skip
+            theirs = min(
+                found
+                for (what, count), found in median.items()
+                if what.startswith(f"datasets, {storage}") and count == workers
+            )
             which = f"{files}, {storage}, {workers} workers"
             print_goal(f"{which}: against bare simplejpeg", median[CEILING, 0] / ours, 0.9)
             print_goal(f"{which}: against the fastest of datasets", theirs / ours, 1.4)

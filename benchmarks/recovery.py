@@ -62,9 +62,16 @@ MEASURES = {
     "subset": "subset is the same",
 }
 COLUMNS = (
-    "source", "faces", *(name + end for name in MEASURES for end in ("", "_low", "_high")),
-    *(f"mae_{emotion}" for emotion in EMOTIONS), "seed", "hardware", "versions", "commit", "command",
-)  # fmt: skip
+    "source",
+    "faces",
+    *(name + end for name in MEASURES for end in ("", "_low", "_high")),
+    *(f"mae_{emotion}" for emotion in EMOTIONS),
+    "seed",
+    "hardware",
+    "versions",
+    "commit",
+    "command",
+)
 CONSTANT = "mean soft label"
 ALONE = " stacked alone"
 # One for each emotion, in their order: Okabe & Ito's palette, with a grey for its yellow, which is too pale for lines.
@@ -113,8 +120,11 @@ def recover(options, tree: Path, faces: Faces, truth: np.ndarray) -> dict[str, n
         sources[name] = units
         sources[f"EBC × {name}"] = DEFAULT.apply(both)[0]
         sources[f"EBC & {name} stacked"] = cross_fitted("stacking", both, truth)[0]
-    for name, alone in {"EBC": (ensemble, absent(len(truth))), "AU table": (absent(len(truth)), table),
-                        "AU network": (absent(len(truth)), network)}.items():  # fmt: skip
+    for name, alone in {
+        "EBC": (ensemble, absent(len(truth))),
+        "AU table": (absent(len(truth)), table),
+        "AU network": (absent(len(truth)), network),
+    }.items():
         sources[f"{name}{ALONE}"] = cross_fitted("stacking", Sources(*alone), truth)[0]
     return sources
 
@@ -137,10 +147,20 @@ def true_confidences(prepared: Path) -> np.ndarray:
 def ensemble_confidences(tree: Path, faces: Faces) -> np.ndarray:
     folder = tree / "ensemble"
     if not folder.exists():
-        train_ensemble(tree / "prepared", folder, EnsembleOptions(
-            backbones=("resnet",), folds=2, image_size=SIZE, trunk_epochs=50, epochs=2, fewest_positives=400,
-            batch_size=32, augmentation=Augmentation().scaled(0.5),
-        ))  # fmt: skip
+        train_ensemble(
+            tree / "prepared",
+            folder,
+            EnsembleOptions(
+                backbones=("resnet",),
+                folds=2,
+                image_size=SIZE,
+                trunk_epochs=50,
+                epochs=2,
+                fewest_positives=400,
+                batch_size=32,
+                augmentation=Augmentation().scaled(0.5),
+            ),
+        )
     stored = pq.read_table(folder / OUT_OF_FOLD_FILE)
     if stored["image_id"].to_pylist() != faces.image_ids:
         raise ValueError(f"{folder} was trained on other faces. Remove it")
@@ -197,8 +217,10 @@ def picture(truth: np.ndarray, sources: dict[str, np.ndarray], rows: list[dict],
     figure = Figure(figsize=(12, 10.5), dpi=100, facecolor="white", layout=layout)
     figure.suptitle(
         f"Soft labels recovered from {len(truth):,} drawn faces, against the true ones",
-        fontsize=16, fontweight="bold", color=INK,
-    )  # fmt: skip
+        fontsize=16,
+        fontweight="bold",
+        color=INK,
+    )
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))  # type: ignore[misc]
     places = list(upper.subplots(2, 4).ravel())
     key = places.pop(4)  # below the EBC, which has no second row
@@ -207,9 +229,15 @@ def picture(truth: np.ndarray, sources: dict[str, np.ndarray], rows: list[dict],
         draw_recovered(axes, truth, sources[name], name)
     key.set_axis_off()
     key.legend(
-        *places[0].get_legend_handles_labels(), loc="center", ncols=1, fontsize=11, frameon=False, labelcolor=INK,
-        title="mean of each emotion\n(grey dots: single faces)", title_fontsize=11,
-    )  # fmt: skip
+        *places[0].get_legend_handles_labels(),
+        loc="center",
+        ncols=1,
+        fontsize=11,
+        frameon=False,
+        labelcolor=INK,
+        title="mean of each emotion\n(grey dots: single faces)",
+        title_fontsize=11,
+    )
     upper.supxlabel("true confidence", fontsize=12, color=INK)
     upper.supylabel("recovered confidence", fontsize=12, color=INK)
     for axes, name in zip(lower.subplots(1, 2, sharey=True), ("mae", "kl"), strict=True):

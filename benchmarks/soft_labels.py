@@ -27,8 +27,8 @@ from sklearn.model_selection import KFold
 
 from affectnet_plus_modeling.cli import main as affectnet_plus
 from affectnet_plus_modeling.evaluation.agreement import agreement
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed, spearman
 from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean, paired_difference
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed, spearman
 from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
 from affectnet_plus_modeling.labelling.action_units import score_emotions
 from affectnet_plus_modeling.labelling.calibration import calibrate
@@ -38,8 +38,17 @@ from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, c
 # Most votes of most faces are equal, at 0, and Spearman's correlation takes every difference between equals for an
 # error. In tenths, which is as fine as ten people can answer, a soft label has equals too.
 MEASURES = ("kl_smoothed", "js", "cosine", "spearman", "spearman_in_tenths", "top_2", "subset", "subset_of_one_vote")
-COLUMNS = ("method", "label_given", "votes_used", "rows", *(f"{name}{end}" for name in MEASURES
-           for end in ("", "_low", "_high")), "faces", "seed", "commit", "command")  # fmt: skip
+COLUMNS = (
+    "method",
+    "label_given",
+    "votes_used",
+    "rows",
+    *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+    "faces",
+    "seed",
+    "commit",
+    "command",
+)
 SEED = 0
 
 
@@ -58,14 +67,23 @@ def main() -> None:
         raise SystemExit(1)
     votes, labels, found = judged(data, ensemble, options.action_units)
     rows = [measure(name, given, used, votes, labels, soft) for name, (given, used, soft) in found.items()]
-    train = f"affectnet-plus train-ensemble prepared_A ensemble --folds {options.folds} --trunk-epochs " \
-            f"{options.trunk_epochs:g}"  # fmt: skip
-    about = {"faces": "FER2013Train, protocol A, without images of FER2013Valid", "seed": SEED, "commit": commit(),
-             "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK"}  # fmt: skip
+    train = (
+        f"affectnet-plus train-ensemble prepared_A ensemble --folds {options.folds} --trunk-epochs "
+        f"{options.trunk_epochs:g}"
+    )
+    about = {
+        "faces": "FER2013Train, protocol A, without images of FER2013Valid",
+        "seed": SEED,
+        "commit": commit(),
+        "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK",
+    }
     write_csv(RESULTS / f"soft-labels-{datetime.date.today()}-{commit()}.csv", COLUMNS, [row | about for row in rows])
     for row in rows:
-        print(f"{row['method']:<52} given {row['label_given']:<3} votes {row['votes_used']:<13} "
-              + " ".join(f"{name} {row[name]:.3f}" for name in MEASURES), flush=True)  # fmt: skip
+        print(
+            f"{row['method']:<52} given {row['label_given']:<3} votes {row['votes_used']:<13} "
+            + " ".join(f"{name} {row[name]:.3f}" for name in MEASURES),
+            flush=True,
+        )
     compare(votes, found)
 
 
@@ -79,16 +97,24 @@ def judged(data: Path, ensemble: Path, table: str | None) -> tuple[np.ndarray, n
     ebc = calibrate(np.array(stored["log_odds"].to_pylist()), load_ensemble(ensemble).config.calibration)
     one = np.array(stored["trunk"].to_pylist())
     units = absent(len(labels)) if table is None else scores(table, rows["image_id"])
-    return normalised(votes), labels, {
-        "one-hot": ("yes", "none", np.eye(8)[labels]),
-        "softmax of one classifier": ("no", "none", one),
-        "softmax of one classifier, temperature by labels": ("no", "none", tempered(one, np.eye(8)[labels])),
-        "ensemble": ("no", "none", normalised(ebc)),
-        "label smoothing, best epsilon": ("yes", "a few numbers", smoothed(labels, votes)),
-        "mean vote of the label's class": ("yes", "a few numbers", class_means(labels, votes)),
-        "softmax of one classifier, temperature by votes": ("no", "a few numbers", tempered(one, normalised(votes))),
-        **fused(ebc, one, units, labels, votes),
-    }
+    return (
+        normalised(votes),
+        labels,
+        {
+            "one-hot": ("yes", "none", np.eye(8)[labels]),
+            "softmax of one classifier": ("no", "none", one),
+            "softmax of one classifier, temperature by labels": ("no", "none", tempered(one, np.eye(8)[labels])),
+            "ensemble": ("no", "none", normalised(ebc)),
+            "label smoothing, best epsilon": ("yes", "a few numbers", smoothed(labels, votes)),
+            "mean vote of the label's class": ("yes", "a few numbers", class_means(labels, votes)),
+            "softmax of one classifier, temperature by votes": (
+                "no",
+                "a few numbers",
+                tempered(one, normalised(votes)),
+            ),
+            **fused(ebc, one, units, labels, votes),
+        },
+    )
 
 
 def fused(ebc: np.ndarray, one: np.ndarray, units: np.ndarray, labels: np.ndarray, votes: np.ndarray) -> dict:

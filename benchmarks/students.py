@@ -21,15 +21,28 @@ from filelock import FileLock, Timeout
 from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
 from soft_labels import judged
 
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.files import fresh_folder
 from affectnet_plus_modeling.training.faces import Faces
 
 RARE = ("fear", "disgust", "contempt")
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
-COLUMNS = ("target", "seed", "rows", *MEASURES, *(f"recall_{name}" for name in RARE), "faces", "epochs", "parameters",
-           "best_step", "seconds", "hardware", "commit", "command")  # fmt: skip
+COLUMNS = (
+    "target",
+    "seed",
+    "rows",
+    *MEASURES,
+    *(f"recall_{name}" for name in RARE),
+    "faces",
+    "epochs",
+    "parameters",
+    "best_step",
+    "seconds",
+    "hardware",
+    "commit",
+    "command",
+)
 TARGETS = {  # name of the student -> what it is trained on, the data, --target
     "hard": ("majority label, cross-entropy", "prepared_A", "hard"),
     "ensemble": ("soft labels of the ensemble alone", "prepared_ensemble", "soft"),
@@ -87,8 +100,22 @@ def train(options, name: str, seed: int, patience: float) -> None:
 
 
 def arguments(options, target: str, seed: int) -> list:
-    return ["--config", "mini", "--target", target, "--epochs", options.epochs, "--batch-size", 128,
-            "--learning-rate", "1e-3", "--holdout", "0.05", "--seed", seed]  # fmt: skip
+    return [
+        "--config",
+        "mini",
+        "--target",
+        target,
+        "--epochs",
+        options.epochs,
+        "--batch-size",
+        128,
+        "--learning-rate",
+        "1e-3",
+        "--holdout",
+        "0.05",
+        "--seed",
+        seed,
+    ]
 
 
 def measure(options, name: str, seed: int, data: Path) -> dict:

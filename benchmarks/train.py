@@ -32,8 +32,21 @@ from affectnet_plus_modeling.training.faces import Faces, load_prepared, normali
 from affectnet_plus_modeling.training.options import Augmentation, TrainingOptions
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
-COLUMNS = ("way", "size", "image_size", "batch_size", "step_ms", "faces_per_second", "speed", "wait", "mfu",
-           "teraflops", "device", "hardware", "commit")  # fmt: skip
+COLUMNS = (
+    "way",
+    "size",
+    "image_size",
+    "batch_size",
+    "step_ms",
+    "faces_per_second",
+    "speed",
+    "wait",
+    "mfu",
+    "teraflops",
+    "device",
+    "hardware",
+    "commit",
+)
 WARM = 5  # steps of each run that do not count: caches, autotuning, compilation
 GPU = torch.cuda.is_available()
 

@@ -30,9 +30,24 @@ from affectnet_plus_modeling.training.faces import Faces, load_prepared
 AFTER = ("kl", "ece", "ece_soft", "set_size", "answered", "answered_accuracy")
 BEFORE = ("kl", "ece", "ece_soft")
 COLUMNS = (
-    "model", "data", "split", "against", "of", "method", "promised", "covered", "covered_low", "covered_high",
-    "temperature", *(f"{name}_before" for name in BEFORE), *AFTER, "repeats", "rows", "commit", "command",
-)  # fmt: skip
+    "model",
+    "data",
+    "split",
+    "against",
+    "of",
+    "method",
+    "promised",
+    "covered",
+    "covered_low",
+    "covered_high",
+    "temperature",
+    *(f"{name}_before" for name in BEFORE),
+    *AFTER,
+    "repeats",
+    "rows",
+    "commit",
+    "command",
+)
 
 
 def main() -> None:

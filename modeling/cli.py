@@ -103,7 +103,7 @@ def _prepare(options) -> int:
     with show_bars() as progress:
         report = prepare(
             options.raw, options.out, options.embed, options.overwrite, count_workers(options), progress, say
-        )  # fmt: skip
+        )
     if options.json:
         print(json.dumps(report, indent=2))
     else:
@@ -139,8 +139,12 @@ def _add_doctor(verbs) -> None:
     verb.add_argument("--view", default="default", help="of DATA")
     verb.add_argument("--split", default="validation", help="of DATA")
     add_workers(verb)
-    verb.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_false",
-                      help="decode no picture, which saves most of the time")  # fmt: skip
+    verb.add_argument(
+        "--no-near-duplicates",
+        dest="near_duplicates",
+        action="store_false",
+        help="decode no picture, which saves most of the time",
+    )
     verb.add_argument("--json", action="store_true", help="print the report for programs")
 
 

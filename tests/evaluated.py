@@ -16,9 +16,15 @@ from affectnet_plus_modeling.evaluation.predictions import Predictions
 
 GROUPS = {"gender": GENDERS, "age": tuple(AGES), "ethnicity": RACES, "yaw": YAWS}
 LONG_NAMES = (
-    "happily surprised", "sadly angry", "fearfully disgusted", "angrily surprised", "appalled and hateful",
-    "disgustedly surprised", "awed_neutral", "contemptuously expressed",
-)  # fmt: skip
+    "happily surprised",
+    "sadly angry",
+    "fearfully disgusted",
+    "angrily surprised",
+    "appalled and hateful",
+    "disgustedly surprised",
+    "awed_neutral",
+    "contemptuously expressed",
+)
 
 
 def some_predictions(rows, seed=0) -> Predictions:

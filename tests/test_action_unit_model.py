@@ -107,8 +107,12 @@ def test_faces_without_a_whole_row_are_left_out_and_counted(drawn, units, tmp_pa
 
 def test_the_folder_loads_with_transformers_alone_and_predicts_the_same(drawn, units, quick_model):
     assert {path.name for path in quick_model.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "training.json",
-    }  # fmt: skip
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "training.json",
+    }
     _, pixels = validation_of(drawn)
     model = load_action_unit_model(quick_model)
     assert model.units == units.units and model.image_size == 48

@@ -8,8 +8,25 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.labelling.action_units import UNITS, VOTES, WEIGHTS, score_emotions, scored_emotions
 from affectnet_plus_modeling.sources.synthetic import expressions
 
-OPENFACE_2 = ("AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20",
-              "AU23", "AU25", "AU26", "AU45")  # fmt: skip
+OPENFACE_2 = (
+    "AU01",
+    "AU02",
+    "AU04",
+    "AU05",
+    "AU06",
+    "AU07",
+    "AU09",
+    "AU10",
+    "AU12",
+    "AU14",
+    "AU15",
+    "AU17",
+    "AU20",
+    "AU23",
+    "AU25",
+    "AU26",
+    "AU45",
+)
 LIBREFACE = ("AU01", "AU02", "AU04", "AU05", "AU06", "AU09", "AU12", "AU15", "AU17", "AU20", "AU25", "AU26")
 
 

@@ -61,9 +61,7 @@ def test_the_columns_have_exactly_these_types(view):
             "arousal": FLOAT,
             "age": FLOAT,
             "gender": {"female": FLOAT, "male": FLOAT},
-            "race": {
-                name: FLOAT for name in ("asian", "indian", "black", "white", "middle_eastern", "latino_hispanic")
-            },
+            "race": dict.fromkeys(("asian", "indian", "black", "white", "middle_eastern", "latino_hispanic"), FLOAT),
             "pose": {"yaw": FLOAT, "pitch": FLOAT, "roll": FLOAT},
             "landmarks_68": datasets.Array2D((68, 2), "float32"),
             "landmarks_29": datasets.Array2D((29, 2), "float32"),
@@ -162,11 +160,23 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=12,
 )
-FIELDS = st.sampled_from([
-    ("human-label",), ("soft-label",), ("subset",), ("meta-data",), ("soft-label", 3), ("meta-data", "gender"),
-    ("meta-data", "landmark-68"), ("meta-data", "landmark-29", 57), ("meta-data", "valence"), ("meta-data", "age"),
-    ("meta-data", "race", "middle eastern"), ("meta-data", "pose", "yaw"), ("meta-data", "gender", "female"),
-])  # fmt: skip
+FIELDS = st.sampled_from(
+    [
+        ("human-label",),
+        ("soft-label",),
+        ("subset",),
+        ("meta-data",),
+        ("soft-label", 3),
+        ("meta-data", "gender"),
+        ("meta-data", "landmark-68"),
+        ("meta-data", "landmark-29", 57),
+        ("meta-data", "valence"),
+        ("meta-data", "age"),
+        ("meta-data", "race", "middle eastern"),
+        ("meta-data", "pose", "yaw"),
+        ("meta-data", "gender", "female"),
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -353,9 +363,23 @@ def test_faces_are_sorted_as_whole_numbers(raw_tree):
 
 @pytest.mark.parametrize(
     "name",
-    ["..1.jpg", "...jpg", "1a.jpg", "-1.jpg", "1 (1).jpg", "\u0663.jpg", "\u00fc.jpg", "Thumbs.db", ".DS_Store",
-     "5", "5.gif", "1.0.jpg", "9" * 19 + ".jpg", "a\nb.jpg"],
-)  # fmt: skip
+    [
+        "..1.jpg",
+        "...jpg",
+        "1a.jpg",
+        "-1.jpg",
+        "1 (1).jpg",
+        "\u0663.jpg",
+        "\u00fc.jpg",
+        "Thumbs.db",
+        ".DS_Store",
+        "5",
+        "5.gif",
+        "1.0.jpg",
+        "9" * 19 + ".jpg",
+        "a\nb.jpg",
+    ],
+)
 def test_a_file_of_another_name_is_named_and_comes_last(tree_copy, name):
     (tree_copy / TRAIN / "images" / name).write_bytes(picture())
     faces = list_faces("train", tree_copy / TRAIN)
@@ -475,11 +499,14 @@ def test_a_relative_folder_means_the_folder_of_this_place(raw_tree, tmp_path, mo
     "options, words",
     [
         pytest.param({}, "licence-gated: pass data_dir=", id="no folder"),
-        pytest.param({"data_dir": "human_annotated", "config_name": "no_human"}, "no part for the view 'no_human'",
-                     id="a view that the folder has not"),
+        pytest.param(
+            {"data_dir": "human_annotated", "config_name": "no_human"},
+            "no part for the view 'no_human'",
+            id="a view that the folder has not",
+        ),
         pytest.param({"data_dir": "human_annotated/train_set/images"}, "is not an AffectNet+ tree", id="another"),
     ],
-)  # fmt: skip
+)
 def test_the_builder_says_what_is_wrong_with_its_folder(tree_copy, tmp_path, options, words):
     shutil.move(tree_copy / "human_annotated", tmp_path / "human_annotated")
     if "data_dir" in options:

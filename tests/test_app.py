@@ -165,9 +165,12 @@ def test_known_faces_are_those_of_the_prepared_folder(drawn):
         row = rows[len(rows) - 1]
         assert np.array_equal(picture, np.asarray(row["image"]))
         assert truth == (
-            row["image_id"], EMOTIONS[row["label"]], dict(zip(EMOTIONS, row["soft_label_normalized"], strict=True)),
-            row["valence"], row["arousal"],
-        )  # fmt: skip
+            row["image_id"],
+            EMOTIONS[row["label"]],
+            dict(zip(EMOTIONS, row["soft_label_normalized"], strict=True)),
+            row["valence"],
+            row["arousal"],
+        )
 
 
 def test_a_known_face_whose_picture_is_gone_is_named(prepared_from):

@@ -8,7 +8,7 @@ import torch
 from affectnet_plus_modeling.training.augmentation import augment
 from affectnet_plus_modeling.training.options import Augmentation
 
-NONE = dict(flip=0.0, rotation=0.0, scale=0.0, shift=0.0, contrast=0.0, brightness=0.0, erase=0.0)
+NONE = {"flip": 0.0, "rotation": 0.0, "scale": 0.0, "shift": 0.0, "contrast": 0.0, "brightness": 0.0, "erase": 0.0}
 
 
 def only(**strength) -> Augmentation:

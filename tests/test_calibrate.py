@@ -30,9 +30,21 @@ from affectnet_plus_modeling.vit.answers import answers
 from conftest import annotation, picture
 
 KEYS = {
-    "method", "coverage", "of", "quantile", "abstain_accuracy", "abstain_entropy", "temperature", "against", "rows",
-    "share", "seed", "data", "view", "split",
-}  # fmt: skip
+    "method",
+    "coverage",
+    "of",
+    "quantile",
+    "abstain_accuracy",
+    "abstain_entropy",
+    "temperature",
+    "against",
+    "rows",
+    "share",
+    "seed",
+    "data",
+    "view",
+    "split",
+}
 TRAIN = {"split": "train"}  # 32 faces, which is enough for a coverage of 0.9; of the other split there are 8
 
 

@@ -49,8 +49,10 @@ def test_a_real_run_fills_in_the_facts(tmp_path):
 def test_energy_is_watts_times_hours_times_processes():
     """300 W for half an hour in each of 4 processes are 600 Wh; a worked value."""
     assert energy_estimate((100.0, 300.0, "said"), 1800, 4) == {
-        "watts": [400, 1200], "kilowatt_hours": [0.2, 0.6], "assumption": "said",
-    }  # fmt: skip
+        "watts": [400, 1200],
+        "kilowatt_hours": [0.2, 0.6],
+        "assumption": "said",
+    }
     assert energy_estimate((1.0, 7.0, "said"), 1.0, 1)["kilowatt_hours"] == [2.78e-07, 1.94e-06], "three digits"
     assert energy_estimate(None, 1800, 4) is None
 
@@ -63,11 +65,14 @@ def test_the_power_of_a_processor_goes_with_its_threads(monkeypatch):
     assert hardware(True).endswith(" CPU thread")
 
 
-@pytest.mark.parametrize("answer, expected", [
-    ("echo 700.00", (175.0, 700.0, "from 25% of the GPU's power limit of 700 W to all of it")),
-    ("echo '[N/A]'", None),
-    ("echo 'No devices were found'; exit 6", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer, expected",
+    [
+        ("echo 700.00", (175.0, 700.0, "from 25% of the GPU's power limit of 700 W to all of it")),
+        ("echo '[N/A]'", None),
+        ("echo 'No devices were found'; exit 6", None),
+    ],
+)
 def test_the_power_of_a_gpu_is_its_limit_where_nvidia_smi_knows_it(tmp_path, monkeypatch, answer, expected):
     program = tmp_path / "nvidia-smi"
     program.write_text(f'#!/bin/sh\necho "$@" > "$(dirname "$0")/asked"\n{answer}\n')

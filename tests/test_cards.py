@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from test_label import make_ensemble
+from test_label_inputs import as_folder
 
 import affectnet_plus_cards
 from affectnet_plus import EMOTIONS, LABELS, SUBSETS, VIEWS, LayoutError, features, read_annotation, to_table
@@ -28,8 +30,6 @@ from affectnet_plus_modeling.sources.delivered import open_source
 from affectnet_plus_modeling.sources.origin import SoftLabels
 from affectnet_plus_modeling.sources.tree import writing_tree
 from conftest import full_record, picture
-from test_label import make_ensemble
-from test_label_inputs import as_folder
 
 PAGE = Path(affectnet_plus_cards.__file__).with_name("README.md").read_text()
 EXPECTED = Path(__file__).parent / "cards" / "expected.md"
@@ -63,15 +63,18 @@ def test_every_column_is_described_in_order_and_no_other():
     assert all(column.meaning and column.range for column in COLUMNS.values())
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("image", "image"),
-    ("image_id", "string"),
-    ("label", "int64"),
-    ("soft_label", "8 float32"),
-    ("valence", "float32"),
-    ("gender", "struct of 2 float32: female, male"),
-    ("landmarks_68", "68 x 2 float32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("image", "image"),
+        ("image_id", "string"),
+        ("label", "int64"),
+        ("soft_label", "8 float32"),
+        ("valence", "float32"),
+        ("gender", "struct of 2 float32: female, male"),
+        ("landmarks_68", "68 x 2 float32"),
+    ],
+)
 def test_types_are_those_of_the_features(name, expected):
     assert type_of(features()[name]) == expected
 
@@ -123,11 +126,26 @@ def test_the_head_of_the_page_is_what_the_hub_reads():
     assert "configs" not in head, "there are no files beside this page"
 
 
-@pytest.mark.parametrize("text", [
-    "We do not hold the data", "*Reported*", "*Measured*", "students ask through", "licensed institution",
-    "Article 5(1)(f)", "Recital 44", "GDPR", "asks the\nlicensor", "not a felt emotion", "machine's guesses",
-    "compare names and not codes", "**Not for:**", TERMS["AffectNet+"].citation, TERMS["AffectNet"].citation,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We do not hold the data",
+        "*Reported*",
+        "*Measured*",
+        "students ask through",
+        "licensed institution",
+        "Article 5(1)(f)",
+        "Recital 44",
+        "GDPR",
+        "asks the\nlicensor",
+        "not a felt emotion",
+        "machine's guesses",
+        "compare names and not codes",
+        "**Not for:**",
+        TERMS["AffectNet+"].citation,
+        TERMS["AffectNet"].citation,
+    ],
+)
 def test_the_page_says(text):
     assert text in PAGE
 
@@ -140,14 +158,16 @@ def report(**others) -> dict:
     return {
         "splits": {
             "train": {
-                "rows": 3, "quarantined": 2,
-                "labels": {"neutral": 1, "happy": 1, "unknown": 1}, "subsets": {"easy": 2, "unknown": 1},
+                "rows": 3,
+                "quarantined": 2,
+                "labels": {"neutral": 1, "happy": 1, "unknown": 1},
+                "subsets": {"easy": 2, "unknown": 1},
             },
             "validation": {"rows": 1, "quarantined": 0, "labels": {"happy": 1}, "subsets": {"difficult": 1}},
         },
         "quarantined": 2,
         "quarantine_reasons": {"image has N bytes, expected N to N": 2},
-    } | others  # fmt: skip
+    } | others
 
 
 def small(folder: Path, origin: str, soft_labels: dict | None = None) -> dict:
@@ -168,10 +188,12 @@ def small(folder: Path, origin: str, soft_labels: dict | None = None) -> dict:
     }
 
 
-VIEW = {"default": {
-    "train": ["data/train-emotion-easy-*.parquet"],
-    "validation": ["data/validation-emotion-difficult-*.parquet"],
-}}  # fmt: skip
+VIEW = {
+    "default": {
+        "train": ["data/train-emotion-easy-*.parquet"],
+        "validation": ["data/validation-emotion-difficult-*.parquet"],
+    }
+}
 
 
 def written(folder: Path, origin="drawn", soft_labels=None, **others) -> str:
@@ -223,9 +245,11 @@ def test_each_origin_has_its_own_terms(tmp_path, origin):
 
 GENERATED = SoftLabels("0123456789abcdef" * 4, "stacking", "a table of OpenFace 2", True, "9.8.7")
 OTHERWISE = {  # what the origins say of their own soft labels
-    "drawn": "soft label, valence", "FER+": "the shares of their votes are the soft labels",
-    "AffectNet": "no soft labels", "AffectNet+": "Soft labels, age, gender",
-}  # fmt: skip
+    "drawn": "soft label, valence",
+    "FER+": "the shares of their votes are the soft labels",
+    "AffectNet": "no soft labels",
+    "AffectNet+": "Soft labels, age, gender",
+}
 
 
 @pytest.mark.parametrize("origin", [*TERMS, "somewhere else"])
@@ -276,9 +300,12 @@ def test_what_label_wrote_is_prepared_with_its_word_about_the_soft_labels(tmp_pa
     source = json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]
     assert source["origin"] == origin
     assert source["soft_labels"] == {
-        "ensemble": record["plan"]["ensemble"], "fusion": "product", "action_units": units, "human_label": False,
+        "ensemble": record["plan"]["ensemble"],
+        "fusion": "product",
+        "action_units": units,
+        "human_label": False,
         "version": record["plan"]["versions"]["affectnet-plus"],
-    }  # fmt: skip
+    }
     text = (tmp_path / "out" / "README.md").read_text()
     head, words = head_of(text), " ".join(text.split())
     assert f"(SHA-256 {source['soft_labels']['ensemble'][:12]}...) trained on hard labels, " in words
@@ -331,7 +358,7 @@ def test_nothing_of_the_machine_or_of_a_face_is_in_the_card(tmp_path):
     finding = FINDING | {"message": "/home/somebody/faces/1.jpg changed, and/or its twin", "examples": ["train/17"]}
     text = written(tmp_path, quarantined=9, quarantine_reasons=reasons, findings=[finding])
     card = text + (tmp_path / "croissant.json").read_text()
-    for secret in ("somebody", "mum", "train/17", "train/1\"", str(tmp_path)):
+    for secret in ("somebody", "mum", "train/17", 'train/1"', str(tmp_path)):
         assert secret not in card
     assert "\n- 5 x cannot be opened: [Errno N] Permission denied: '...'\n" in text, "one reason, not two"
     assert "\n- 1 x '...' is not named <whole number>.jpg|png|json\n" in text
@@ -344,8 +371,10 @@ def test_the_ten_commonest_reasons_are_listed_and_the_others_counted(tmp_path):
     reasons = {f"reason {letter}": count for count, letter in enumerate("abcdefghijklm", 1)}
     text = written(tmp_path, quarantined=91, quarantine_reasons=reasons)
     listed = re.findall(r"^- ([0-9]+) x reason (.)$", text, flags=re.M)
-    assert listed == [(str(count), letter) for letter, count in sorted(
-        zip("abcdefghijklm", range(1, 14)), reverse=True)][:10]
+    assert (
+        listed
+        == [(str(count), letter) for letter, count in sorted(zip("abcdefghijklm", range(1, 14)), reverse=True)][:10]
+    )
     assert "\n- and 3 more reasons\n" in text and "91 faces could not be rows" in text
 
 
@@ -355,9 +384,16 @@ def test_a_clean_folder_has_no_section_of_defects(tmp_path):
     assert "\n\n\n" not in text and "{{" not in text and "{%" not in text
 
 
-@pytest.mark.parametrize("rows, size", [
-    (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (959_906, "100K<n<1M"), (1_000_000, "1M<n<10M"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows, size",
+    [
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (99_999, "10K<n<100K"),
+        (959_906, "100K<n<1M"),
+        (1_000_000, "1M<n<10M"),
+    ],
+)
 def test_the_size_category(tmp_path, rows, size):
     manifest = small(tmp_path, "drawn")
     manifest["files"]["data/train-emotion-easy-00000.parquet"]["rows"] = rows - 1
@@ -375,8 +411,10 @@ def test_only_the_views_whose_files_changed_have_another_digest(tmp_path):
         return {config["config_name"]: config["description"] for config in head["configs"]}
 
     before = digests()
-    text = "".join(f"{split} {name} {size['sha256']}\n"
-                   for split, (name, size) in zip(("train", "validation"), manifest["files"].items()))  # fmt: skip
+    text = "".join(
+        f"{split} {name} {size['sha256']}\n"
+        for split, (name, size) in zip(("train", "validation"), manifest["files"].items())
+    )
     assert before["default"] == f"content {hashlib.sha256(text.encode()).hexdigest()}"
     manifest["files"]["data/validation-emotion-difficult-00000.parquet"]["sha256"] = "d" * 64
     after = digests()
@@ -414,8 +452,10 @@ def finished(prepared, tmp_path) -> Path:
 def test_every_view_opens_with_the_rows_and_types_that_the_card_promises(finished, tmp_path):
     head = head_of((finished / "README.md").read_text())
     assert [config["config_name"] for config in head["configs"]] == list(VIEWS)
-    counted = {row[0].strip("`"): row[1:] for row in
-               table((finished / "README.md").read_text(), "view", "train", "validation")}  # fmt: skip
+    counted = {
+        row[0].strip("`"): row[1:]
+        for row in table((finished / "README.md").read_text(), "view", "train", "validation")
+    }
     for info in head["dataset_info"]:
         view = info["config_name"]
         opened = datasets.load_dataset(str(finished), view, cache_dir=str(tmp_path / "cache"))
@@ -432,8 +472,9 @@ def test_the_counts_of_the_card_are_those_of_the_rows(finished, tmp_path):
     rows = datasets.load_dataset(str(finished), "all", split="train", cache_dir=str(tmp_path / "cache"))
     for column, names in (("label", LABELS), ("subset", SUBSETS)):
         codes = rows[column]
-        counted = {cells[1]: number(cells[2]) for cells in
-                   table(text, "code", column, "train", "validation", "no_human")}  # fmt: skip
+        counted = {
+            cells[1]: number(cells[2]) for cells in table(text, "code", column, "train", "validation", "no_human")
+        }
         found = {name: sum(code == index for code in codes) for index, name in enumerate(names)}
         found["unknown"] = sum(code is None for code in codes)
         assert counted == {name: count for name, count in found.items() if name in counted}

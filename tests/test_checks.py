@@ -96,17 +96,20 @@ def test_an_emotion_without_a_subset_is_noted():
 
 def test_soft_labels_that_are_null_or_zero_are_told_apart():
     found = findings(
-        row("train/1", soft_label=None), row("train/2"), row("train/3", soft_label=[0.0] * 8),
+        row("train/1", soft_label=None),
+        row("train/2"),
+        row("train/3", soft_label=[0.0] * 8),
         validation=[row("validation/1", soft_label=None)],
-    )  # fmt: skip
+    )
     texts = said(found, "soft label", "warning")
     assert texts == [
         "2 rows (train 1, validation 1) have none",
         "1 row (train 1) have one of zeros alone, which no distribution can be made of",
     ]
     assert [item.examples for item in found if item.check == "soft label"] == [
-        ["train/1", "validation/1"], ["train/3"]
-    ]  # fmt: skip
+        ["train/1", "validation/1"],
+        ["train/3"],
+    ]
 
 
 def test_valence_without_arousal_is_a_warning_and_neither_is_a_note():
@@ -118,16 +121,29 @@ def test_valence_without_arousal_is_a_warning_and_neither_is_a_note():
 @pytest.mark.parametrize(
     "label, valence, arousal, contradicts",
     [
-        ("neutral", 0.3, 0.4, True), ("neutral", 0.3, 0.39, False), ("neutral", 0, -0.5, True),
-        ("happy", -0.21, 0.5, True), ("happy", -0.19, 0.5, False), ("happy", 0.9, -0.9, False),
-        ("sad", 0.21, -0.5, True), ("sad", 0.19, -0.5, False), ("sad", -0.9, 0.9, False),
-        ("surprise", 0.9, -0.21, True), ("surprise", -0.9, -0.19, False),
-        ("fear", 0.21, 0.9, True), ("fear", -0.9, -0.21, True), ("fear", 0.19, -0.19, False),
-        ("disgust", 0.21, 0, True), ("disgust", -0.9, -0.9, False),
-        ("anger", 0.21, 0.9, True), ("anger", -0.9, -0.21, True), ("anger", -0.5, -0.19, False),
-        ("contempt", 0.21, 0, True), ("contempt", 0.19, -0.9, False),
+        ("neutral", 0.3, 0.4, True),
+        ("neutral", 0.3, 0.39, False),
+        ("neutral", 0, -0.5, True),
+        ("happy", -0.21, 0.5, True),
+        ("happy", -0.19, 0.5, False),
+        ("happy", 0.9, -0.9, False),
+        ("sad", 0.21, -0.5, True),
+        ("sad", 0.19, -0.5, False),
+        ("sad", -0.9, 0.9, False),
+        ("surprise", 0.9, -0.21, True),
+        ("surprise", -0.9, -0.19, False),
+        ("fear", 0.21, 0.9, True),
+        ("fear", -0.9, -0.21, True),
+        ("fear", 0.19, -0.19, False),
+        ("disgust", 0.21, 0, True),
+        ("disgust", -0.9, -0.9, False),
+        ("anger", 0.21, 0.9, True),
+        ("anger", -0.9, -0.21, True),
+        ("anger", -0.5, -0.19, False),
+        ("contempt", 0.21, 0, True),
+        ("contempt", 0.19, -0.9, False),
     ],
-)  # fmt: skip
+)
 def test_a_label_is_held_against_valence_and_arousal(label, valence, arousal, contradicts):
     place = {"valence": valence, "arousal": arousal}
     found = findings(row("train/5", label=EMOTIONS.index(label), subset=None, **place), row(label=8, **place))
@@ -147,9 +163,17 @@ def test_no_emotion_contradicts_its_own_place_on_the_circumplex():
 @pytest.mark.parametrize("name, count", [("landmarks_68", 68), ("landmarks_29", 29)])
 @pytest.mark.parametrize(
     "point, outside",
-    [((-21, 50), True), ((-19, 50), False), ((221, 50), True), ((219, 50), False), ((50, -11), True),
-     ((50, -9), False), ((50, 111), True), ((50, 109), False)],
-)  # fmt: skip
+    [
+        ((-21, 50), True),
+        ((-19, 50), False),
+        ((221, 50), True),
+        ((219, 50), False),
+        ((50, -11), True),
+        ((50, -9), False),
+        ((50, 111), True),
+        ((50, 109), False),
+    ],
+)
 def test_landmarks_may_lie_a_tenth_of_each_side_outside(name, count, point, outside):
     """The picture is 200 wide and 100 high, so the limits of x and y differ."""
     points = np.full((count, 2), 50.0)
@@ -177,10 +201,13 @@ def test_counts_by_split_label_and_subset():
     checks.add("train", chunk([row(label=0, subset=2)]))
     checks.add("no_human", chunk([row(label=None, subset=None)]))
     assert checks.counts == {
-        "train": {"rows": 4, "labels": {"neutral": 2, "non-face": 1, "unknown": 1},
-                  "subsets": {"easy": 1, "difficult": 2, "unknown": 1}},
+        "train": {
+            "rows": 4,
+            "labels": {"neutral": 2, "non-face": 1, "unknown": 1},
+            "subsets": {"easy": 1, "difficult": 2, "unknown": 1},
+        },
         "no_human": {"rows": 1, "labels": {"unknown": 1}, "subsets": {"unknown": 1}},
-    }  # fmt: skip
+    }
 
 
 def test_the_published_counts_add_up_to_what_the_paper_says():
@@ -224,19 +251,31 @@ def test_a_split_of_which_no_face_is_a_row_is_compared_too():
 
 def test_the_same_file_within_a_split_and_across_splits():
     found = findings(
-        row("train/1", 5), row("train/2", 6), row("train/3", 5), row("train/4", 7), row("train/5", 5),
+        row("train/1", 5),
+        row("train/2", 6),
+        row("train/3", 5),
+        row("train/4", 7),
+        row("train/5", 5),
         validation=[row("validation/1", 7), row("validation/2", 7), row("validation/3", 9)],
         no_human=[row("no_human/1", 9)],
-    )  # fmt: skip
+    )
     doubles = [(item.check, item.message, item.count, item.examples) for item in found if "duplicates" in item.check]
     assert doubles == [
         ("duplicates", "3 pictures of train are the same file in 1 groups", 3, ["train/1 = train/3"]),
         ("duplicates", "2 pictures of validation are the same file in 1 groups", 2, ["validation/1 = validation/2"]),
-        ("duplicates, leakage", "2 pictures of validation are the same file as 1 of train", 2,
-         ["validation/1 = train/4"]),
-        ("duplicates", "1 pictures of no_human are the same file as 1 of validation", 1,
-         ["no_human/1 = validation/3"]),
-    ]  # fmt: skip
+        (
+            "duplicates, leakage",
+            "2 pictures of validation are the same file as 1 of train",
+            2,
+            ["validation/1 = train/4"],
+        ),
+        (
+            "duplicates",
+            "1 pictures of no_human are the same file as 1 of validation",
+            1,
+            ["no_human/1 = validation/3"],
+        ),
+    ]
     assert {item.level for item in found if "duplicates" in item.check} == {"warning"}
 
 
@@ -377,11 +416,21 @@ def test_random_annotations_are_not_suspected():
     rng = np.random.default_rng(0)
     rows = []
     for number in range(600):
-        record = annotation(label=int(rng.integers(11)), soft_label=rng.uniform(0, 1, 8).tolist(),
-                            valence=float(rng.uniform(-1, 1)), arousal=float(rng.uniform(-1, 1)))  # fmt: skip
+        record = annotation(
+            label=int(rng.integers(11)),
+            soft_label=rng.uniform(0, 1, 8).tolist(),
+            valence=float(rng.uniform(-1, 1)),
+            arousal=float(rng.uniform(-1, 1)),
+        )
         fields = {"label": record["human-label"], "soft_label": record["soft-label"], "subset": None}
-        rows.append(row(f"train/{number}", **fields, valence=record["meta-data"]["valence"],
-                        arousal=record["meta-data"]["arousal"]))  # fmt: skip
+        rows.append(
+            row(
+                f"train/{number}",
+                **fields,
+                valence=record["meta-data"]["valence"],
+                arousal=record["meta-data"]["arousal"],
+            )
+        )
     assert said(findings(*rows), "label order", "error") == []
 
 

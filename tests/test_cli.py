@@ -13,8 +13,19 @@ from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import TrainingOptions
 
-VERBS = ("draw", "import-ferplus", "prepare", "train", "evaluate", "predict", "calibrate", "publish", "export",
-         "pretrain", "app")  # fmt: skip
+VERBS = (
+    "draw",
+    "import-ferplus",
+    "prepare",
+    "train",
+    "evaluate",
+    "predict",
+    "calibrate",
+    "publish",
+    "export",
+    "pretrain",
+    "app",
+)
 QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", "no"]
 
 
@@ -97,11 +108,24 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     )
     assert run("train", "data", "out", *arguments.split()) == 0
     options = TrainingOptions(
-        size="small", from_vit="v", target="hard", view="easy", image_size=48, patch_size=4, epochs=2.5, batch_size=3,
-        learning_rate=0.1, weight_decay=0.2, warmup=0.3, label_smoothing=0.4,
-        class_weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), valence_arousal_weight=0.5, holdout=0.6, seed=7,
+        size="small",
+        from_vit="v",
+        target="hard",
+        view="easy",
+        image_size=48,
+        patch_size=4,
+        epochs=2.5,
+        batch_size=3,
+        learning_rate=0.1,
+        weight_decay=0.2,
+        warmup=0.3,
+        label_smoothing=0.4,
+        class_weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
+        valence_arousal_weight=0.5,
+        holdout=0.6,
+        seed=7,
         bf16=True,
-    )  # fmt: skip
+    )
     assert seen.pop() == ("data", "out", options, True, True)
 
 
@@ -216,8 +240,9 @@ def test_prepare_speaks_to_programs_on_one_stream_and_to_people_on_the_other(cap
 def test_a_terminated_command_leaves_nothing(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-m", "affectnet_plus_modeling.cli", "draw", str(tmp_path / "out"), "-n", "100000"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while "faces/s" not in child.stderr.readline(200):
         assert child.poll() is None
     child.send_signal(signal.SIGTERM)

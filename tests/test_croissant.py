@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from test_cards import GENERATED, VIEW, head_of, report, rewrite, small, written
 
 from affectnet_plus import VIEWS, features
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.croissant import CONTEXT
 from affectnet_plus_modeling.preparing.terms import TERMS, terms_of
 from conftest import full_record, picture
-from test_cards import GENERATED, VIEW, head_of, report, rewrite, small, written
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
@@ -51,8 +51,11 @@ print(json.dumps({"errors": sorted(issues.errors), "warnings": sorted(issues.war
 def read_with_mlcroissant(folder: Path, *views: str) -> dict:
     child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, str(folder / "croissant.json"), *views],
-        env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert child.returncode == 0, child.stderr[-2000:]
     assert "WARNING" not in child.stderr, child.stderr[-2000:]
     return json.loads(child.stdout)
@@ -109,8 +112,11 @@ def test_every_value_of_every_row_is_read(finished, said):
 def test_each_view_is_a_record_set(finished, said, view, count):
     records = said["records"][view]
     assert len(records) == count
-    [promised] = [info["splits"] for info in head_of((finished / "README.md").read_text())["dataset_info"]
-                  if info["config_name"] == view]  # fmt: skip
+    [promised] = [
+        info["splits"]
+        for info in head_of((finished / "README.md").read_text())["dataset_info"]
+        if info["config_name"] == view
+    ]
     found = Counter(record["split"] for record in records)
     assert found == {split["name"]: split["num_examples"] for split in promised}
 

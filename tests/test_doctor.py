@@ -180,8 +180,11 @@ def test_a_prepared_folder_has_the_findings_of_its_source(copy, ready):
             assert prepared["counts"][split][part] == source["counts"][split][part]
 
     def numbers(report):
-        return sorted((found["level"], found["check"], found["message"], found["count"])
-                      for found in report["findings"] if found["level"] != "note")  # fmt: skip
+        return sorted(
+            (found["level"], found["check"], found["message"], found["count"])
+            for found in report["findings"]
+            if found["level"] != "note"
+        )
 
     assert numbers(prepared) == numbers(source)
 

@@ -10,9 +10,13 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSof
 from affectnet_plus_modeling.vit.modeling_affectnet_plus import DropPathLayer
 
 SHAPE = {
-    "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 16,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "image_size": 16,
     "patch_size": 4,
-}  # fmt: skip
+}
 STEM = {"stem_channels": [8, 16], "pooling": "mean"}
 
 

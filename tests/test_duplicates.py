@@ -62,18 +62,22 @@ def test_few_hashes_have_no_pairs(hashes):
 
 def test_groups_of_near_pictures_are_chains_and_need_both_hashes():
     hashes = [
-        (0, 0), (0b1111, 0), (0b11111111, 0),  # a chain: its ends are 8 bits apart
+        (0, 0),
+        (0b1111, 0),
+        (0b11111111, 0),  # a chain: its ends are 8 bits apart
         (0b1111 << 20, (1 << 63) - 1),  # near the first by phash alone
         ((1 << 60) - 1, 0),  # near by dhash alone
         (0, 0),
-    ]  # fmt: skip
+    ]
     groups = group_near(np.array(hashes, dtype=np.uint64))
     assert groups[0] == groups[1] == groups[2] == groups[5]
     assert len(set(groups)) == 3
 
 
-@pytest.mark.parametrize("bits, same", [((PHASH_DISTANCE, DHASH_DISTANCE), True), ((PHASH_DISTANCE + 1, 0), False),
-                                        ((0, DHASH_DISTANCE + 1), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "bits, same",
+    [((PHASH_DISTANCE, DHASH_DISTANCE), True), ((PHASH_DISTANCE + 1, 0), False), ((0, DHASH_DISTANCE + 1), False)],
+)
 def test_the_limits_are_inclusive(bits, same):
     groups = group_near(np.array([(0, 0), tuple((1 << count) - 1 for count in bits)], dtype=np.uint64))
     assert (groups[0] == groups[1]) == same

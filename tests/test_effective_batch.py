@@ -16,9 +16,13 @@ from affectnet_plus_modeling.vit.configuration_affectnet_plus import LOSSES
 NAN = float("nan")
 ROWS = 12
 SHAPE = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 8,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "image_size": 8,
     "patch_size": 4,
-}  # fmt: skip
+}
 OPTIONS = {"class_weights": [0.5, 1.0, 2.0, 0.3, 4.0, 1.5, 0.7, 3.0], "label_smoothing": 0.1}
 OPTIONS |= {"valence_arousal_weight": 0.7}
 UNEVEN = [[12], [5, 7], [1, 8, 3], [4, 1, 6, 1]]

@@ -21,9 +21,16 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig
 NAMES = {"id2label": {0: "rest", 1: "emotion"}}
 RESNET = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **NAMES).to_dict()
 VIT = AffectNetPlusConfig(
-    hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=24, patch_size=8,
-    stem_channels=(8, 8), pooling="mean", **NAMES,
-).to_dict()  # fmt: skip
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=24,
+    patch_size=8,
+    stem_channels=(8, 8),
+    pooling="mean",
+    **NAMES,
+).to_dict()
 
 
 def made(*members, backbones=(RESNET, VIT)) -> BinaryEnsemble:
@@ -46,10 +53,12 @@ def pictures():
 def test_the_logits_are_the_mean_of_the_networks_log_odds(pictures):
     model = made((0, ALL_FOLDS), (1, ALL_FOLDS))
     with torch.inference_mode():
-        each = torch.stack([
-            torch.stack([net(pictures).logits.log_softmax(1).diff(dim=1)[:, 0] for net in member], dim=1)
-            for member in model.members
-        ])  # fmt: skip
+        each = torch.stack(
+            [
+                torch.stack([net(pictures).logits.log_softmax(1).diff(dim=1)[:, 0] for net in member], dim=1)
+                for member in model.members
+            ]
+        )
         found = model(pictures).logits
     assert found.shape == (5, len(EMOTIONS)) and found.dtype is torch.float32
     torch.testing.assert_close(found, each.mean(dim=0))

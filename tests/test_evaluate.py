@@ -16,18 +16,30 @@ from affectnet_plus_modeling.evaluation.calibrate import CalibrationOptions, cal
 from affectnet_plus_modeling.evaluation.evaluate import EvaluationOptions, evaluate, measure
 from affectnet_plus_modeling.evaluation.groups import GROUPS_ARE, attribute_groupings, subset_grouping
 from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
-from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
+from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.evaluation.uncertainty import in_share
 from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 from conftest import annotation, picture
 
 FILES = [
-    "ambiguous.png", "circumplex.png", "circumplex.svg", "confusion.png", "confusion.svg", "faces.png", "groups.png",
-    "groups.svg", "metrics.json", "mistakes.png", "reliability.png", "reliability.svg", "report.html", "subsets.png",
+    "ambiguous.png",
+    "circumplex.png",
+    "circumplex.svg",
+    "confusion.png",
+    "confusion.svg",
+    "faces.png",
+    "groups.png",
+    "groups.svg",
+    "metrics.json",
+    "mistakes.png",
+    "reliability.png",
+    "reliability.svg",
+    "report.html",
+    "subsets.png",
     "subsets.svg",
-]  # fmt: skip
+]
 FEW = EvaluationOptions(resamples=20)
 
 

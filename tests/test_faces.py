@@ -189,7 +189,7 @@ def test_decoding_as_needed_is_the_same_as_in_advance(drawn, monkeypatch):
 @pytest.fixture
 def gaps(prepared_from):
     """Four faces: all known, no soft label, no label, no valence; the third is in the view `all` only."""
-    known = dict(soft_label=SOFT, valence=0.5, arousal=-0.25)
+    known = {"soft_label": SOFT, "valence": 0.5, "arousal": -0.25}
     records = [
         annotation(label=0, **known),
         annotation(label=3, valence=0.5, arousal=-0.25),
@@ -274,8 +274,10 @@ def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared
     monkeypatch.setattr(faces_module, "MEMORY_BYTES", 10**9 * in_advance)
     monkeypatch.setattr(faces_module, "AT_A_TIME", 3)
     kinds = ("JPEG", "PNG", "JPEG", "PNG", "JPEG")
-    pairs = [(saved(noise(30, 24 + 2 * seed, seed=seed), kind), full_record(seed, 0, seed))
-             for seed, kind in enumerate(kinds)]  # fmt: skip
+    pairs = [
+        (saved(noise(30, 24 + 2 * seed, seed=seed), kind), full_record(seed, 0, seed))
+        for seed, kind in enumerate(kinds)
+    ]
     rows = load_prepared(prepared_from(pairs, embed=embed), "default", "train")
     for data in (rows, rows.shuffle(seed=3), rows.select([4, 2, 3, 1])):
         faces = Faces(data, 30)
@@ -306,8 +308,11 @@ def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
 def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
     faces = Faces(load_prepared(drawn, "default", "train"), 48)
     torch.manual_seed(0)
-    seen = [row for batch in DataLoader(faces, 5, shuffle=True, collate_fn=collate)
-            for row in batch["soft_labels"].tolist()]  # fmt: skip
+    seen = [
+        row
+        for batch in DataLoader(faces, 5, shuffle=True, collate_fn=collate)
+        for row in batch["soft_labels"].tolist()
+    ]
     assert sorted(seen) == sorted(faces.soft_labels.tolist()) and seen != faces.soft_labels.tolist()
 
 

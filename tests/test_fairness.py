@@ -32,8 +32,10 @@ def test_the_four_differences_by_hand():
     assert found["demographic_parity"]["max"] == pytest.approx(0.5 - 0.2)
     # of calm: A 8 of 10, B 10 of 10; of angry: A 8 of 10, B 4 of 10
     assert found["equal_opportunity"] == {
-        "mean": pytest.approx((0.2 + 0.4) / 2), "max": pytest.approx(0.4), "emotion": "angry",
-    }  # fmt: skip
+        "mean": pytest.approx((0.2 + 0.4) / 2),
+        "max": pytest.approx(0.4),
+        "emotion": "angry",
+    }
     # The false positive rate of calm is the miss rate of angry, .2 and .6: 0.4 for both emotions.
     assert [found["equalized_odds"][key] for key in ("mean", "max")] == pytest.approx([0.4, 0.4])
     # Misses among the errors of angry: 2 of 4 of A, 6 of 6 of B.

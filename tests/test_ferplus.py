@@ -14,7 +14,13 @@ from PIL import Image, PngImagePlugin
 
 from affectnet_plus import EMOTIONS, read_annotation
 from affectnet_plus_modeling.sources.ferplus import (
-    COLUMNS, LEAK, format_report, import_ferplus, label_by_votes, pixel_digest, soft_label,
+    COLUMNS,
+    LEAK,
+    format_report,
+    import_ferplus,
+    label_by_votes,
+    pixel_digest,
+    soft_label,
 )
 from affectnet_plus_modeling.sources.ferplus_files import FOLDERS, HEADER, Rejections, find_splits, read_votes
 from affectnet_plus_modeling.sources.tree import TreeWriter
@@ -122,6 +128,7 @@ def reasons(report):
 
 # ---- votes
 
+
 @pytest.mark.parametrize(
     ("votes", "a", "b"),
     [
@@ -174,6 +181,7 @@ def test_the_csv_header_has_the_ten_columns_in_the_order_of_the_protocols():
 
 # ---- layouts and the tree
 
+
 @pytest.mark.parametrize("layout", [folders, tars, split_tables, boxed_tables, tarred_tables])
 def test_every_layout_gives_the_same_tree(layout, tmp_path):
     report = import_ferplus(layout(tmp_path / "source"), tmp_path / "tree")
@@ -183,9 +191,12 @@ def test_every_layout_gives_the_same_tree(layout, tmp_path):
     assert json.loads(written.pop("ferplus_report.json")) == report
     assert json.loads(written.pop("source.json")) == {"origin": "FER+"}
     assert set(written) == {
-        "human_annotated/train_set/images/1.png", "human_annotated/train_set/annotations/1.json",
-        "human_annotated/train_set/images/20.png", "human_annotated/train_set/annotations/20.json",
-        "human_annotated/validation_set/images/300.png", "human_annotated/validation_set/annotations/300.json",
+        "human_annotated/train_set/images/1.png",
+        "human_annotated/train_set/annotations/1.json",
+        "human_annotated/train_set/images/20.png",
+        "human_annotated/train_set/annotations/20.json",
+        "human_annotated/validation_set/images/300.png",
+        "human_annotated/validation_set/annotations/300.json",
     }
     assert written["human_annotated/train_set/images/20.png"] == FACES[1][3]
     annotation = written["human_annotated/train_set/annotations/20.json"]
@@ -196,8 +207,14 @@ def test_every_layout_gives_the_same_tree(layout, tmp_path):
         "soft-label": [0.1, 0, 0.8, 0, 0, 0, 0, 0],
         "subset": 0,
         "meta-data": {
-            "age": None, "gender": None, "race": None, "valence": -2, "arousal": -2,
-            "pose": None, "landmark-68": None, "landmark-29": None,
+            "age": None,
+            "gender": None,
+            "race": None,
+            "valence": -2,
+            "arousal": -2,
+            "pose": None,
+            "landmark-68": None,
+            "landmark-29": None,
         },
     }
 
@@ -242,12 +259,17 @@ def test_progress_counts_to_the_number_of_rows_with_an_image(tmp_path):
 
 # ---- leaks
 
+
 def test_leaks_are_listed_and_left_out_on_request(tmp_path):
     same, other_file = png(90), png(90, compress_level=0)
     assert same != other_file
     faces = [
-        face(1, image=same), face(2, image=other_file), face(3), face(4, UNKNOWN, image=same),
-        face(10, SAD, "PublicTest", png((90, 90, 90), "RGB")), face(11, SAD, "PublicTest"),
+        face(1, image=same),
+        face(2, image=other_file),
+        face(3),
+        face(4, UNKNOWN, image=same),
+        face(10, SAD, "PublicTest", png((90, 90, 90), "RGB")),
+        face(11, SAD, "PublicTest"),
     ]
     source = folders(tmp_path / "source", faces)
     report = import_ferplus(source, tmp_path / "kept")
@@ -273,6 +295,7 @@ def test_images_of_another_shape_with_the_same_bytes_are_no_leak():
 
 
 # ---- bad rows and bad images
+
 
 @pytest.mark.parametrize(
     ("row", "reason"),
@@ -424,22 +447,25 @@ def test_odd_tar_members_are_listed_and_nothing_leaves_the_tar(tmp_path):
     )
     before = files_of(tmp_path)
     report = import_ferplus(source, tmp_path / "tree")
-    assert reasons(report) == sorted([
-        ("fer0000001.png", "image name appears twice"),
-        ("../../fer0000031.png", "name is not fer<number>.png"),
-        ("/elsewhere/fer0000032.png", "name is not fer<number>.png"),
-        ("FER2013Valid/fer0000300.png", "name is not fer<number>.png"),
-        ("fer0000033.png", "image without a csv row"),
-        ("more", "name is not fer<number>.png"),
-        ("fer0000008.png", "not a plain file"),
-        ("fer0000009.png", "not a plain file"),
-    ])
+    assert reasons(report) == sorted(
+        [
+            ("fer0000001.png", "image name appears twice"),
+            ("../../fer0000031.png", "name is not fer<number>.png"),
+            ("/elsewhere/fer0000032.png", "name is not fer<number>.png"),
+            ("FER2013Valid/fer0000300.png", "name is not fer<number>.png"),
+            ("fer0000033.png", "image without a csv row"),
+            ("more", "name is not fer<number>.png"),
+            ("fer0000008.png", "not a plain file"),
+            ("fer0000009.png", "not a plain file"),
+        ]
+    )
     assert report["splits"]["train"]["written"] == 2
     shutil.rmtree(tmp_path / "tree")
     assert files_of(tmp_path) == before
 
 
 # ---- wrong sources, and what an error leaves behind
+
 
 def cut_tar(root):
     tars(root)
@@ -573,6 +599,7 @@ def test_the_source_is_never_replaced(out, tmp_path):
 
 
 # ---- the real data
+
 
 @pytest.mark.skipif(not (REAL / "fer2013new.csv").is_file(), reason="no FER+ in shared/ferplus beside the checkout")
 def test_real_counts_and_leaks(tmp_path, monkeypatch):

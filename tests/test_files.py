@@ -190,8 +190,15 @@ def test_a_written_annotation_has_the_keys_of_the_release_and_is_read_back():
     assert list(record) == ["human-label", "soft-label", "subset", "meta-data"]
     meta = record["meta-data"]
     assert sorted(meta) == [
-        "age", "arousal", "gender", "landmark-29", "landmark-68", "pose", "race", "valence",
-    ]  # fmt: skip
+        "age",
+        "arousal",
+        "gender",
+        "landmark-29",
+        "landmark-68",
+        "pose",
+        "race",
+        "valence",
+    ]
     assert (meta["valence"], meta["arousal"]) == (-0.25, -2)
     assert meta["landmark-68"][:4] == [0, 1, 1, 2] and len(meta["landmark-29"]) == 58
     row = read_annotation(json.dumps(record).encode())

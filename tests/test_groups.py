@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from test_intervals import some_predictions
 
 from affectnet_plus import EMOTIONS, GENDERS, RACES, SUBSETS
 from affectnet_plus_modeling.evaluation.audit import audit
@@ -20,7 +21,6 @@ from affectnet_plus_modeling.evaluation.intervals import CELL
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.training.faces import load_prepared
 from conftest import annotation, picture
-from test_intervals import some_predictions
 
 
 def names_of(grouping: Grouping) -> list[str]:
@@ -51,8 +51,18 @@ def test_age_bands_begin_with_their_first_year_and_null_is_unknown(groups_of):
     ages = (0.0, 17.9, 18.0, 29.9, 30.0, 44.0, 45.0, 59.5, 60.0, 101.0, None)
     found, _ = groups_of(*({"age": age} for age in ages))
     assert found["age"] == [
-        "0-17", "0-17", "18-29", "18-29", "30-44", "30-44", "45-59", "45-59", "60+", "60+", "unknown",
-    ]  # fmt: skip
+        "0-17",
+        "0-17",
+        "18-29",
+        "18-29",
+        "30-44",
+        "30-44",
+        "45-59",
+        "45-59",
+        "60+",
+        "60+",
+        "unknown",
+    ]
 
 
 def test_gender_and_ethnicity_are_the_most_probable_the_first_of_equals(groups_of):

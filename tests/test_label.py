@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy.special import expit, logit
+from test_label_inputs import as_folder, as_tar, as_zip
+from test_older import POINTS, row_of, write_list, write_pictures
+from test_resume import contents
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessorPil
 
 from affectnet_plus import EMOTIONS, SPLITS, LayoutError, subset_of
@@ -35,14 +38,15 @@ from affectnet_plus_modeling.metadata.landmarker import FoundFace
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.training.faces import load_prepared, normalise
 from conftest import picture
-from test_label_inputs import as_folder, as_tar, as_zip
-from test_older import POINTS, row_of, write_list, write_pictures
-from test_resume import contents
 
 SIZE = 24
 RESNET = {
-    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8], "depths": [1], "layer_type": "basic",
-}  # fmt: skip
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8],
+    "depths": [1],
+    "layer_type": "basic",
+}
 
 
 def make_ensemble(folder: Path, folds=(ALL_FOLDS,), constants=None, seen=(), **changes) -> Path:
@@ -301,8 +305,25 @@ def test_a_table_of_other_pictures_is_refused_with_names_of_both(drawn_tree, ens
 
 
 def test_a_model_takes_the_place_of_a_table_at_its_own_size(drawn_tree, ensemble, tmp_path):
-    units = ("AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20",
-             "AU23", "AU24", "AU25", "AU26")  # fmt: skip
+    units = (
+        "AU01",
+        "AU02",
+        "AU04",
+        "AU05",
+        "AU06",
+        "AU07",
+        "AU09",
+        "AU10",
+        "AU12",
+        "AU14",
+        "AU15",
+        "AU17",
+        "AU20",
+        "AU23",
+        "AU24",
+        "AU25",
+        "AU26",
+    )
     torch.manual_seed(1)
     options = {name: value for name, value in RESNET.items() if name != "model_type"}
     config = ResNetConfig(**options, id2label=dict(enumerate(units)), problem_type="multi_label_classification")
@@ -612,8 +633,11 @@ def forking(body: str, images, out: Path, ensemble: Path, undisturbed: dict) -> 
     program = "\n".join([PRELUDE, getsource(contents), body])
     done = subprocess.run(
         [sys.executable, "-c", program, str(images), str(out), str(ensemble), json.dumps(undisturbed)],
-        capture_output=True, text=True, timeout=200, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout.splitlines()
 

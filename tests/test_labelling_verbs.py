@@ -103,8 +103,21 @@ def test_unusable_words_end_in_one_sentence(work, monkeypatch, capsys, words, co
 
 def test_a_network_of_action_units_is_trained_and_used(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
-    assert main(["train-au", "prepared", "raw/action_units.csv", str(tmp_path / "au"), "--epochs", "0.5",
-                 "--image-size", "24"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "train-au",
+                "prepared",
+                "raw/action_units.csv",
+                str(tmp_path / "au"),
+                "--epochs",
+                "0.5",
+                "--image-size",
+                "24",
+            ]
+        )
+        == 0
+    )
     assert "17 units" in capsys.readouterr().out
     words = ["label", "raw", str(tmp_path / "out"), "--ensemble", "ebc", "--au-model", str(tmp_path / "au")]
     assert main(words) == 0

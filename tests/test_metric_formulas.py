@@ -31,9 +31,19 @@ from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
 )
 
 ROW_WISE = [
-    brier, canberra, chebyshev, clark, cosine, intersection, jensen_shannon, kl_divergence, kl_smoothed, spearman,
-    top_2, total_variation,
-]  # fmt: skip
+    brier,
+    canberra,
+    chebyshev,
+    clark,
+    cosine,
+    intersection,
+    jensen_shannon,
+    kl_divergence,
+    kl_smoothed,
+    spearman,
+    top_2,
+    total_variation,
+]
 
 
 def distributions(rows, seed) -> np.ndarray:

@@ -64,10 +64,17 @@ def test_soft_label_is_the_mean_of_its_formulas_over_the_known_rows():
     known = np.arange(30) % 10 != 0
     true, predicted = rows["references"][known], rows["predictions"][known]
     expected = {
-        "kl": formulas.kl_divergence, "js": formulas.jensen_shannon, "cosine": formulas.cosine,
-        "intersection": formulas.intersection, "chebyshev": formulas.chebyshev, "clark": formulas.clark,
-        "canberra": formulas.canberra, "brier": formulas.brier, "top_2": formulas.top_2, "spearman": formulas.spearman,
-    }  # fmt: skip
+        "kl": formulas.kl_divergence,
+        "js": formulas.jensen_shannon,
+        "cosine": formulas.cosine,
+        "intersection": formulas.intersection,
+        "chebyshev": formulas.chebyshev,
+        "clark": formulas.clark,
+        "canberra": formulas.canberra,
+        "brier": formulas.brier,
+        "top_2": formulas.top_2,
+        "spearman": formulas.spearman,
+    }
     for name, formula in expected.items():
         assert found[name] == pytest.approx(formula(true, predicted).mean(), rel=1e-12), name
     counts = {name: value for name, value in found.items() if name not in expected}
@@ -263,7 +270,7 @@ def test_two_processes_with_the_folders_alone_find_what_one_does(tmp_path):
         ("affect_dimensions", None, {"predictions": {4: [0, NAN]}}, "predictions of row 4.*nan.*two finite numbers"),
         ("affect_dimensions", None, {"predictions": {4: [0, 0, 0]}}, "predictions of row 4: found 3 values, exp.* 2"),
     ],
-)  # fmt: skip
+)
 def test_the_first_bad_row_is_named(name, config, changes, words):
     rows = {key: list(values) for key, values in some_rows(name, config).items()}
     for key, changed in changes.items():

@@ -246,9 +246,7 @@ def test_unknown_rows_are_left_out_of_what_they_cannot_tell():
     labels, soft = predictions.labels.copy(), predictions.soft_labels.copy()
     true = predictions.true_valence_arousal.copy()
     labels[:20], soft[40:], true[:10, 0], true[30:, 1] = -1, np.nan, np.nan, np.nan
-    metrics = evaluate_predictions(
-        replace(predictions, labels=labels, soft_labels=soft, true_valence_arousal=true)
-    )
+    metrics = evaluate_predictions(replace(predictions, labels=labels, soft_labels=soft, true_valence_arousal=true))
     labelled, softly = predictions.take(range(20, 60)), predictions.take(range(40))
     assert (metrics["rows"], metrics["rows_with_label"], metrics["rows_with_soft_label"]) == (60, 40, 40)
     for key in ("accuracy", "macro_f1", "confusion", "per_class", "ece"):
@@ -263,8 +261,12 @@ def test_unknown_rows_are_left_out_of_what_they_cannot_tell():
 def test_nothing_known_gives_none_and_plain_json():
     rows = 3
     unknown = Predictions(
-        ["a", "b", "c"], distributions(rows, 1), np.full((rows, 8), np.nan), np.full(rows, -1),
-        np.zeros((rows, 2)), np.full((rows, 2), np.nan),
+        ["a", "b", "c"],
+        distributions(rows, 1),
+        np.full((rows, 8), np.nan),
+        np.full(rows, -1),
+        np.zeros((rows, 2)),
+        np.full((rows, 2), np.nan),
     )
     metrics = json.loads(json.dumps(evaluate_predictions(unknown), allow_nan=False))
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece", "top_label_agreement"):

@@ -76,12 +76,24 @@ def test_the_whole_card_is_as_expected():
 
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
 CONSTANTS = {
-    "0", "1", "2", "3", "4", "5", "6", "7", "8",  # the label order, and how many labels there are
-    "-1", "127.5",  # ranges and scaling of the pixels
-    "2024", "1689", "2025", "50",  # Regulation (EU) 2024/1689, Articles 5 and 50, in force since 2025
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",  # the label order, and how many labels there are
+    "-1",
+    "127.5",  # ranges and scaling of the pixels
+    "2024",
+    "1689",
+    "2025",
+    "50",  # Regulation (EU) 2024/1689, Articles 5 and 50, in force since 2025
     "2410.22506",  # the paper of AffectNet+
     "1,250",  # words that AffectNet was searched by, see `terms`
-}  # fmt: skip
+}
 
 
 def numbers_in(text: str) -> list[str]:
@@ -199,10 +211,13 @@ def test_without_a_record_of_the_training_the_card_says_so(fixed):
     assert head_of(text)["license_name"] == "see-card" and "base_model" not in head_of(text)
 
 
-@pytest.mark.parametrize("name, keys, advice", [
-    ("metrics.json", ["subsets", "groups", "gaps"], "run affectnet-plus evaluate again, or remove the file"),
-    ("training.json", ["finished", "energy"], "train again, or remove the file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, keys, advice",
+    [
+        ("metrics.json", ["subsets", "groups", "gaps"], "run affectnet-plus evaluate again, or remove the file"),
+        ("training.json", ["finished", "energy"], "train again, or remove the file"),
+    ],
+)
 def test_files_of_older_versions_are_refused_by_name(fixed, name, keys, advice):
     changed(fixed, name, **dict.fromkeys(keys, REMOVED))
     with pytest.raises(ValueError, match=f"^{name} lacks {', '.join(keys)}: an older version wrote it; {advice}"):
@@ -280,12 +295,15 @@ def test_drawn_faces_are_said_to_be_drawn(fixed):
     assert "these figures say nothing about photographs" in render_model_card(fixed, "user/faces")
 
 
-@pytest.mark.parametrize("given, said", [
-    ({"abstain_entropy": None}, "never, since no threshold of entropy reached an accuracy of 80.0%"),
-    ({"of": "vote"}, "to hold one random annotator's vote for 90.0% of faces"),
-    ({"method": "aps"}, "the most probable classes whose probabilities sum to at most 0.8417"),
-    ({"share": 1.0}, "1,003 faces of `prepared`, validation split, default view."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"abstain_entropy": None}, "never, since no threshold of entropy reached an accuracy of 80.0%"),
+        ({"of": "vote"}, "to hold one random annotator's vote for 90.0% of faces"),
+        ({"method": "aps"}, "the most probable classes whose probabilities sum to at most 0.8417"),
+        ({"share": 1.0}, "1,003 faces of `prepared`, validation split, default view."),
+    ],
+)
 def test_the_rule_of_the_uncertainty_is_told(fixed, given, said):
     changed(fixed, "config.json", uncertainty=read("config.json")["uncertainty"] | given)
     assert said in " ".join(section(render_model_card(fixed, "user/faces"), "Uncertainty").split())

@@ -48,9 +48,14 @@ def data(tmp_path_factory):
 def model_of_ours(folder, order: list[int]):
     """One of ours that names colours, class k that of the emotion `order[k]`."""
     config = AffectNetPlusConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=SIDE,
-        patch_size=SIDE, pooling="mean",
-    )  # fmt: skip
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=SIDE,
+        patch_size=SIDE,
+        pooling="mean",
+    )
     model = AffectNetPlusForSoftLabels(config)
     fit(model, order)
     save_model(model, SIDE, folder)
@@ -109,16 +114,24 @@ def test_an_unknown_permutation_is_spelled_out(data, tmp_path):
 def stranger(folder, names: list[str], order: list[int]):
     """An ordinary image classifier of transformers with classes of those names."""
     config = ViTConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=SIDE,
-        patch_size=SIDE, id2label=dict(enumerate(names)), label2id={name: code for code, name in enumerate(names)},
-    )  # fmt: skip
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=SIDE,
+        patch_size=SIDE,
+        id2label=dict(enumerate(names)),
+        label2id={name: code for code, name in enumerate(names)},
+    )
     model = ViTForImageClassification(config)
     fit(model, order)
     model.save_pretrained(folder)
     ViTImageProcessorPil(
-        size={"height": SIDE, "width": SIDE}, resample=Image.Resampling.BILINEAR, image_mean=[0.5] * 3,
+        size={"height": SIDE, "width": SIDE},
+        resample=Image.Resampling.BILINEAR,
+        image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
-    ).save_pretrained(folder)  # fmt: skip
+    ).save_pretrained(folder)
     return folder
 
 
@@ -168,9 +181,7 @@ def test_agreement_and_the_best_permutation_are_those_of_every_permutation():
     classes = rng.integers(0, 4, 200)
     hidden = np.array([5, 0, 7, 2])
     labels = np.where(rng.random(200) < 0.6, hidden[classes], rng.integers(0, 8, 200))
-    best = max(
-        itertools.permutations(range(8), 4), key=lambda reading: (np.array(reading)[classes] == labels).sum()
-    )
+    best = max(itertools.permutations(range(8), 4), key=lambda reading: (np.array(reading)[classes] == labels).sum())
     assert best_permutation(classes, labels, 4) == tuple(EMOTIONS[code] for code in best)
     eight = rng.integers(0, 8, 50)
     found = agreements(eight, eight, 8)

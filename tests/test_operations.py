@@ -36,9 +36,12 @@ def changed(name: str, picture: torch.Tensor, level: float) -> np.ndarray:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
     "name, enhance, reach",
-    [("brightness", ImageEnhance.Brightness, 0.5), ("contrast", ImageEnhance.Contrast, 0.6),
-     ("saturation", ImageEnhance.Color, 1.0)],
-)  # fmt: skip
+    [
+        ("brightness", ImageEnhance.Brightness, 0.5),
+        ("contrast", ImageEnhance.Contrast, 0.6),
+        ("saturation", ImageEnhance.Color, 1.0),
+    ],
+)
 def test_light_and_colour_are_pillows(face, name, enhance, reach, level):
     expected = np.asarray(enhance(face).enhance(1 + reach * level), dtype=float)
     assert np.abs(changed(name, tensor(face), level) - expected).max() < 2.1  # Pillow rounds grey and result
@@ -105,13 +108,16 @@ def test_noise_is_normal_grey_and_of_its_level():
 def matrix_of(name: str, level: float) -> np.ndarray:
     """Where a pixel (x, y), measured from the middle in pixels of a side of 1, comes from."""
     cosine, sine = math.cos(math.radians(15) * level), math.sin(math.radians(15) * level)
-    return np.array({
-        "shear_x": [[1, 0.2 * level, 0], [0, 1, 0]],
-        "shear_y": [[1, 0, 0], [0.2 * level, 1, 0]],
-        "rotate": [[cosine, -sine, 0], [sine, cosine, 0]],
-        "translate_x": [[1, 0, 0.1 * level], [0, 1, 0]],
-        "translate_y": [[1, 0, 0], [0, 1, 0.1 * level]],
-    }[name], dtype=float)  # fmt: skip
+    return np.array(
+        {
+            "shear_x": [[1, 0.2 * level, 0], [0, 1, 0]],
+            "shear_y": [[1, 0, 0], [0.2 * level, 1, 0]],
+            "rotate": [[cosine, -sine, 0], [sine, cosine, 0]],
+            "translate_x": [[1, 0, 0.1 * level], [0, 1, 0]],
+            "translate_y": [[1, 0, 0], [0, 1, 0.1 * level]],
+        }[name],
+        dtype=float,
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluated import LONG_NAMES, assert_readable, some_metrics, some_predictions, words_of
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -21,6 +20,7 @@ from affectnet_plus_modeling.evaluation.pictures.style import INK, QUIET, SHARES
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.labels import CIRCUMPLEX
+from evaluated import LONG_NAMES, assert_readable, some_metrics, some_predictions, words_of
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,14 @@ def one_class_only(rows=30) -> Predictions:
 
 def contrast(one, other) -> float:
     """Contrast ratio of two colours by WCAG 2.2: 1 to 21."""
+
     def luminance(colour):
         channels = np.array(to_rgb(colour))
         return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [
-            0.2126, 0.7152, 0.0722
-        ]  # fmt: skip
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
@@ -55,8 +58,11 @@ def test_every_picture_is_readable_of_few_faces_and_of_many(rows):
     predictions = some_predictions(rows)
     metrics = some_metrics(predictions)
     for figure in (
-        confusion_figure(metrics), reliability_figure(metrics), subsets_figure(metrics), groups_figure(metrics)
-    ):  # fmt: skip
+        confusion_figure(metrics),
+        reliability_figure(metrics),
+        subsets_figure(metrics),
+        groups_figure(metrics),
+    ):
         assert_readable(figure)
     assert_readable(circumplex_figure(predictions))
 
@@ -70,8 +76,11 @@ def test_long_names_of_classes_are_readable():
 def test_what_there_are_no_numbers_for_is_left_out_and_the_rest_readable(tmp_path, predictions):
     metrics = some_metrics(predictions, unknown=True)
     assert draw_pictures(metrics, predictions, tmp_path) == [
-        "confusion.png", "confusion.svg", "reliability.png", "reliability.svg"
-    ]  # fmt: skip
+        "confusion.png",
+        "confusion.svg",
+        "reliability.png",
+        "reliability.svg",
+    ]
     assert_readable(confusion_figure(metrics))
     assert_readable(reliability_figure(metrics))
 
@@ -109,8 +118,9 @@ def test_the_matrix_prints_shares_and_counts_of_each_row():
 def test_the_diagram_shows_the_bins_of_the_metrics_and_their_errors(metrics):
     left, right = reliability_figure(metrics).axes
     for axes, name, error, of in (
-        (left, "reliability", "ece", "Hard labels"), (right, "reliability_soft", "ece_soft", "Soft labels")
-    ):  # fmt: skip
+        (left, "reliability", "ece", "Hard labels"),
+        (right, "reliability_soft", "ece_soft", "Soft labels"),
+    ):
         dots = axes.lines[1].get_xydata()
         filled = [row for row, number in enumerate(metrics[name]["rows"]) if number]
         expected = [(metrics[name]["confidence"][row], metrics[name]["accuracy"][row]) for row in filled]
@@ -234,8 +244,13 @@ def test_an_svg_has_its_words_as_text_and_refers_to_nothing_outside(drawn, name)
     space = "{http://www.w3.org/2000/svg}"
     assert tree.find(f"{space}title").text == SHOWN[name]
     words = " ".join(" ".join(tree.itertext()).split())
-    expected = {"confusion": [*EMOTIONS, "predicted emotion"], "reliability": ["accuracy"], "circumplex": EMOTIONS,
-                "subsets": ["challenging"], "groups": ["latino hispanic"]}[name]  # fmt: skip
+    expected = {
+        "confusion": [*EMOTIONS, "predicted emotion"],
+        "reliability": ["accuracy"],
+        "circumplex": EMOTIONS,
+        "subsets": ["challenging"],
+        "groups": ["latino hispanic"],
+    }[name]
     assert all(word in words for word in expected)
     assert not list(tree.iter(f"{space}image")) and not list(tree.iter(f"{space}script"))
     for element in tree.iter():

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluated import LONG_NAMES, assert_readable, drawn_texts, face, some_metrics, some_predictions, words_of
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.special import entr
@@ -21,6 +20,7 @@ from affectnet_plus_modeling.evaluation.pictures.sheets import (
     prediction_sheet_figure,
 )
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from evaluated import LONG_NAMES, assert_readable, drawn_texts, face, some_metrics, some_predictions, words_of
 
 
 def sheet(predictions, title="A title") -> Figure:
@@ -109,9 +109,12 @@ def test_mistakes_are_the_wrong_answers_from_the_surest_on():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.1, 0.9], [0.6, 0.4], [0.3, 0.7]])
     labels = np.array([0, 0, 0, -1, 1, 0])  # right, wrong, wrong, not known, wrong, wrong as surely as row 2
     predictions = replace(
-        some_predictions(6), probabilities=probabilities, labels=labels, soft_labels=np.full((6, 2), 0.5),
+        some_predictions(6),
+        probabilities=probabilities,
+        labels=labels,
+        soft_labels=np.full((6, 2), 0.5),
         names=("yes", "no"),
-    )  # fmt: skip
+    )
     assert confident_mistakes(predictions).tolist() == [1, 2, 5, 4]
 
 

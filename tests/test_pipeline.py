@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from hub.server import LoopbackHub
 from PIL import Image
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -27,13 +28,17 @@ from affectnet_plus_modeling.training.faces import decode, normalise
 from affectnet_plus_modeling.training.saving import save_model
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels, pipeline_affectnet_plus
 from affectnet_plus_modeling.vit.answers import answers, nonconformity, prediction_set
-from hub.server import LoopbackHub
 
 SIZE = 16
 SHAPE = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "image_size": SIZE,
-    "patch_size": 4, "stem_channels": [8, 16],
-}  # fmt: skip
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "image_size": SIZE,
+    "patch_size": 4,
+    "stem_channels": [8, 16],
+}
 CALIBRATED = {"method": "aps", "coverage": 0.9, "quantile": 0.8, "abstain_entropy": 1.5, "split": "validation"}
 EXIF_ORIENTATION = 0x0112
 
@@ -581,8 +586,12 @@ def test_a_process_without_this_package_asks_a_folder_and_the_hub(saved, paths, 
         for code, arguments in [(push, [saved, "tester/faces"]), (STRANGER, [saved, "tester/faces", *paths])]:
             child = subprocess.run(
                 [sys.executable, "-c", code, *map(str, arguments)],
-                cwd=tmp_path, env=hub.environment(tmp_path / "home"), capture_output=True, text=True, timeout=200,
-            )  # fmt: skip
+                cwd=tmp_path,
+                env=hub.environment(tmp_path / "home"),
+                capture_output=True,
+                text=True,
+                timeout=200,
+            )
             assert child.returncode == 0, child.stderr
     said = json.loads(child.stdout.splitlines()[-1])
     assert said[0] == said[2] == ["transformers_modules", "transformers_modules"]

@@ -192,8 +192,11 @@ def test_another_process_elsewhere_opens_it(raw_tree, tmp_path):
     os.unlink(work / "raw")
     done = subprocess.run(
         [sys.executable, "-c", program, str(work / "out"), str(tmp_path / "cache")],
-        cwd=other, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+        cwd=other,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['validation/1', 'validation/4', 'validation/7'] (24, 24) False"
 

@@ -51,9 +51,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 @settings(deadline=None)
-@given(
-    squares=st.integers(2, 8), unit=st.integers(1, 3), ratio=st.floats(0.13, 0.87), seed=st.integers(0, 1000)
-)
+@given(squares=st.integers(2, 8), unit=st.integers(1, 3), ratio=st.floats(0.13, 0.87), seed=st.integers(0, 1000))
 def test_the_same_number_of_whole_squares_is_hidden_in_every_picture(squares, unit, ratio, seed):
     torch.manual_seed(seed)
     masks = draw_masks(7, squares * unit, ratio, unit)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hub.client import signed_in
 from huggingface_hub import HfApi
 from safetensors.torch import save_file
 
@@ -20,12 +21,14 @@ from affectnet_plus_modeling.evaluation.predict import load_model
 from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish import publish, stage
 from affectnet_plus_modeling.training.faces import decode, normalise
-from hub.client import signed_in
 
 CODE = [
-    "answers.py", "configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py",
+    "answers.py",
+    "configuration_affectnet_plus.py",
+    "losses.py",
+    "modeling_affectnet_plus.py",
     "pipeline_affectnet_plus.py",
-]  # fmt: skip
+]
 PICTURES = ["circumplex.png", "confusion.png", "groups.png", "reliability.png", "subsets.png"]
 NUMBERS = [*PICTURES, "metrics.json", "training.json"]
 PUBLISHED = sorted(["README.md", "config.json", "model.safetensors", "preprocessor_config.json", *CODE, *NUMBERS])
@@ -157,8 +160,12 @@ def test_a_published_model_is_loaded_back_without_this_package(hub, trained, dra
     assert publish(trained, "tester/faces", HubOptions()) == f"{hub.url}/tester/faces"
     child = subprocess.run(
         [sys.executable, "-c", LOAD_BACK, "tester/faces", str(face)],
-        env=hub.environment(tmp_path / "reader"), cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=hub.environment(tmp_path / "reader"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert child.returncode == 0, child.stderr
     said = json.loads(child.stdout.splitlines()[-1])
     assert said["class"] == ["transformers_modules", "AffectNetPlusForSoftLabels"]
@@ -219,10 +226,15 @@ def test_the_results_are_a_file_of_their_own_where_the_data_is_on_the_hub(hub, t
 # ---- who may read
 
 
-@pytest.mark.parametrize("wishes, state", [
-    ([], (False, False)), (["--private"], (True, False)), (["--gated"], (False, "manual")),
-    (["--public"], (False, False)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wishes, state",
+    [
+        ([], (False, False)),
+        (["--private"], (True, False)),
+        (["--gated"], (False, "manual")),
+        (["--public"], (False, False)),
+    ],
+)
 def test_weights_of_drawn_faces_are_open_unless_told(hub, trained, wishes, state):
     assert main(["publish", str(trained), "tester/faces", *wishes]) == 0
     assert (hub.repo("tester/faces").private, hub.repo("tester/faces").gated) == state
@@ -234,9 +246,16 @@ def test_private_holds_for_a_repository_that_is_there_and_public_opens_it_again(
         assert hub.repo("tester/old").private is private
 
 
-@pytest.mark.parametrize("origin, options", [
-    ("AffectNet+", {}), ("FER+", {}), (None, {}), ("somewhere else", {}), ("drawn", {"from_pretrained": "older"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "origin, options",
+    [
+        ("AffectNet+", {}),
+        ("FER+", {}),
+        (None, {}),
+        ("somewhere else", {}),
+        ("drawn", {"from_pretrained": "older"}),
+    ],
+)
 def test_weights_of_faces_that_are_not_free_are_private_unless_told(hub, model_copy, capsys, origin, options):
     learnt_from(model_copy, origin, **options)
     assert main(["publish", str(model_copy), "tester/faces"]) == 0
@@ -296,11 +315,14 @@ def test_a_branch_holds_its_own_model_and_leaves_main_as_it_was(hub, model_copy)
     assert repo.tags["try"] == repo.branches["v2.0"] and len(repo.commits) == 3
 
 
-@pytest.mark.parametrize("wish, message", [
-    ({"tag": "v1.0"}, "the tag v1.0 is there, and a tag does not move"),
-    ({"revision": "v1.0"}, "v1.0 is a tag of tester/faces"),
-    ({"tag": "main", "revision": "dev"}, "main is a branch of tester/faces"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        ({"tag": "v1.0"}, "the tag v1.0 is there, and a tag does not move"),
+        ({"revision": "v1.0"}, "v1.0 is a tag of tester/faces"),
+        ({"tag": "main", "revision": "dev"}, "main is a branch of tester/faces"),
+    ],
+)
 def test_names_that_mean_something_else_are_refused_before_a_commit(hub, model_copy, wish, message):
     publish(model_copy, "tester/faces", HubOptions(tag="v1.0"))
     publish(model_copy, "tester/faces", HubOptions(tag="v1.0"), say=lambda text: None)  # the very same: no change

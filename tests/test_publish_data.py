@@ -13,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hub.client import signed_in
+from hub.server import LoopbackHub
 from huggingface_hub import HfApi
+from test_cards import GENERATED, rewrite
 
 from affectnet_plus_modeling.labelling.inputs import UNKNOWN
 from affectnet_plus_modeling.preparing import prepare
@@ -24,9 +27,6 @@ from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish_data import stage_data
 from affectnet_plus_modeling.sources.tree import writing_tree
 from conftest import full_record, picture
-from hub.client import signed_in
-from hub.server import LoopbackHub
-from test_cards import GENERATED, rewrite
 
 REPO = "tester/faces"
 
@@ -218,18 +218,24 @@ def link_away(folder: Path) -> None:
     path.symlink_to(folder / "elsewhere")
 
 
-@pytest.mark.parametrize("damage, message", [
-    (damage_row, "has another checksum; prepare again"),
-    (lambda folder: next((folder / "data").iterdir()).unlink(), "is missing; prepare again"),
-    (link_away, "expected data/<name>.parquet, and no link"),
-    (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json; give the folder that prepare wrote"),
-    (lambda folder: (folder / "README.md").unlink(), "README.md is missing"),
-    (lambda folder: (folder / "croissant.json").unlink(), "croissant.json is missing"),
-    (lambda folder: (folder / "data" / "other.parquet").touch(), "other.parquet is not listed in the manifest"),
-    (reach("../secret.parquet"), "lists '../secret.parquet', expected data/<name>.parquet"),
-    (reach("data/../../secret.parquet"), "expected data/<name>.parquet"),
-    (reach("data/.env"), "expected data/<name>.parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (damage_row, "has another checksum; prepare again"),
+        (lambda folder: next((folder / "data").iterdir()).unlink(), "is missing; prepare again"),
+        (link_away, "expected data/<name>.parquet, and no link"),
+        (
+            lambda folder: (folder / "manifest.json").unlink(),
+            "holds no manifest.json; give the folder that prepare wrote",
+        ),
+        (lambda folder: (folder / "README.md").unlink(), "README.md is missing"),
+        (lambda folder: (folder / "croissant.json").unlink(), "croissant.json is missing"),
+        (lambda folder: (folder / "data" / "other.parquet").touch(), "other.parquet is not listed in the manifest"),
+        (reach("../secret.parquet"), "lists '../secret.parquet', expected data/<name>.parquet"),
+        (reach("data/../../secret.parquet"), "expected data/<name>.parquet"),
+        (reach("data/.env"), "expected data/<name>.parquet"),
+    ],
+)
 def test_a_damaged_folder_is_refused_before_the_hub_is_asked(hub, drawn_data, damage, message):
     damage(drawn_data)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -275,9 +281,16 @@ def make(private: bool, gated) -> None:
 
 
 @pytest.mark.parametrize("wish", [{}, {"private": True}, {"gated": True}], ids=["none", "private", "gated"])
-@pytest.mark.parametrize("private, gated, allowed", [
-    (True, False, True), (True, "auto", True), (False, "manual", True), (False, False, False), (False, "auto", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "private, gated, allowed",
+    [
+        (True, False, True),
+        (True, "auto", True),
+        (False, "manual", True),
+        (False, False, False),
+        (False, "auto", False),
+    ],
+)
 def test_what_an_existing_repository_is_decides_and_not_what_is_wished(hub, licensed, private, gated, allowed, wish):
     make(private, gated)
     hub.requests.clear()
@@ -334,9 +347,14 @@ def test_a_hub_that_does_not_do_as_told_gets_nothing_or_stays_closed(hub, licens
     assert not hub.exposed
 
 
-@pytest.mark.parametrize("wish, state", [
-    ({}, (False, False)), ({"private": True}, (True, False)), ({"gated": True}, (False, "manual")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wish, state",
+    [
+        ({}, (False, False)),
+        ({"private": True}, (True, False)),
+        ({"gated": True}, (False, "manual")),
+    ],
+)
 def test_drawn_faces_may_be_public(hub, drawn_data, wish, state):
     publish_data(drawn_data, REPO, **wish)
     assert (repo_of(hub).private, repo_of(hub).gated) == state
@@ -372,9 +390,13 @@ print(json.dumps(said))
 
 def load_back(hub: LoopbackHub, home: Path, *repos: str, **environment) -> list:
     child = subprocess.run(
-        [sys.executable, "-c", LOAD_BACK, *repos], env=hub.environment(home) | {"USE_TORCH": "0"} | environment,
-        cwd=home.parent, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-c", LOAD_BACK, *repos],
+        env=hub.environment(home) | {"USE_TORCH": "0"} | environment,
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert child.returncode == 0, child.stderr
     return json.loads(child.stdout.splitlines()[-1])
 
@@ -382,8 +404,11 @@ def load_back(hub: LoopbackHub, home: Path, *repos: str, **environment) -> list:
 def test_published_data_is_loaded_back_whole_and_streaming(hub, licensed, tmp_path):
     publish_data(licensed, REPO, gated=True, may_share=True)
     whole, streamed = load_back(hub, tmp_path / "reader", REPO)
-    rows = [row for name in ("contempt", "emotion")
-            for row in pq.read_table(licensed / f"data/train-{name}-easy-00000.parquet").to_pylist()]  # fmt: skip
+    rows = [
+        row
+        for name in ("contempt", "emotion")
+        for row in pq.read_table(licensed / f"data/train-{name}-easy-00000.parquet").to_pylist()
+    ]
     names = ("image_id", "label", "soft_label")
     assert whole == streamed == [{name: row[name] for name in names} | {"size": [24, 24]} for row in rows]
     assert len(whole) == 8

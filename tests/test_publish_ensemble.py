@@ -7,18 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hub.client import signed_in
+from test_label import SIZE, make_ensemble
 
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.labelling.ensemble import ALL_FOLDS, BinaryEnsemble, load_ensemble
 from affectnet_plus_modeling.labelling.seen import read_seen
 from affectnet_plus_modeling.training.saving import save_processor
 from conftest import picture
-from hub.client import signed_in
-from test_label import SIZE, make_ensemble
 
 REPO = "tester/ebc"
-FILES = [".gitattributes", "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
-         "training.json"]  # fmt: skip
+FILES = [
+    ".gitattributes",
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "training.json",
+]
 RECORD = {
     "options": {"backbones": ["resnet"], "folds": 2, "seeds": 1, "image_size": SIZE},
     "faces": [2] * 8,
@@ -79,10 +85,15 @@ def card_of(hub) -> str:
     return hub.files(REPO)["README.md"].decode()
 
 
-@pytest.mark.parametrize("origin, flags, private", [
-    ("drawn", [], False), (None, [], True), ("AffectNet+", ["--public"], False),
-    (None, ["--public", "--license", "cc-by-nc-4.0"], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "origin, flags, private",
+    [
+        ("drawn", [], False),
+        (None, [], True),
+        ("AffectNet+", ["--public"], False),
+        (None, ["--public", "--license", "cc-by-nc-4.0"], False),
+    ],
+)
 def test_who_may_read_is_decided_as_for_models(hub, ensemble, origin, flags, private):
     assert publish(learnt_from(ensemble, origin), *flags) == 0
     assert hub.repo(REPO).private is private
@@ -109,10 +120,19 @@ def test_a_folder_holds_what_would_be_pushed(hub, ensemble, tmp_path):
     assert sorted(path.name for path in (tmp_path / "ebc-out").iterdir()) == FILES[1:]
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda folder: (folder / "training.json").unlink(), "holds no training.json; give the folder of train-ensemble"),
-    (lambda folder: shutil.copyfile(folder / "config.json", folder / "model.safetensors"), "is no safetensors file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (
+            lambda folder: (folder / "training.json").unlink(),
+            "holds no training.json; give the folder of train-ensemble",
+        ),
+        (
+            lambda folder: shutil.copyfile(folder / "config.json", folder / "model.safetensors"),
+            "is no safetensors file",
+        ),
+    ],
+)
 def test_a_damaged_ensemble_is_refused_before_the_hub_is_asked(hub, ensemble, damage, message, capsys):
     damage(ensemble)
     assert publish(ensemble) == 1

@@ -4,18 +4,18 @@ import hashlib
 import json
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 import torch
+from hub.client import signed_in
+from hub.faults import Fault
 from huggingface_hub import HfApi, get_session
 from safetensors.torch import save
 
 from affectnet_plus_modeling.publishing import connection
 from affectnet_plus_modeling.publishing.hub import HubOptions, Repository, push
-from hub.client import signed_in
-from hub.faults import Fault
 
 REPO = "tester/faces"
 LARGE = save({"weight": torch.arange(600.0)})
@@ -60,10 +60,18 @@ def commits(hub) -> int:
 # --- what passes -----------------------------------------------------------------------------------------------------
 
 STEPS = [
-    ("GET", "/api/models/"), ("POST", "/api/repos/create"), ("GET", "/refs"), ("GET", "/tree/"),
-    ("POST", "/preupload/"), ("POST", "/objects/batch"), ("PUT", "/lfs/"), ("POST", "/validate-yaml"),
-    ("POST", "/commit/"), ("POST", "/tag/"), ("PUT", "/settings"),
-]  # fmt: skip
+    ("GET", "/api/models/"),
+    ("POST", "/api/repos/create"),
+    ("GET", "/refs"),
+    ("GET", "/tree/"),
+    ("POST", "/preupload/"),
+    ("POST", "/objects/batch"),
+    ("PUT", "/lfs/"),
+    ("POST", "/validate-yaml"),
+    ("POST", "/commit/"),
+    ("POST", "/tag/"),
+    ("PUT", "/settings"),
+]
 ONCE = [Fault(*step, **fault) for step in STEPS for fault in ({"status": 500, "times": 2}, {"drop": "answer"})] + [
     Fault(*step, **fault)
     for step in (("GET", "/tree/"), ("PUT", "/lfs/"), ("POST", "/commit/"))
@@ -71,8 +79,9 @@ ONCE = [Fault(*step, **fault) for step in STEPS for fault in ({"status": 500, "t
 ]
 
 
-@pytest.mark.parametrize("fault", ONCE, ids=lambda fault: f"{fault.method} {fault.part} "
-                         f"{fault.status or fault.drop or 'stall'}")  # fmt: skip
+@pytest.mark.parametrize(
+    "fault", ONCE, ids=lambda fault: f"{fault.method} {fault.part} {fault.status or fault.drop or 'stall'}"
+)
 def test_a_step_that_fails_once_is_tried_again_and_everything_comes_there_in_one_commit(hub, fault):
     hub.faults.append(replace(fault))
     said = publish(tag="v1", public=True)
@@ -84,7 +93,7 @@ def test_a_step_that_fails_once_is_tried_again_and_everything_comes_there_in_one
 
 
 def test_a_wish_to_wait_until_a_date_is_understood(hub):
-    later = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     hub.faults.append(Fault("POST", "/commit/", status=503, headers={"Retry-After": later}))
     hub.faults.append(Fault("POST", "/tag/", status=503, headers={"Retry-After": "soon"}))
     publish(tag="v1")
@@ -109,11 +118,14 @@ FOR_GOOD = [
     (Fault("PUT", "/lfs/", ALWAYS, drop="request"), ConnectionError, "'large.safetensors' .* connection .* broke"),
     (Fault("POST", "/objects/batch", ALWAYS, stall=0.4), TimeoutError, "the Hub was silent for 0.3 seconds"),
     (Fault("PUT", "/lfs/", ALWAYS, corrupt=True), OSError, "'large.safetensors' .* does not match the announced size"),
-    (Fault("POST", "/commit/", ALWAYS, status=401, message="Token expired"), PermissionError,
-     r"does not accept the token, or there is none \(401: Token expired\); run: hf auth login"),
+    (
+        Fault("POST", "/commit/", ALWAYS, status=401, message="Token expired"),
+        PermissionError,
+        r"does not accept the token, or there is none \(401: Token expired\); run: hf auth login",
+    ),
     (Fault("POST", "/commit/", status=403, message="Read only"), PermissionError, "may not write .*403.*Read only"),
     (Fault("POST", "/commit/", status=413, message="Too much"), OSError, "the Hub refused .413: Too much."),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("fault, kind, message", FOR_GOOD, ids=lambda value: getattr(value, "part", ""))

@@ -39,9 +39,10 @@ GOOD = {
     ".eval_results/ours.yaml": b"- a: 1\n",
 }
 PICKLED = [
-    pickle.dumps({"a": 1}), saved(lambda out: torch.save({"a": torch.zeros(2)}, out)),
+    pickle.dumps({"a": 1}),
+    saved(lambda out: torch.save({"a": torch.zeros(2)}, out)),
     saved(lambda out: np.save(out, np.array([{}]), allow_pickle=True)),
-]  # fmt: skip
+]
 
 
 def test_the_files_of_a_publication_pass_from_memory_and_from_the_disk(tmp_path):
@@ -93,9 +94,15 @@ TOKENS = [
 
 
 @pytest.mark.parametrize("kind, secret", TOKENS)
-@pytest.mark.parametrize("name, text", [
-    ("README.md", "see {}"), ("losses.py", "TOKEN = '''{}'''"), ("a.txt", "{}"), ("a.html", "<pre>{}</pre>"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("README.md", "see {}"),
+        ("losses.py", "TOKEN = '''{}'''"),
+        ("a.txt", "{}"),
+        ("a.html", "<pre>{}</pre>"),
+    ],
+)
 def test_a_secret_is_refused_and_not_shown(name, text, kind, secret):
     with pytest.raises(ValueError, match=f"{name} holds {kind}, so it is not published") as refused:
         check_contents({name: text.format(secret).encode()})

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hub.client import signed_in
 from huggingface_hub import HfApi
 
 from affectnet_plus_modeling.app.space import space_files
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.evaluation import metrics
-from hub.client import signed_in
 
 FOLDER = Path(metrics.__file__).parent
 NAMES = ["affect_dimensions", "calibration", "soft_label"]
@@ -53,9 +53,13 @@ def test_published_metrics_are_loaded_back_by_evaluate_without_this_package(hub,
     quiet = {"USE_TORCH": "0", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
     hub.requests.clear()
     child = subprocess.run(
-        [sys.executable, "-c", LOAD_BACK, "tester", str(FOLDER)], env=hub.environment(tmp_path / "reader") | quiet,
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-c", LOAD_BACK, "tester", str(FOLDER)],
+        env=hub.environment(tmp_path / "reader") | quiet,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert child.returncode == 0, child.stderr
     published, local = json.loads(child.stdout.splitlines()[-1])
     assert published == local and published["soft_label"]["rows"] == 2
@@ -81,11 +85,14 @@ def test_code_card_and_a_page_are_published_and_nothing_else(hub, tmp_path):
     assert b"# soft_label" in files["index.html"] and b"<script" not in files["index.html"]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["tester/other"], "call it soft_label, as the metric is"),
-    (["tester/soft_label", "--gated"], "Spaces have no gate"),
-    (["tester/soft_label", "--license", "mit"], "--license means nothing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["tester/other"], "call it soft_label, as the metric is"),
+        (["tester/soft_label", "--gated"], "Spaces have no gate"),
+        (["tester/soft_label", "--license", "mit"], "--license means nothing"),
+    ],
+)
 def test_a_metric_that_could_not_be_loaded_is_refused(hub, capsys, arguments, message):
     assert main(["publish", str(FOLDER / "soft_label"), *arguments]) == 1
     assert message in capsys.readouterr().err and not hub.requests

@@ -64,6 +64,7 @@ def image(content):
 
 def header_only_png(width, height) -> bytes:
     """A PNG that promises more pixels than fit in memory."""
+
     def chunk(kind, data):
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 

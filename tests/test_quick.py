@@ -57,18 +57,84 @@ def assert_never_another(texts: list[bytes]) -> int:
 # --- one annotation --------------------------------------------------------------------------------------------------
 
 NUMBERS = [
-    "0", "1", "-0", "-0.0", "0.0", "1.0", "1e0", "0e5", "1E-400", "-1e-400", "5e-324", "2.5e-324", "1e400", "-1",
-    "-1.0", "-2", "-2.0", "-1.5", "-1.0000000000000002", "1.0000000000000002", "0.1", "0.33333333333333333333333",
-    "0.50000001490116119384765625", "0.500000014901161193847656250001", "1" + "0" * 30, "9" * 400, "01", "1.", ".5",
-    "+1", "NaN", "Infinity", "-Infinity", "true", "false", "null", '"1"', '"a:b"', "[]", "{}", "[1]", "2", "10", "11",
-    "150", "151", "-4096", "-4097", "8192", "8193", "32767", "32768", "1000", "-1000.5", "18446744073709551616",
-]  # fmt: skip
+    "0",
+    "1",
+    "-0",
+    "-0.0",
+    "0.0",
+    "1.0",
+    "1e0",
+    "0e5",
+    "1E-400",
+    "-1e-400",
+    "5e-324",
+    "2.5e-324",
+    "1e400",
+    "-1",
+    "-1.0",
+    "-2",
+    "-2.0",
+    "-1.5",
+    "-1.0000000000000002",
+    "1.0000000000000002",
+    "0.1",
+    "0.33333333333333333333333",
+    "0.50000001490116119384765625",
+    "0.500000014901161193847656250001",
+    "1" + "0" * 30,
+    "9" * 400,
+    "01",
+    "1.",
+    ".5",
+    "+1",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "true",
+    "false",
+    "null",
+    '"1"',
+    '"a:b"',
+    "[]",
+    "{}",
+    "[1]",
+    "2",
+    "10",
+    "11",
+    "150",
+    "151",
+    "-4096",
+    "-4097",
+    "8192",
+    "8193",
+    "32767",
+    "32768",
+    "1000",
+    "-1000.5",
+    "18446744073709551616",
+]
 
 
-@pytest.mark.parametrize("key", [
-    "human-label", "subset", "valence", "arousal", "age", "female", "middle eastern", "yaw", "soft-label",
-    "landmark-68", "landmark-29", "gender", "race", "pose", "meta-data",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "human-label",
+        "subset",
+        "valence",
+        "arousal",
+        "age",
+        "female",
+        "middle eastern",
+        "yaw",
+        "soft-label",
+        "landmark-68",
+        "landmark-29",
+        "gender",
+        "race",
+        "pose",
+        "meta-data",
+    ],
+)
 def test_any_number_in_any_field_is_read_as_the_plain_reader_reads_it(key):
     text = json.dumps(full_record(2, 0, seed=1))
     start = text.index(f'"{key}": ') + len(key) + 4
@@ -106,8 +172,20 @@ def test_any_annotation_in_the_form_of_the_release_is_read_the_quick_way(fields)
 
 TEXT = json.dumps(full_record(2, 0, seed=3))
 PIECES = [TEXT[start:end] for start, end in ((0, 18), (1, 18), (17, 40), (0, 300), (100, 700), (1000, 1400))] + NUMBERS
-PIECES += ['"human-label": 1, ', '"subset": 1, ', '"female": 0.5, ', '"was": 1, ', '"Subset": 1, ',
-           '"\\u0073ubset": 2, ', '"', "\\", "/*x*/", "e", ".", *",:{}[] \t\n\x00\ufeff\u00a0"]  # fmt: skip
+PIECES += [
+    '"human-label": 1, ',
+    '"subset": 1, ',
+    '"female": 0.5, ',
+    '"was": 1, ',
+    '"Subset": 1, ',
+    '"\\u0073ubset": 2, ',
+    '"',
+    "\\",
+    "/*x*/",
+    "e",
+    ".",
+    *",:{}[] \t\n\x00\ufeff\u00a0",
+]
 PLACES = sorted({0, len(TEXT), *(i + step for i, sign in enumerate(TEXT) if sign in '{[,:}]"' for step in (0, 1))})
 DAMAGE = st.lists(
     st.tuples(st.sampled_from(PLACES), st.integers(0, 5) | st.integers(0, 400), st.sampled_from([*PIECES, ""])),
@@ -128,17 +206,20 @@ def test_no_damaged_annotation_is_read_as_something_else(damages, encoding):
     assert_never_another(texts)
 
 
-@pytest.mark.parametrize("old, new", [
-    ('"subset": ', '"subset": 1, "subset": '),
-    ('"female": ', '"female": 1, "female": '),
-    ('"age": ', '"\\u0061ge": 1, "age": '),
-    ('"meta-data": ', '"meta-data": {}, "meta-data": '),
-    ('"subset": ', '"Subset": 1, "subset": '),
-    ('"subset": ', '"more": 1, "subset": '),
-    ('"subset": ', '"sub_set": '),
-    ('"valence": ', '"valence": -1.5, "x": '),
-    ('"female": ', '"female": null, "x": '),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"subset": ', '"subset": 1, "subset": '),
+        ('"female": ', '"female": 1, "female": '),
+        ('"age": ', '"\\u0061ge": 1, "age": '),
+        ('"meta-data": ', '"meta-data": {}, "meta-data": '),
+        ('"subset": ', '"Subset": 1, "subset": '),
+        ('"subset": ', '"more": 1, "subset": '),
+        ('"subset": ', '"sub_set": '),
+        ('"valence": ', '"valence": -1.5, "x": '),
+        ('"female": ', '"female": null, "x": '),
+    ],
+)
 def test_what_is_not_in_the_form_is_left_to_the_plain_way(old, new):
     text = json.dumps(full_record(2, 0))
     assert text.count(old) == 1 and quick_rows([text.encode()]) != [None]
@@ -226,10 +307,20 @@ def test_a_jpeg_with_one_byte_changed_or_lost_is_read_as_pillow_reads_it(data):
 
 
 SEGMENTS = [
-    b"\xff\xc4\x00\x02", b"\xff\xc4\x00\x00", b"\xff\xc4\x00\x01", b"\xff\xda\x00\x02", b"\xff\xdb\x00\x43",
-    b"\xff", b"\xff\xff", b"\xff\xc0\x00\x11\x08\x00\x05\x00\x06\x03" + b"1" * 9, b"\xff\xfe\x00\x04ab",
-    b"\xff\xd9", b"\xff\xd8", b"\x00", b"\xff\x00",
-]  # fmt: skip
+    b"\xff\xc4\x00\x02",
+    b"\xff\xc4\x00\x00",
+    b"\xff\xc4\x00\x01",
+    b"\xff\xda\x00\x02",
+    b"\xff\xdb\x00\x43",
+    b"\xff",
+    b"\xff\xff",
+    b"\xff\xc0\x00\x11\x08\x00\x05\x00\x06\x03" + b"1" * 9,
+    b"\xff\xfe\x00\x04ab",
+    b"\xff\xd9",
+    b"\xff\xd8",
+    b"\x00",
+    b"\xff\x00",
+]
 HARM = st.tuples(
     st.integers(0, 700), st.integers(0, 3) | st.integers(0, 200), st.sampled_from(SEGMENTS) | st.binary(max_size=4)
 )

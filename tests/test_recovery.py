@@ -9,8 +9,8 @@ import pytest
 from scipy.special import expit, logit
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.evaluation.bootstrap import paired_difference
+from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
 from affectnet_plus_modeling.labelling.action_units import score_emotions
 from affectnet_plus_modeling.labelling.calibration import calibrate
@@ -101,9 +101,16 @@ def test_fusion_of_two_branches_that_err_apart_is_nearer_than_either(some_faces,
 def test_an_ensemble_of_hard_labels_recovers_soft_ones_and_helps_the_units(tmp_path):
     data, truth, table, rows = drawn(tmp_path, 800, seed=11)
     options = EnsembleOptions(
-        backbones=("resnet",), folds=2, image_size=48, trunk_epochs=30, epochs=1, fewest_positives=200, batch_size=32,
-        augmentation=Augmentation().scaled(0.5), bf16=False,
-    )  # fmt: skip
+        backbones=("resnet",),
+        folds=2,
+        image_size=48,
+        trunk_epochs=30,
+        epochs=1,
+        fewest_positives=200,
+        batch_size=32,
+        augmentation=Augmentation().scaled(0.5),
+        bf16=False,
+    )
     train_ensemble(data, tmp_path / "ebc", options, say=lambda text: None)
     log_odds = np.array(pq.read_table(tmp_path / "ebc" / OUT_OF_FOLD_FILE)["log_odds"].to_pylist())
     ensemble = calibrate(log_odds, load_ensemble(tmp_path / "ebc").config.calibration)

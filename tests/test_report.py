@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated import LONG_NAMES, some_metrics, some_predictions
 
 from affectnet_plus_modeling.evaluation.pictures import SHOWN, draw_pictures
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.report import write_report
+from evaluated import LONG_NAMES, some_metrics, some_predictions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -152,9 +152,14 @@ def test_the_comparison_has_its_differences_and_the_test(page, metrics):
 
 def test_it_says_what_was_measured_what_the_groups_are_and_the_limits(page, metrics):
     for words in (
-        "validation split, default view", "600, of which 599 have a label", metrics["crop"], metrics["command"],
-        "95 % of 20 samples", metrics["groups_are"], "does not say what the person feels",
-    ):  # fmt: skip
+        "validation split, default view",
+        "600, of which 599 have a label",
+        metrics["crop"],
+        metrics["command"],
+        "95 % of 20 samples",
+        metrics["groups_are"],
+        "does not say what the person feels",
+    ):
         assert words in page.words
 
 
@@ -331,9 +336,14 @@ def test_on_a_phone_wide_things_scroll_in_their_own_box_and_pictures_stay_legibl
 def test_long_names_and_few_faces_do_not_make_a_phone_scroll_sideways(browser, tmp_path):
     one = some_predictions(1)
     predictions = Predictions(
-        one.image_ids, one.probabilities, one.soft_labels, one.labels, one.valence_arousal,
-        np.full((1, 2), np.nan), LONG_NAMES,
-    )  # fmt: skip
+        one.image_ids,
+        one.probabilities,
+        one.soft_labels,
+        one.labels,
+        one.valence_arousal,
+        np.full((1, 2), np.nan),
+        LONG_NAMES,
+    )
     metrics = some_metrics(predictions, model="a-model-of-a-very-long-name-" * 6, command="affectnet-plus-" * 20)
     draw_pictures(metrics, predictions, tmp_path)
     page = shown(browser, write_report(metrics, tmp_path), 390)

@@ -87,8 +87,9 @@ def test_progress_sees_every_face_and_what_an_interrupted_run_had_done(raw_tree,
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, MemoryError])
 @pytest.mark.parametrize("stage, done", [("read", 0), ("read", 30), ("read", 50), ("write", 0), ("write", 9)])
-def test_an_interrupted_run_leaves_no_folder_and_is_gone_on_with(raw_tree, tmp_path, embed, undisturbed, stage, done,
-                                                                 error):  # fmt: skip
+def test_an_interrupted_run_leaves_no_folder_and_is_gone_on_with(
+    raw_tree, tmp_path, embed, undisturbed, stage, done, error
+):
     with pytest.raises(error):
         prepare(raw_tree, tmp_path / "out", embed, progress=Stop(stage, done, error))
     assert not (tmp_path / "out").exists() and ".out.unfinished" in left_beside(tmp_path / "out")
@@ -98,8 +99,9 @@ def test_an_interrupted_run_leaves_no_folder_and_is_gone_on_with(raw_tree, tmp_p
 
 
 @pytest.mark.parametrize("stage, done", [("read", 30), ("write", 9)])
-def test_an_interrupted_overwriting_leaves_the_old_folder(raw_tree, tree_copy, tmp_path, embed, undisturbed, stage,
-                                                          done):  # fmt: skip
+def test_an_interrupted_overwriting_leaves_the_old_folder(
+    raw_tree, tree_copy, tmp_path, embed, undisturbed, stage, done
+):
     (tree_copy / SPLITS["train"] / "annotations" / "1.json").unlink()
     prepare(tree_copy, tmp_path / "out", embed)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
@@ -226,8 +228,10 @@ def forking(body: str, raw, out, options=None, expected=None) -> list[str]:
     arguments = [str(raw), str(out), json.dumps(options or {}), json.dumps(expected or {})]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([PRELUDE, getsource(contents), getsource(left_beside), body]), *arguments],
-        capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout.splitlines()
 
@@ -356,8 +360,9 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(raw_tree, tmp_path):
     (tmp_path / "program.py").write_text(program)
     parent = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py"), str(raw_tree), str(tmp_path / "out")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert parent.stdout.readline() == b"ready\n"
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     assert len(children) >= 2

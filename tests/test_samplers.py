@@ -140,10 +140,13 @@ def test_accelerate_gives_two_processes_the_batches_of_one_in_turn(kind, batch_s
     """132 faces are 12 batches of 11, and 14 of 9 with 6 faces left over."""
     alone = list(BatchSampler(EpochSampler(kind, *skewed()), batch_size, drop_last=False))
     shards = [
-        list(BatchSamplerShard(BatchSampler(EpochSampler(kind, *skewed()), batch_size, False), 2, process,
-                               even_batches=False))
+        list(
+            BatchSamplerShard(
+                BatchSampler(EpochSampler(kind, *skewed()), batch_size, False), 2, process, even_batches=False
+            )
+        )
         for process in range(2)
-    ]  # fmt: skip
+    ]
     assert shards[0] == alone[0::2] and shards[1] == alone[1::2]
     assert Counter(sum(shards[0] + shards[1], [])) == Counter(list(EpochSampler(kind, *skewed())))
 

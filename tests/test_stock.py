@@ -28,9 +28,13 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSof
 
 SIZE = 16
 SHAPE = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "image_size": SIZE,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "image_size": SIZE,
     "patch_size": 4,
-}  # fmt: skip
+}
 STEM = {"stem_channels": [8, 16], "pooling": "mean"}
 SOFTMAX = "single_label_classification"
 NEW = ["classifier.weight", "classifier.bias", "valence_arousal.weight", "valence_arousal.bias"]

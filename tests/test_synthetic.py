@@ -9,16 +9,27 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from affectnet_plus import EMOTIONS, check_image, subset_of
 from PIL import Image
 
+from affectnet_plus import EMOTIONS, check_image, subset_of
 from affectnet_plus_modeling.sources.synthetic import (
-    draw_expression, draw_face, draw_repeated_tree, draw_tree, repeat,
-)  # fmt: skip
+    draw_expression,
+    draw_face,
+    draw_repeated_tree,
+    draw_tree,
+    repeat,
+)
 from affectnet_plus_modeling.sources.synthetic.draw import list_jobs
 from affectnet_plus_modeling.sources.synthetic.expressions import (
-    ACTION_UNITS, CIRCUMPLEX, PROTOTYPES, action_units, human_label, random_intensities, soft_label, valence_arousal,
-)  # fmt: skip
+    ACTION_UNITS,
+    CIRCUMPLEX,
+    PROTOTYPES,
+    action_units,
+    human_label,
+    random_intensities,
+    soft_label,
+    valence_arousal,
+)
 from affectnet_plus_modeling.sources.synthetic.person import random_person
 from affectnet_plus_modeling.sources.synthetic.posed import PosedFace
 from affectnet_plus_modeling.sources.synthetic.shape import REST, deform, rotation, visible_contour
@@ -107,8 +118,15 @@ class TestTree:
         face = draw_face(3, 2)
         assert list(record) == ["human-label", "soft-label", "subset", "meta-data"]
         assert list(record["meta-data"]) == [
-            "age", "gender", "race", "valence", "arousal", "pose", "landmark-68", "landmark-29",
-        ]  # fmt: skip
+            "age",
+            "gender",
+            "race",
+            "valence",
+            "arousal",
+            "pose",
+            "landmark-68",
+            "landmark-29",
+        ]
         assert (record["human-label"], record["soft-label"]) == (face.label, face.soft_label)
         assert record["subset"] == face.subset == subset_of(face.label, face.soft_label)
         about = record["meta-data"]
@@ -350,15 +368,17 @@ class TestLandmarks:
 
             def patch(point, pixels=pixels):
                 column, row = np.round(point).astype(int)
-                return pixels[row - 1:row + 2, column - 1:column + 2].mean(axis=(0, 1))
+                return pixels[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
 
             lip, chin = patch((points[57] + points[66]) / 2), patch((points[8] + points[57]) / 2)
             assert lip[1] / lip[0] < chin[1] / chin[0]
             mouth = min(patch(points[62] + t * (points[66] - points[62])).mean() for t in (0.35, 0.45, 0.55))
             assert mouth < 0.7 * chin.mean()
             for eye in (slice(36, 42), slice(42, 48)):
-                white = pixels[int(points[eye, 1].min()):int(points[eye, 1].max()),
-                               int(points[eye, 0].min()):int(points[eye, 0].max())].max()
+                white = pixels[
+                    int(points[eye, 1].min()) : int(points[eye, 1].max()),
+                    int(points[eye, 0].min()) : int(points[eye, 0].max()),
+                ].max()
                 assert patch(points[eye].mean(axis=0)).mean() < 0.6 * white
 
 
@@ -432,7 +452,7 @@ class TestPictures:
         change = np.abs(happy - sad).mean(axis=2)
         (left, top), (right, bottom) = points[48:68].min(axis=0) - 5, points[48:68].max(axis=0) + 5
         assert change[top:bottom, left:right].mean() > 10
-        assert change[points[17:27, 1].min() - 10:points[17:27, 1].max(), points[17, 0]:points[26, 0]].mean() > 4
+        assert change[points[17:27, 1].min() - 10 : points[17:27, 1].max(), points[17, 0] : points[26, 0]].mean() > 4
         assert change[:, :12].mean() < 1
 
     def test_expression_can_be_read_by_a_linear_rule(self):

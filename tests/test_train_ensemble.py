@@ -22,8 +22,16 @@ from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 
 SMALL = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-OPTIONS = {"backbones": ("resnet",), "folds": 2, "image_size": 24, "trunk_epochs": 1, "epochs": 2,
-           "fewest_positives": 40, "batch_size": 32, "bf16": False}  # fmt: skip
+OPTIONS = {
+    "backbones": ("resnet",),
+    "folds": 2,
+    "image_size": 24,
+    "trunk_epochs": 1,
+    "epochs": 2,
+    "fewest_positives": 40,
+    "batch_size": 32,
+    "bf16": False,
+}
 
 
 SOFT = ["soft_label", "soft_label_normalized", "subset"]
@@ -69,9 +77,14 @@ def test_the_folder_holds_a_model_its_folds_its_record_and_its_card(ensemble, dr
     assert f"{faces} faces" in card and "cross-fitted in 2 folds" in card and ", ".join(EMOTIONS) in card
     assert not ensemble.with_name("ebc.training").exists()
     assert sorted(path.name for path in ensemble.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", OUT_OF_FOLD_FILE, "preprocessor_config.json", SEEN_FILE,
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        OUT_OF_FOLD_FILE,
+        "preprocessor_config.json",
+        SEEN_FILE,
         "training.json",
-    ]  # fmt: skip
+    ]
 
 
 def test_each_training_face_is_answered_by_the_networks_that_did_not_see_it(ensemble, drawn):

@@ -26,9 +26,19 @@ from conftest import TINY, annotation, full_record, picture, quick
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
 # As options, and as they stand on the command line.
 EVERYTHING = {
-    "sampler": "square-root", "accumulation": 2, "drop_path": 0.3, "layer_decay": 0.8, "average": 0.9, "mixup": 0.4,
-    "cutmix": 0.4, "label_smoothing": 0.05, "holdout": 0.25, "epochs": 4, "batch_size": 8, "image_size": 48,
-}  # fmt: skip
+    "sampler": "square-root",
+    "accumulation": 2,
+    "drop_path": 0.3,
+    "layer_decay": 0.8,
+    "average": 0.9,
+    "mixup": 0.4,
+    "cutmix": 0.4,
+    "label_smoothing": 0.05,
+    "holdout": 0.25,
+    "epochs": 4,
+    "batch_size": 8,
+    "image_size": 48,
+}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -309,6 +319,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(drawn
 def test_an_empty_split_stops(drawn, tmp_path, tiny, monkeypatch):
     read = train_module.load_prepared
     for split, purpose in (("train", "to train on"), ("validation", "to choose the best checkpoint with")):
+
         def without(*arguments, split=split):
             splits = read(*arguments)
             splits[split] = splits[split].select([])

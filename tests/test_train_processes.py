@@ -57,8 +57,16 @@ def words(data, out, batch_size: int, *more) -> list[str]:
 
 
 def in_two(script: Path, *arguments) -> list[str]:
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script),
-            *arguments]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        *arguments,
+    ]
 
 
 # One thread each: sums of several threads come out in another order.

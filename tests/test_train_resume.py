@@ -114,9 +114,16 @@ def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
     train(drawn, out, quick(epochs=1))
     assert os.listdir(out.parent) == ["model"]
     assert sorted(path.name for path in out.iterdir()) == [
-        "answers.py", "config.json", "configuration_affectnet_plus.py", "losses.py", "model.safetensors",
-        "modeling_affectnet_plus.py", "pipeline_affectnet_plus.py", "preprocessor_config.json", "training.json",
-    ]  # fmt: skip
+        "answers.py",
+        "config.json",
+        "configuration_affectnet_plus.py",
+        "losses.py",
+        "model.safetensors",
+        "modeling_affectnet_plus.py",
+        "pipeline_affectnet_plus.py",
+        "preprocessor_config.json",
+        "training.json",
+    ]
 
 
 def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, uninterrupted, monkeypatch):
@@ -209,8 +216,10 @@ def test_a_killed_run_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, numbe
     out = tmp_path / "model"
     child = subprocess.Popen(
         [sys.executable, "-c", WAITING.replace("TINY", repr(TINY)), str(drawn), str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert any(line.strip() == "HERE" for line in child.stdout)
     child.send_signal(number)
     child.communicate(timeout=60)

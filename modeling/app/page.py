@@ -59,9 +59,17 @@ def launch(page: gradio.Blocks, **where) -> str:
     """Serve the page in a thread and return its address; `where` is `server_name` and `server_port`, as for gradio."""
     theme = gradio.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
     _, address, _ = page.launch(
-        share=False, prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False, footer_links=[],
-        max_file_size=MAX_IMAGE_BYTES, theme=theme, css=CSS, **where,
-    )  # fmt: skip
+        share=False,
+        prevent_thread_lock=True,
+        quiet=True,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=MAX_IMAGE_BYTES,
+        theme=theme,
+        css=CSS,
+        **where,
+    )
     return address
 
 
@@ -69,10 +77,15 @@ def _add_photo(model: Model) -> None:
     with gradio.Row():
         with gradio.Column(scale=2, min_width=300):
             picture = gradio.Image(
-                label="Photo: JPEG or PNG", sources=["upload", "webcam", "clipboard"], type="filepath", height=320,
-                buttons=[], elem_id="photo",
-                webcam_options=gradio.WebcamOptions(mirror=False), alt_text="The photo that was given",
-            )  # fmt: skip
+                label="Photo: JPEG or PNG",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                height=320,
+                buttons=[],
+                elem_id="photo",
+                webcam_options=gradio.WebcamOptions(mirror=False),
+                alt_text="The photo that was given",
+            )
             # The path of the file as it was uploaded: gradio's own would decode it, by other rules than ours. An
             # instance's, because gradio writes a file beside the module for every class that is derived from its own.
             picture.preprocess = _path_of  # type: ignore[assignment]

@@ -9,9 +9,15 @@ import affectnet_plus
 GRADIO, PYTHON = "6.31.0", "3.12"
 # What the page is made of, as it stands here. The package itself is not on PyPI, so a Space has a copy of these.
 _COPIED = (
-    "__init__.py", "app/__init__.py", "app/crops.py", "app/draw.py", "app/page.py", "app/style.py", "images.py",
+    "__init__.py",
+    "app/__init__.py",
+    "app/crops.py",
+    "app/draw.py",
+    "app/page.py",
+    "app/style.py",
+    "images.py",
     "labels.py",
-)  # fmt: skip
+)
 _CONSTANTS = ("EMOTIONS", "MAX_IMAGE_BYTES", "MAX_IMAGE_SIDE")
 
 _APP = '''"""The page for {model_repo}. What it shows is in affectnet_plus_modeling/app."""
@@ -69,9 +75,15 @@ def space_files(model_repo: str) -> dict[str, str]:
         model_repo: name of a published model on the Hub, or a local folder of one; `transformers` runs its code.
     """
     card = SpaceCardData(
-        title="Expressed emotion", sdk="gradio", sdk_version=GRADIO, python_version=PYTHON, app_file="app.py",
-        license="apache-2.0", models=[model_repo], short_description="How far each emotion is expressed on a face",
-    )  # fmt: skip
+        title="Expressed emotion",
+        sdk="gradio",
+        sdk_version=GRADIO,
+        python_version=PYTHON,
+        app_file="app.py",
+        license="apache-2.0",
+        models=[model_repo],
+        short_description="How far each emotion is expressed on a face",
+    )
     package = Path(__file__).parents[1]
     constants = (f"{name} = {getattr(affectnet_plus, name)!r}\n" for name in _CONSTANTS)
     return {

@@ -82,8 +82,12 @@ class RowChecks:
         known, affect = _check_affect(tally, label, table)
         seen.affect.add(label[known], affect[known])
         for points in ("landmarks_68", "landmarks_29"):
-            tally("warning", "landmarks", f"have {points} more than {OUTSIDE:.0%} of the picture's side outside it",
-                  _outside(table, points))  # fmt: skip
+            tally(
+                "warning",
+                "landmarks",
+                f"have {points} more than {OUTSIDE:.0%} of the picture's side outside it",
+                _outside(table, points),
+            )
         self._files.add(split, ids, _hashes(table))
 
     @property
@@ -212,11 +216,23 @@ def _order_findings(split: str, seen: _Split) -> list[Finding]:
         elif orders:
             fitting.append(f"{by} (compared with {', '.join(sorted({order.name for order in orders}))})")
     if fitting:
-        found.append(Finding("note", "label order", f"{split}: the labels are in AffectNet's order, as far as "
-                             f"other orders fit no better to {' and '.join(fitting)}"))  # fmt: skip
+        found.append(
+            Finding(
+                "note",
+                "label order",
+                f"{split}: the labels are in AffectNet's order, as far as "
+                f"other orders fit no better to {' and '.join(fitting)}",
+            )
+        )
     if not found:
-        found.append(Finding("note", "label order", f"{split}: cannot be judged with fewer than {MIN_ROWS} rows of a "
-                             "label that have a soft label, or valence and arousal"))  # fmt: skip
+        found.append(
+            Finding(
+                "note",
+                "label order",
+                f"{split}: cannot be judged with fewer than {MIN_ROWS} rows of a "
+                "label that have a soft label, or valence and arousal",
+            )
+        )
     return found
 
 

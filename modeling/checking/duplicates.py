@@ -158,7 +158,7 @@ def _describe(
 
 
 def _examples(rows: np.ndarray, partners: np.ndarray, groups: np.ndarray, name: Callable[[int], str]) -> list[str]:
-    """"a = b" for the first few groups: its first row among `rows`, and its first other one among `partners`."""
+    """ "a = b" for the first few groups: its first row among `rows`, and its first other one among `partners`."""
     firsts = rows[np.sort(np.unique(groups[rows], return_index=True)[1])][:EXAMPLES]
     pairs = [(row, partners[(groups[partners] == groups[row]) & (partners != row)][0]) for row in firsts]
     return [f"{name(int(row))} = {name(int(partner))}" for row, partner in pairs]

@@ -28,9 +28,14 @@ MIN_DEVIATIONS = 5.0  # of that gain, in standard errors: once in some million m
 BATCH = 64
 # How other tools spell the emotions in `id2label`.
 SPELLINGS = {
-    "angry": "anger", "happiness": "happy", "sadness": "sad", "surprised": "surprise", "fearful": "fear",
-    "disgusted": "disgust", "contemptuous": "contempt",
-}  # fmt: skip
+    "angry": "anger",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+    "fearful": "fear",
+    "disgusted": "disgust",
+    "contemptuous": "contempt",
+}
 
 
 def examine_model(

@@ -27,8 +27,11 @@ def compare(split: str, counts: np.ndarray, listed: int) -> Finding:
     """
     total = sum(FACES[split])
     if abs(listed - total) > WHOLE * total:
-        return Finding("note", "published counts", f"{split} lists {listed:,} faces of the published {total:,}: not "
-                       "compared label by label")  # fmt: skip
+        return Finding(
+            "note",
+            "published counts",
+            f"{split} lists {listed:,} faces of the published {total:,}: not compared label by label",
+        )
     names = (*LABELS, "without a label")
     expected = (0,) * len(LABELS) + FACES[split] if split == "no_human" else (*FACES[split], 0)
     pairs = [(name, int(here), there) for name, here, there in zip(names, counts, expected) if here != there]

@@ -225,9 +225,7 @@ def estimate(asked: Sequence[tuple[Numbers, np.ndarray]], rows: int, resamples: 
 
 def _named(values: dict[str, float], drawn: np.ndarray) -> dict[str, np.ndarray]:
     named = dict(zip(values, drawn.T, strict=True))
-    return named | {
-        name: np.maximum(shifted(named[name], values[name]), 0) for name in CALIBRATION if name in named
-    }
+    return named | {name: np.maximum(shifted(named[name], values[name]), 0) for name in CALIBRATION if name in named}
 
 
 def shifted(drawn: np.ndarray, value: float) -> np.ndarray:

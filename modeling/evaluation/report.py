@@ -50,5 +50,7 @@ def _picture(path: Path) -> dict:
         raise ValueError(f"{path} has no size in points, expected a picture that draw_pictures wrote")
     width, height = (round(float(side) * 4 / 3) for side in size.groups())
     return {
-        "address": f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}", "width": width, "height": height
-    }  # fmt: skip
+        "address": f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}",
+        "width": width,
+        "height": height,
+    }

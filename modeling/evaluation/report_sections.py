@@ -156,8 +156,9 @@ def _calibration(metrics: dict) -> Section:
         "How far the probability of the predicted emotion is from what comes true: how often it is the label, and how "
         "much of the soft label is on it. 0 is best."
     )
-    return Section("calibration", "Calibration", [text], [Table("15 bins", ("measure", "this model"), rows)],
-                   "reliability")  # fmt: skip
+    return Section(
+        "calibration", "Calibration", [text], [Table("15 bins", ("measure", "this model"), rows)], "reliability"
+    )
 
 
 def _affect(metrics: dict) -> Section:
@@ -175,8 +176,9 @@ def _subsets(metrics: dict) -> Section:
         "Easy: the label is the largest emotion of the soft label. Challenging: the second or third. Difficult: any "
         "further one."
     )
-    return Section("subsets", "Difficulty", [text], [_cells("Each subset", "subset", metrics["subsets"], metrics)],
-                   "subsets")  # fmt: skip
+    return Section(
+        "subsets", "Difficulty", [text], [_cells("Each subset", "subset", metrics["subsets"], metrics)], "subsets"
+    )
 
 
 def _groups(metrics: dict) -> Section:
@@ -202,8 +204,9 @@ def _gaps(gaps: dict[str, dict]) -> Table:
         columns.append({name: found.get(f"{key}_gap") for key, name in _CELL} | recalls)
     rows = [
         [_words(name), *(_gap(column[name]) for column in columns)]
-        for name in columns[0] if any(column[name] is not None for column in columns)
-    ]  # fmt: skip
+        for name in columns[0]
+        if any(column[name] is not None for column in columns)
+    ]
     return Table("Largest difference between two groups", ("measure", *gaps), rows)
 
 
@@ -238,8 +241,9 @@ def _comparison(metrics: dict) -> Section:
     other, names = metrics["comparison"], dict(_CELL)
     rows = [
         [_words(names[key]), (_signed(found["difference"]), _interval(found["interval"]))]
-        for key, found in other["differences"].items() if found["difference"] is not None
-    ]  # fmt: skip
+        for key, found in other["differences"].items()
+        if found["difference"] is not None
+    ]
     test = other["mcnemar"]
     paragraphs = [f"This model minus {other['model']}, over the same {other['rows']:,} faces."]
     if test["rows"]:

@@ -183,12 +183,25 @@ def _number(value) -> float | None:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 SHOWN = (
-    ("kl", "KL (nats)"), ("js", "JS (nats)"), ("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
-    ("macro_f1", "macro F1"), ("top_label_agreement", "top label agrees"), ("cosine", "cosine"),
-    ("intersection", "intersection"), ("chebyshev", "Chebyshev"), ("clark", "Clark"), ("canberra", "Canberra"),
-    ("brier", "Brier"), ("top_2", "top 2"), ("spearman", "Spearman"), ("ece", "ECE"), ("ece_soft", "ECE, soft labels"),
-    ("classwise_ece", "classwise ECE"), ("classwise_ece_soft", "classwise, soft"),
-)  # fmt: skip
+    ("kl", "KL (nats)"),
+    ("js", "JS (nats)"),
+    ("accuracy", "accuracy"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("macro_f1", "macro F1"),
+    ("top_label_agreement", "top label agrees"),
+    ("cosine", "cosine"),
+    ("intersection", "intersection"),
+    ("chebyshev", "Chebyshev"),
+    ("clark", "Clark"),
+    ("canberra", "Canberra"),
+    ("brier", "Brier"),
+    ("top_2", "top 2"),
+    ("spearman", "Spearman"),
+    ("ece", "ECE"),
+    ("ece_soft", "ECE, soft labels"),
+    ("classwise_ece", "classwise ECE"),
+    ("classwise_ece_soft", "classwise, soft"),
+)
 
 
 def format_metrics(metrics: dict) -> str:

@@ -15,8 +15,11 @@ def add_evaluation_verbs(verbs) -> None:
 def _add_evaluate(verbs) -> None:
     text = "measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page"
     verb = add_verb(verbs, "evaluate", _evaluate, text, overwrite=False)
-    verb.add_argument("model", help="folder of a model, or .csv or .jsonl of predictions: image_id, and a probability "
-                      "of each emotion by name, or p0, p1, ... with --label-order")  # fmt: skip
+    verb.add_argument(
+        "model",
+        help="folder of a model, or .csv or .jsonl of predictions: image_id, and a probability "
+        "of each emotion by name, or p0, p1, ... with --label-order",
+    )
     verb.add_argument("data", help="folder that prepare wrote")
     verb.add_argument("--view", default="default")
     verb.add_argument("--split", default="validation")
@@ -69,9 +72,7 @@ def _calibrate(options) -> int:
     names = ("coverage", "method", "of", "against", "abstain_accuracy", "share", "seed")
     chosen = CalibrationOptions(**{name: getattr(options, name) for name in names})
     progress = show_progress("calibrate")
-    found = calibrate(
-        options.model, options.data, chosen, options.view, options.split, options.batch_size, progress
-    )
+    found = calibrate(options.model, options.data, chosen, options.view, options.split, options.batch_size, progress)
     print(format_calibration(found))
     print(f"written: {options.model}/config.json. Measure it with affectnet-plus evaluate, on other faces")
     return 0

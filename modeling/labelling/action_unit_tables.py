@@ -28,8 +28,18 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 OPENFACE_3 = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26")
-NAMES = ("input_image_path", "image_path", "input", "filename", "file", "image", "name", "frame", "frame_idx",
-         "frame_index")  # fmt: skip
+NAMES = (
+    "input_image_path",
+    "image_path",
+    "input",
+    "filename",
+    "file",
+    "image",
+    "name",
+    "frame",
+    "frame_idx",
+    "frame_index",
+)
 INTENSITY = 5.0  # FACS's A to E as the tools write them
 KNOWN = (
     "OpenFace 2 (AU01_r or AU01_c), OpenFace 3 (action_units), LibreFace (au_1_intensity or au_1),"

@@ -50,16 +50,36 @@ from affectnet_plus import EMOTIONS
 # emotion -> unit -> (vote of FACS, vote of Du et al.)
 VOTES: dict[str, dict[str, tuple[float, float]]] = {
     "happy": {"AU06": (1, 0.51), "AU12": (1, 1), "AU25": (0.5, 1)},
-    "sad": {"AU01": (1, 0.60), "AU04": (1, 1), "AU06": (0.5, 0.50), "AU11": (0.5, 0.26), "AU15": (1, 1),
-            "AU17": (0.5, 0.67)},
+    "sad": {
+        "AU01": (1, 0.60),
+        "AU04": (1, 1),
+        "AU06": (0.5, 0.50),
+        "AU11": (0.5, 0.26),
+        "AU15": (1, 1),
+        "AU17": (0.5, 0.67),
+    },
     "surprise": {"AU01": (1, 1), "AU02": (1, 1), "AU05": (1, 0.66), "AU25": (0.5, 1), "AU26": (1, 1)},
-    "fear": {"AU01": (1, 1), "AU02": (1, 0.57), "AU04": (1, 1), "AU05": (1, 0.63), "AU20": (1, 1), "AU25": (1, 1),
-             "AU26": (0.5, 0.33)},
+    "fear": {
+        "AU01": (1, 1),
+        "AU02": (1, 0.57),
+        "AU04": (1, 1),
+        "AU05": (1, 0.63),
+        "AU20": (1, 1),
+        "AU25": (1, 1),
+        "AU26": (0.5, 0.33),
+    },
     "disgust": {"AU04": (0, 0.31), "AU09": (1, 1), "AU10": (1, 1), "AU17": (0.5, 1), "AU24": (0, 0.26)},
-    "anger": {"AU04": (1, 1), "AU05": (1, 0), "AU07": (1, 1), "AU10": (0.5, 0.26), "AU17": (0.5, 0.52),
-              "AU23": (1, 0.29), "AU24": (0.5, 1)},
+    "anger": {
+        "AU04": (1, 1),
+        "AU05": (1, 0),
+        "AU07": (1, 1),
+        "AU10": (0.5, 0.26),
+        "AU17": (0.5, 0.52),
+        "AU23": (1, 0.29),
+        "AU24": (0.5, 1),
+    },
     "contempt": {"AU12": (0.25, 0.25), "AU14": (0.5, 0.5)},
-}  # fmt: skip
+}
 UNITS = tuple(sorted({unit for votes in VOTES.values() for unit in votes}))
 WEIGHTS = np.array([[sum(VOTES[emotion].get(unit, (0, 0))) / 2 for unit in UNITS] for emotion in EMOTIONS[1:]])
 ENOUGH = 0.5  # share of an emotion's weight that the units of a table must carry; without AU14, contempt has a third

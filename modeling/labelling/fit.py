@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainingArguments
 
 from ..files import written_whole
-from ..training.augmentation import augment
 from ..training.arguments import training_arguments
+from ..training.augmentation import augment
 from ..training.faces import Faces, normalise
 from ..training.trainer import FaceTrainer
 from ..training.work_folder import newest_checkpoint
@@ -53,8 +53,14 @@ def fit(
     """
     transformers.set_seed(seed)
     if not file.is_file():
-        _train(make(), draws, _arguments(file.with_suffix(".training"), epochs, learning_rate, seed, options),
-               label_smoothing, options, file)  # fmt: skip
+        _train(
+            make(),
+            draws,
+            _arguments(file.with_suffix(".training"), epochs, learning_rate, seed, options),
+            label_smoothing,
+            options,
+            file,
+        )
     network = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.load_state_dict(load_file(file))
     return network

@@ -14,9 +14,16 @@ from .label_output import TABLE
 
 
 def fit_labelled(
-    labelled, data, out, method: str, human_label: bool = False, view: str = "default", split: str = "train",
-    folds: int = 5, seed: int = 0,
-) -> dict:  # fmt: skip
+    labelled,
+    data,
+    out,
+    method: str,
+    human_label: bool = False,
+    view: str = "default",
+    split: str = "train",
+    folds: int = 5,
+    seed: int = 0,
+) -> dict:
     """Fit a fusion to what `label` kept of the branches, and write its JSON to `out`, for `label --fusion`.
 
     Args:

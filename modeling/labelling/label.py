@@ -6,8 +6,8 @@ writes `out`. On one kind of machine the same pictures, models and options give 
 was interrupted and whoever did which part.
 """
 
-import hashlib
 import glob
+import hashlib
 import json
 import os
 import re
@@ -159,8 +159,16 @@ def _shard(shard: Shard | None) -> Shard:
     return shard or (int(os.environ.get("RANK", 0)), world)
 
 
-def _label(source: Images, chunks: list[Chunk], shard: Shard, loaded: Branches, options: LabelOptions, work: Path,
-           progress: Progress, say: Callable[[str], None]) -> None:  # fmt: skip
+def _label(
+    source: Images,
+    chunks: list[Chunk],
+    shard: Shard,
+    loaded: Branches,
+    options: LabelOptions,
+    work: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> None:
     own = chunks[shard[0] :: shard[1]]
     missing = [chunk for chunk in own if not is_stored(chunk.path)]
     total = sum(len(chunk.pictures) for chunk in own)
@@ -238,9 +246,20 @@ def _digest(path, *patterns: str) -> str | None:
 
 def _digest_of_code() -> str:
     modules = [
-        picture_rules, action_unit_model, action_unit_tables, action_units, branches, calibration, ensemble, fusion,
-        inputs, label_chunks, label_output, seen, subsets,
-    ]  # fmt: skip
+        picture_rules,
+        action_unit_model,
+        action_unit_tables,
+        action_units,
+        branches,
+        calibration,
+        ensemble,
+        fusion,
+        inputs,
+        label_chunks,
+        label_output,
+        seen,
+        subsets,
+    ]
     files = [Path(str(module.__file__)) for module in modules]
     files += sorted(Path(metadata_package.__path__[0]).glob("*.py"))
     return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
@@ -318,7 +337,8 @@ def _account(
         "options": {name: Path(value).name if isinstance(value, str) else value for name, value in given.items()},
         "plan": plan,
         "pose_unit": POSE_UNIT if "pose" in options.metadata else "as the source has it",
-        "action_units": table and {
+        "action_units": table
+        and {
             "tool": table.table.source,
             "units": list(table.table.units),
             "problems": {reason: len(found) for reason, found in table.table.problems.items()},

@@ -87,8 +87,10 @@ def load_demographics(options: LabelOptions, names: Sequence[str]) -> Demographi
     match = match_images(listed, names)
     found = {name: listed[row] for name, row in zip(names, match.rows.tolist(), strict=True) if row >= 0}
     if not found:
-        raise ValueError(f"{path} names none of the {len(names)} pictures: it has {', '.join(listed[:3])}, "
-                         f"the pictures are {', '.join(names[:3])}")  # fmt: skip
+        raise ValueError(
+            f"{path} names none of the {len(names)} pictures: it has {', '.join(listed[:3])}, "
+            f"the pictures are {', '.join(names[:3])}"
+        )
     counts = {
         "table": "DeepFace" if options.deepface else "FairFace",
         "faces": sum(listed_name in rows for listed_name in found.values()),

@@ -260,9 +260,12 @@ def _start(run: Training, unit: Unit, classes: int):
     if name in OWN_BACKBONES:
         return make_network(backbone | {"id2label": names, "label2id": None})
     return AutoModelForImageClassification.from_pretrained(
-        name, id2label=names, label2id={v: k for k, v in names.items()}, ignore_mismatched_sizes=True,
+        name,
+        id2label=names,
+        label2id={v: k for k, v in names.items()},
+        ignore_mismatched_sizes=True,
         dtype=torch.float32,
-    )  # fmt: skip
+    )
 
 
 def _from_trunk(run: Training, unit: Unit, trunk):

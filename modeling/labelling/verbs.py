@@ -25,13 +25,24 @@ def _add_train_ensemble(verbs) -> None:
     text = "train an ensemble of binary classifiers on hard labels, cross-fitted"
     verb = add_verb(verbs, "train-ensemble", _train_ensemble, text, "data", "out")
     default: dict[str, Any] = {field.name: field.default for field in fields(EnsembleOptions)}
-    verb.add_argument("--backbone", dest="backbones", action="append", metavar="B",
-                      help=f"{', '.join(OWN_BACKBONES)}, or a checkpoint (folder or Hub name); may be given several "
-                      f"times; default: {' and '.join(default['backbones'])}")  # fmt: skip
+    verb.add_argument(
+        "--backbone",
+        dest="backbones",
+        action="append",
+        metavar="B",
+        help=f"{', '.join(OWN_BACKBONES)}, or a checkpoint (folder or Hub name); may be given several "
+        f"times; default: {' and '.join(default['backbones'])}",
+    )
     for name in ("seeds", "folds", "batch_size", "fewest_positives", "seed"):
         verb.add_argument("--" + name.replace("_", "-"), type=int, default=default[name])
-    for name in ("trunk_epochs", "epochs", "learning_rate", "binary_learning_rate", "label_smoothing",
-                 "hard_negatives"):  # fmt: skip
+    for name in (
+        "trunk_epochs",
+        "epochs",
+        "learning_rate",
+        "binary_learning_rate",
+        "label_smoothing",
+        "hard_negatives",
+    ):
         verb.add_argument("--" + name.replace("_", "-"), type=float, default=default[name])
     verb.add_argument("--calibration", choices=("temperature", "isotonic"), default=default["calibration"])
     verb.add_argument("--view", default=default["view"])
@@ -76,9 +87,7 @@ def _train_au(options) -> int:
     for line in describe(table.problems):
         _say("train-au", line)
     chosen = ActionUnitOptions(image_size=options.image_size, epochs=options.epochs, seed=options.seed)
-    record = train_action_units(
-        options.data, table, options.out, chosen, options.overwrite, show_progress("read")
-    )  # fmt: skip
+    record = train_action_units(options.data, table, options.out, chosen, options.overwrite, show_progress("read"))
     choosing = record["choosing"]
     print(
         f"{options.out}: {len(record['units'])} units, mean absolute error {choosing['mean_absolute_error']:.3f} on "
@@ -95,20 +104,31 @@ def _add_label(verbs) -> None:
     units.add_argument("--action-units", metavar="CSV", help="table of OpenFace 2 or 3, py-feat, LibreFace, or draw")
     units.add_argument("--au-model", dest="action_unit_model", metavar="M", help="folder that train-au wrote")
     verb.add_argument("--action-unit-scale", type=float, metavar="X", help="largest possible number in the table")
-    verb.add_argument("--fusion", metavar="JSON", help="what fit-fusion wrote; default: a product in which the "
-                      "ensemble weighs .8")  # fmt: skip
-    verb.add_argument("--human-label", action="store_true", help="the human label is a source too, if the fusion was "
-                      "fitted with it")  # fmt: skip
-    verb.add_argument("--metadata", type=lambda text: tuple(text.split(",")), default=(), metavar="WHAT",
-                      help=f"of {','.join(METADATA)}, found in the pictures by --landmark-model")  # fmt: skip
+    verb.add_argument(
+        "--fusion", metavar="JSON", help="what fit-fusion wrote; default: a product in which the ensemble weighs .8"
+    )
+    verb.add_argument(
+        "--human-label", action="store_true", help="the human label is a source too, if the fusion was fitted with it"
+    )
+    verb.add_argument(
+        "--metadata",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="WHAT",
+        help=f"of {','.join(METADATA)}, found in the pictures by --landmark-model",
+    )
     verb.add_argument("--landmark-model", metavar="F", help=".task of MediaPipe, .onnx with 68 points, .dat of dlib")
     verb.add_argument("--landmark-detector", metavar="F", help=".onnx that finds faces, for a .onnx")
     tables = verb.add_mutually_exclusive_group()
     tables.add_argument("--deepface", metavar="F", help="DeepFace's results: age, gender, race")
     tables.add_argument("--fairface", metavar="F", help="FairFace's results: gender, race")
     verb.add_argument("--batch-size", type=int, default=LabelOptions.batch_size)
-    verb.add_argument("--shard", metavar="i/n", help="label every n-th chunk from the i-th on, counted from 0; under "
-                      "torchrun or accelerate launch this comes by itself")  # fmt: skip
+    verb.add_argument(
+        "--shard",
+        metavar="i/n",
+        help="label every n-th chunk from the i-th on, counted from 0; under "
+        "torchrun or accelerate launch this comes by itself",
+    )
 
 
 def _label(options) -> int:
@@ -118,9 +138,14 @@ def _label(options) -> int:
     shard = parse_shard(options.shard) if options.shard else None
     with show_bars() as progress:
         record = label(
-            options.images, options.out, LabelOptions(**chosen), shard, options.overwrite, progress,
+            options.images,
+            options.out,
+            LabelOptions(**chosen),
+            shard,
+            options.overwrite,
+            progress,
             partial(_say, "label"),
-        )  # fmt: skip
+        )
     if record is not None:
         print(f"{options.out}: {format_account(record)}")
     return 0
@@ -141,8 +166,15 @@ def _fit_fusion(options) -> int:
     from .fit_labelled import fit_labelled
 
     report = fit_labelled(
-        options.labelled, options.data, options.out, options.method, options.human_label, options.view, options.split,
-        options.folds, options.seed,
-    )  # fmt: skip
+        options.labelled,
+        options.data,
+        options.out,
+        options.method,
+        options.human_label,
+        options.view,
+        options.split,
+        options.folds,
+        options.seed,
+    )
     print(json.dumps(report, indent=2))
     return 0

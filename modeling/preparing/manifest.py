@@ -89,8 +89,15 @@ def verify(folder) -> list[Finding]:
     findings = []
     if damaged := _damaged(folder, manifest, thorough=True):
         said = "; ".join(f"{name} {problem}" for name, problem in damaged[:EXAMPLES])
-        findings.append(Finding("error", "files", f"{len(damaged)} are not as they were written: {said}; prepare "
-                                "again", len(damaged), [name for name, _ in damaged[:EXAMPLES]]))  # fmt: skip
+        findings.append(
+            Finding(
+                "error",
+                "files",
+                f"{len(damaged)} are not as they were written: {said}; prepare again",
+                len(damaged),
+                [name for name, _ in damaged[:EXAMPLES]],
+            )
+        )
     findings += _source_findings(manifest)
     if not findings:
         count = len(manifest["files"]) + len(manifest["documents"])

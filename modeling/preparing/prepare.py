@@ -108,16 +108,20 @@ def _refuse(out: Path, source: Source, overwrite: bool) -> None:
     resolved = out.resolve()
     if found := sorted(set("*?[") & set(os.path.abspath(out))):
         where = os.path.abspath(out)
-        raise ValueError(f"{where} holds {' '.join(found)}, which datasets takes for a pattern: it could not open the "
-                         "folder. Name another")  # fmt: skip
+        raise ValueError(
+            f"{where} holds {' '.join(found)}, which datasets takes for a pattern: it could not open the "
+            "folder. Name another"
+        )
     if any(place.is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
     if any(resolved.is_relative_to(place) for place in source.places()):
         raise FileExistsError(f"{out} lies among the faces of the source. Name another folder")
     if out.is_dir() and any(out.iterdir()):
         if not (out / MANIFEST).is_file():
-            raise FileExistsError(f"{out} exists and holds no {MANIFEST}, so prepare did not write it. Name another "
-                                  "folder, or remove it yourself")  # fmt: skip
+            raise FileExistsError(
+                f"{out} exists and holds no {MANIFEST}, so prepare did not write it. Name another "
+                "folder, or remove it yourself"
+            )
     else:
         refuse_existing(out, overwrite)
 

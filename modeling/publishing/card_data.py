@@ -12,15 +12,55 @@ from ..vit import AffectNetPlusConfig
 
 NON_COMMERCIAL = ("AffectNet", "AffectNet+")  # origins whose terms go with the weights that were trained on them
 _TRAINING_KEYS = (
-    "options", "data", "training_faces", "never_drawn", "choosing_faces", "parameters", "steps", "best_step",
-    "finished", "seconds", "processes", "hardware", "energy", "versions",
-)  # fmt: skip
+    "options",
+    "data",
+    "training_faces",
+    "never_drawn",
+    "choosing_faces",
+    "parameters",
+    "steps",
+    "best_step",
+    "finished",
+    "seconds",
+    "processes",
+    "hardware",
+    "energy",
+    "versions",
+)
 _METRICS_KEYS = (
-    "data", "view", "split", "command", "version", "crop", "predictions", "calibrated_on_this_split",
-    "calibrated_rows", "rows", "rows_with_label", "rows_with_soft_label", "seed", "resamples", "level", "min_cell",
-    "accuracy", "kl", "ece", "ece_soft", "intervals", "per_class", "reliability", "baselines", "valence", "arousal",
-    "subsets", "groups", "yaw_edges", "groups_are", "gaps", "comparison",
-)  # fmt: skip
+    "data",
+    "view",
+    "split",
+    "command",
+    "version",
+    "crop",
+    "predictions",
+    "calibrated_on_this_split",
+    "calibrated_rows",
+    "rows",
+    "rows_with_label",
+    "rows_with_soft_label",
+    "seed",
+    "resamples",
+    "level",
+    "min_cell",
+    "accuracy",
+    "kl",
+    "ece",
+    "ece_soft",
+    "intervals",
+    "per_class",
+    "reliability",
+    "baselines",
+    "valence",
+    "arousal",
+    "subsets",
+    "groups",
+    "yaw_edges",
+    "groups_are",
+    "gaps",
+    "comparison",
+)
 
 
 @dataclass(frozen=True)
@@ -100,10 +140,16 @@ def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: 
             metrics.json is of other predictions, or of this model before it was calibrated; or a licence is given for
             weights that stand under the terms of the training faces.
     """
-    training = _read(folder / "training.json", _TRAINING_KEYS, "train again, or remove the file: the card then says "
-                     "that the training was not recorded")  # fmt: skip
-    metrics = _read(folder / "metrics.json", _METRICS_KEYS, "run affectnet-plus evaluate again, or remove the file: "
-                    "the card then says that the model was not evaluated")  # fmt: skip
+    training = _read(
+        folder / "training.json",
+        _TRAINING_KEYS,
+        "train again, or remove the file: the card then says that the training was not recorded",
+    )
+    metrics = _read(
+        folder / "metrics.json",
+        _METRICS_KEYS,
+        "run affectnet-plus evaluate again, or remove the file: the card then says that the model was not evaluated",
+    )
     config = AffectNetPlusConfig.from_pretrained(folder)
     if metrics is not None:
         _check_metrics(metrics, config)

@@ -95,8 +95,11 @@ def _check(found: dict) -> None:
 def _page(about: dict[str, str], report: dict, preprocessing: str) -> str:
     known = {key: json.loads(value) for key, value in about.items()}
     size, names = known["image_size"], known["labels"]
-    files = [f"| {found['file']} | {found['bytes']:,} | {found['kl_mean']:.1e} | {found['label_flips']} of "
-             f"{report['rows']} |" for found in report["variants"].values()]  # fmt: skip
+    files = [
+        f"| {found['file']} | {found['bytes']:,} | {found['kl_mean']:.1e} | {found['label_flips']} of "
+        f"{report['rows']} |"
+        for found in report["variants"].values()
+    ]
     return "\n".join(
         [
             f"# {known['source_model']} as ONNX",

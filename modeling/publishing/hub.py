@@ -134,9 +134,7 @@ def _open(api: HfApi, to: Repository, options: HubOptions, new: bool) -> str:
     """Let in whom the options let in, and say who that is."""
     private, gate = _settings(api, to) or (True, None)
     if options.public and (private or gate):
-        patiently(
-            api.update_repo_settings, to.name, repo_type=to.kind, private=False, gated=False if gate else None
-        )
+        patiently(api.update_repo_settings, to.name, repo_type=to.kind, private=False, gated=False if gate else None)
         private, gate = _settings(api, to) or (True, None)
     elif new and to.closed and options.gated and not options.private:
         if gate != "manual":
@@ -162,14 +160,17 @@ def _commit(api: HfApi, to: Repository, options: HubOptions, contents: Contents,
         if options.tag and options.tag in _references(api, to)[1]:
             raise ValueError(f"the tag {options.tag} is there, and a tag does not move; name another")
         additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
-        api.preupload_lfs_files(
-            to.name, additions, repo_type=to.kind, revision=options.revision, free_memory=False
-        )
+        api.preupload_lfs_files(to.name, additions, repo_type=to.kind, revision=options.revision, free_memory=False)
         try:
             made = patiently(
-                api.create_commit, to.name, operations, commit_message=message, repo_type=to.kind,
-                revision=options.revision, parent_commit=head,
-            )  # fmt: skip
+                api.create_commit,
+                to.name,
+                operations,
+                commit_message=message,
+                repo_type=to.kind,
+                revision=options.revision,
+                parent_commit=head,
+            )
         except HfHubHTTPError as error:
             # Somebody else committed, or this commit was made and only the answer to it was lost: look again.
             if error.response.status_code != 412:

@@ -20,9 +20,12 @@ from .weights import why_closed
 # What a published model consists of. Nothing else of the folder leaves the machine: no checkpoints, no picture of a
 # face, and no pickle.
 CODE = (
-    "answers.py", "configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py",
+    "answers.py",
+    "configuration_affectnet_plus.py",
+    "losses.py",
+    "modeling_affectnet_plus.py",
     "pipeline_affectnet_plus.py",
-)  # fmt: skip
+)
 REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", *CODE)
 OPTIONAL = ("training.json", "metrics.json", *(f"{name}.png" for name in SHOWN))
 

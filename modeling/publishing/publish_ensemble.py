@@ -36,9 +36,7 @@ _WITHOUT_SEEN = """\
 `affectnet-plus label` refuses the ensemble: ask its owner."""
 
 
-def stage_ensemble(
-    folder, out, licence: str | None = None, with_seen: bool = False, overwrite: bool = False
-) -> Path:
+def stage_ensemble(folder, out, licence: str | None = None, with_seen: bool = False, overwrite: bool = False) -> Path:
     """Write to the folder `out` exactly what `publish_ensemble` would push."""
     return write_contents(_contents(Path(folder), Path(out).name, licence, with_seen), out, overwrite)
 

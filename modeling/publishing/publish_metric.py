@@ -25,9 +25,7 @@ def stage_metric(folder, out, overwrite: bool = False) -> Path:
     return write_contents(_contents(Path(folder), Path(out).name), out, overwrite)
 
 
-def publish_metric(
-    folder, repo_id: str, options: HubOptions, say: Callable[[str], None] = print
-) -> str:
+def publish_metric(folder, repo_id: str, options: HubOptions, say: Callable[[str], None] = print) -> str:
     """Push the folder of a metric (its code and its card, and a page that shows the card) to the Space `repo_id`.
 
     Returns its address; `evaluate.load(repo_id)` loads it.

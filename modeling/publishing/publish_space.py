@@ -18,9 +18,7 @@ def stage_space(model_repo: str, out, overwrite: bool = False) -> Path:
     return write_contents(_contents(model_repo), out, overwrite)
 
 
-def publish_space(
-    model_repo: str, repo_id: str, options: HubOptions, say: Callable[[str], None] = print
-) -> str:
+def publish_space(model_repo: str, repo_id: str, options: HubOptions, say: Callable[[str], None] = print) -> str:
     """Push a page that loads the model `model_repo` of the Hub to the Space `repo_id`; returns its address.
 
     A page lets its visitors use the model, so the Space of a private or gated one is private; to load it there, the

@@ -10,11 +10,20 @@ from .card_data import ModelCardRecord
 
 KL, JS = "KL(soft label || predicted), nats", "Jensen-Shannon, nats"
 REPORTED = {"accuracy": "accuracy", "macro_f1": "macro F1", "kl": KL, "js": JS, "ece": "ECE"}  # in the head
-OVERALL = {"kl": KL, "js": JS, "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",
-           "macro_f1": "macro F1", "top_label_agreement": "predicted label is the soft label's largest"}  # fmt: skip
-CALIBRATION = {"ece": "ECE of the top class against the label", "ece_soft": "ECE of the top class against the mass "
-               "of the soft label on it", "classwise_ece": "ECE, mean over classes, against the label",
-               "classwise_ece_soft": "ECE, mean over classes, against the soft label"}  # fmt: skip
+OVERALL = {
+    "kl": KL,
+    "js": JS,
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "top_label_agreement": "predicted label is the soft label's largest",
+}
+CALIBRATION = {
+    "ece": "ECE of the top class against the label",
+    "ece_soft": "ECE of the top class against the mass of the soft label on it",
+    "classwise_ece": "ECE, mean over classes, against the label",
+    "classwise_ece_soft": "ECE, mean over classes, against the soft label",
+}
 PARTS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "kl": "KL, nats", "ece": "ECE"}
 GAPS = {"accuracy_gap": "accuracy", "kl_gap": "KL, nats", "ece_gap": "ECE"}
 EVAL_RESULTS_FILE = ".eval_results/affectnet-plus.yaml"
@@ -113,9 +122,7 @@ def _subsets(subsets: dict) -> str | None:
 
 
 def _groups(groups: dict) -> str | None:
-    rows = [
-        (attribute, name, *_part(cell)) for attribute, cells in groups.items() for name, cell in cells.items()
-    ]
+    rows = [(attribute, name, *_part(cell)) for attribute, cells in groups.items() for name, cell in cells.items()]
     return markdown_table(("attribute", "group", "faces", *PARTS.values()), rows) if rows else None
 
 

@@ -19,22 +19,33 @@ def training_table(training: dict, config: AffectNetPlusConfig, started_from: st
         step += f", {options['accumulation']} times a step"
     versions = ", ".join(f"{name} {number}" for name, number in training["versions"].items())
     rows = [
-        ("network", f"{config.num_hidden_layers} layers, width {config.hidden_size}, {config.num_attention_heads} "
-         f"heads, patches of {config.patch_size} pixels; {training['parameters']:,} parameters"),
+        (
+            "network",
+            f"{config.num_hidden_layers} layers, width {config.hidden_size}, {config.num_attention_heads} "
+            f"heads, patches of {config.patch_size} pixels; {training['parameters']:,} parameters",
+        ),
         ("data", f"{data['name']}, origin: {data['origin'] or 'not known'}"),
         ("fingerprint of the data's source", f"`{data['fingerprint']}`" if data["fingerprint"] else "not known"),
         ("faces", faces),
         ("target", _target(options)),
-        ("steps", f"{training['steps']:,}; {step}, {training['processes']} "
-         f"process{'es' * (training['processes'] > 1)}"),
+        (
+            "steps",
+            f"{training['steps']:,}; {step}, {training['processes']} process{'es' * (training['processes'] > 1)}",
+        ),
         ("seed", f"{options['seed']}: weights at the start, order of the faces, their changes"),
-        ("kept", f"step {training['best_step']:,}, the best on {training['choosing_faces']:,} "
-         + ("held-out training faces" if options["holdout"] else "faces of the validation split")),
+        (
+            "kept",
+            f"step {training['best_step']:,}, the best on {training['choosing_faces']:,} "
+            + ("held-out training faces" if options["holdout"] else "faces of the validation split"),
+        ),
         ("time", f"{training['seconds']:,.0f} s, finished on {training['finished']} (UTC)"),
-        ("hardware", f"{training['hardware']}{' in each process' * (training['processes'] > 1)}"
-         f"{', bfloat16' * bool(options['bf16'])}"),
+        (
+            "hardware",
+            f"{training['hardware']}{' in each process' * (training['processes'] > 1)}"
+            f"{', bfloat16' * bool(options['bf16'])}",
+        ),
         ("versions", versions),
-    ]  # fmt: skip
+    ]
     if started_from:
         rows.insert(1, ("started from", started_from))
     return markdown_table(("", ""), rows)
@@ -75,8 +86,10 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
     if fitted is None:
         return None
     truth = {"label": "the human label", "vote": "one random annotator's vote"}[fitted["of"]]
-    rule = {"threshold": "the classes whose probability is at least 1 minus",
-            "aps": "the most probable classes whose probabilities sum to at most"}[fitted["method"]]  # fmt: skip
+    rule = {
+        "threshold": "the classes whose probability is at least 1 minus",
+        "aps": "the most probable classes whose probabilities sum to at most",
+    }[fitted["method"]]
     threshold = fitted["abstain_entropy"]
     accuracy = f"{fitted['abstain_accuracy']:.1%}"
     abstain = (

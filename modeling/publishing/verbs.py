@@ -28,8 +28,12 @@ def _add_publish(verbs) -> None:
     verb.add_argument("--dataset", metavar="ID", help="model: where the data of its evaluation is on the Hub")
     seen = "ensemble: also the digests of its faces: label needs them, and they tell whether a face was trained on"
     verb.add_argument("--with-seen", action="store_true", help=seen)
-    verb.add_argument("--i-may-share-licensed-faces", dest="may_share", action="store_true",
-                      help="data: the licensor lets you put these faces on the Hub")  # fmt: skip
+    verb.add_argument(
+        "--i-may-share-licensed-faces",
+        dest="may_share",
+        action="store_true",
+        help="data: the licensor lets you put these faces on the Hub",
+    )
 
 
 def _publish(options) -> int:
@@ -122,9 +126,16 @@ def _export(options) -> int:
     from .export import export
 
     report = export(
-        options.model, options.out, options.images, options.int8, options.fp16, options.view, options.split,
-        options.overwrite, partial(tqdm, desc="compare", unit=" batches", mininterval=0.5),
-    )  # fmt: skip
+        options.model,
+        options.out,
+        options.images,
+        options.int8,
+        options.fp16,
+        options.view,
+        options.split,
+        options.overwrite,
+        partial(tqdm, desc="compare", unit=" batches", mininterval=0.5),
+    )
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
     print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
     return 0

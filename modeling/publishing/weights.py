@@ -25,11 +25,14 @@ def why_closed(folder: Path, licence: str | None, options: HubOptions) -> str | 
     learnt = f"these weights started from {started}" if started else f"these weights learnt from {origin}"
     if origin not in TERMS or origin == UNKNOWN or started:
         if options.public and licence is None:
-            raise PermissionError(f"{learnt}: whose faces those were is not recorded. To open them to everybody, say "
-                                  "under which terms with --license")  # fmt: skip
+            raise PermissionError(
+                f"{learnt}: whose faces those were is not recorded. To open them to everybody, say "
+                "under which terms with --license"
+            )
     if origin in NON_COMMERCIAL and licence not in (None, "other"):
-        raise ValueError(f"{learnt}, whose terms go with them, so they cannot be given out as {licence}: leave "
-                         "--license out")  # fmt: skip
+        raise ValueError(
+            f"{learnt}, whose terms go with them, so they cannot be given out as {licence}: leave --license out"
+        )
     return None if options.public else f"{learnt}, so they stay closed; --public or --gated opens them"
 
 

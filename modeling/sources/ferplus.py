@@ -10,8 +10,9 @@ import io
 from collections import Counter
 from pathlib import Path
 
-from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE, subset_of
 from PIL import Image
+
+from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE, subset_of
 
 from ..files import write_json
 from .ferplus_files import FOLDERS, RATERS, Rejections, VoteTable, face_number, find_splits, read_votes

@@ -144,9 +144,7 @@ def _labels(columns: pa.Table) -> Tensor:
     labels = torch.tensor(columns["label"].fill_null(-1).to_numpy())
     if len(labels) and labels.max() >= len(EMOTIONS):
         worst = int(labels.argmax())
-        raise ValueError(
-            f"{columns['image_id'][worst]} has label {labels[worst]}; choose a view of the 8 emotions"
-        )
+        raise ValueError(f"{columns['image_id'][worst]} has label {labels[worst]}; choose a view of the 8 emotions")
     return labels
 
 

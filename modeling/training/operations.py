@@ -168,6 +168,18 @@ def _moved(pictures: Tensor, changes: dict[tuple[int, int], Tensor]) -> Tensor:
 
 
 OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
-    brightness, contrast, saturation, gamma, posterise, autocontrast, equalise, sharpness, noise,
-    shear_x, shear_y, rotate, translate_x, translate_y,
-)  # fmt: skip
+    brightness,
+    contrast,
+    saturation,
+    gamma,
+    posterise,
+    autocontrast,
+    equalise,
+    sharpness,
+    noise,
+    shear_x,
+    shear_y,
+    rotate,
+    translate_x,
+    translate_y,
+)

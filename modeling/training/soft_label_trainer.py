@@ -74,9 +74,7 @@ class SoftLabelTrainer(FaceTrainer):
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         options, decays = self._options, set(self.get_decay_parameter_names(self.model))
-        groups = parameter_groups(
-            self.model, decays, options.learning_rate, options.weight_decay, options.layer_decay
-        )
+        groups = parameter_groups(self.model, decays, options.learning_rate, options.weight_decay, options.layer_decay)
         self.optimizer = kind(groups, **arguments)
         return self.optimizer
 

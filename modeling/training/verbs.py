@@ -127,9 +127,13 @@ def _pretrain(options) -> int:
     chosen["augmentation"] = LIGHT.scaled(options.augmentation)
     chosen["bf16"] = {"auto": None, "yes": True, "no": False}[options.bf16]
     record = pretrain(
-        options.images, options.out, PretrainingOptions(**chosen), options.resume, options.overwrite,
+        options.images,
+        options.out,
+        PretrainingOptions(**chosen),
+        options.resume,
+        options.overwrite,
         show_progress("read"),
-    )  # fmt: skip
+    )
     if os.environ.get("RANK", "0") == "0":
         print(
             f"{options.out}: {record['images']['faces']:,} faces, {record['steps']} steps in {record['seconds']:.0f} "

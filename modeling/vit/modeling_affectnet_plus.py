@@ -205,9 +205,16 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
 
 
 _ENCODER_OPTIONS = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps",
-    "patch_size", "num_channels", "qkv_bias",
-)  # fmt: skip
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "patch_size",
+    "num_channels",
+    "qkv_bias",
+)
 
 
 def _transformer_config(config: AffectNetPlusConfig) -> AffectNetPlusConfig:

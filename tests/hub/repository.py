@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 
 # What a fresh repository on the Hub marks as large files; anything above the limit is large whatever its name.
@@ -112,7 +112,7 @@ class Repository:
         parent = self.branches.get(branch)
         identity = "\0".join([parent.sha if parent else "", message, description, tree_id(tree)])
         sha = hashlib.sha1(identity.encode()).hexdigest()
-        commit = Commit(sha, parent, message, description, tree, datetime.now(timezone.utc))
+        commit = Commit(sha, parent, message, description, tree, datetime.now(UTC))
         self.commits.append(commit)
         self.branches[branch] = commit
         return commit

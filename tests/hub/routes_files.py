@@ -16,15 +16,19 @@ from .routing import REPO, WEB_REPO, HubState, Reply, Request, route
 def preupload(hub: HubState, request: Request, repo: Repository, revision: str) -> Reply:
     """Say which files are large and the ids of those that exist, so that clients skip unchanged ones."""
     current = repo.resolve(revision).tree
-    return Reply.json({"files": [
+    return Reply.json(
         {
-            "path": file["path"],
-            "uploadMode": "lfs" if is_large(file["path"], file["size"]) else "regular",
-            "shouldIgnore": False,
-            "oid": current[file["path"]].etag if file["path"] in current else None,
+            "files": [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if is_large(file["path"], file["size"]) else "regular",
+                    "shouldIgnore": False,
+                    "oid": current[file["path"]].etag if file["path"] in current else None,
+                }
+                for file in request.json()["files"]
+            ]
         }
-        for file in request.json()["files"]
-    ]})
+    )
 
 
 def is_large(path: str, size: int) -> bool:
@@ -38,11 +42,16 @@ def large_file_batch(hub: HubState, request: Request, repo: Repository) -> Reply
     objects = request.json()["objects"]
     missing = {item["oid"]: item["size"] for item in objects if item["oid"] not in hub.large_files}
     hub.expected_uploads |= missing
-    return Reply.json({"transfer": "basic", "objects": [
-        {"oid": item["oid"], "size": item["size"]}
-        | ({"actions": {"upload": {"href": f"{hub.url}/lfs/{item['oid']}"}}} if item["oid"] in missing else {})
-        for item in objects
-    ]})
+    return Reply.json(
+        {
+            "transfer": "basic",
+            "objects": [
+                {"oid": item["oid"], "size": item["size"]}
+                | ({"actions": {"upload": {"href": f"{hub.url}/lfs/{item['oid']}"}}} if item["oid"] in missing else {})
+                for item in objects
+            ],
+        }
+    )
 
 
 @route("PUT", "/lfs/(?P<oid>[0-9a-f]{64})")
@@ -143,7 +152,7 @@ def download(hub: HubState, request: Request, repo: Repository, revision: str, p
         return Reply(file.content, headers=headers)
     span = requested_span(request.headers["Range"], len(file.content))
     headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{len(file.content)}"
-    return Reply(file.content[span.start:span.stop], 206, headers)
+    return Reply(file.content[span.start : span.stop], 206, headers)
 
 
 def requested_span(header: str, size: int) -> range:

@@ -78,6 +78,7 @@ ROUTES: list[Route] = []
 
 def route(method: str, pattern: str, token: bool = False) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
     """Register a function for the requests whose whole path matches the pattern."""
+
     def register(serve: Callable[..., Reply]) -> Callable[..., Reply]:
         ROUTES.append(Route(method, re.compile(pattern), serve, token))
         return serve

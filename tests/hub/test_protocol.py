@@ -112,17 +112,20 @@ def test_ranges(hub):
     assert (status, headers["Content-Length"], body) == (200, "10", b"")
 
 
-@pytest.mark.parametrize("path, code", [
-    ("/api/models/tester/absent", "RepoNotFound"),
-    ("/api/models/unnamespaced", "RepoNotFound"),
-    ("/api/datasets/tester/here", "RepoNotFound"),
-    ("/api/models/tester/here/revision/v9", "RevisionNotFound"),
-    ("/api/models/tester/here/tree/main/absent", "EntryNotFound"),
-    ("/api/models/tester/here/tree/main/.gitattributes", "EntryNotFound"),
-    ("/api/models/tester/here/discussions", "EntryNotFound"),
-    ("/tester/here/resolve/main/absent.json", "EntryNotFound"),
-    ("/tester/here/resolve/v9/absent.json", "RevisionNotFound"),
-])
+@pytest.mark.parametrize(
+    "path, code",
+    [
+        ("/api/models/tester/absent", "RepoNotFound"),
+        ("/api/models/unnamespaced", "RepoNotFound"),
+        ("/api/datasets/tester/here", "RepoNotFound"),
+        ("/api/models/tester/here/revision/v9", "RevisionNotFound"),
+        ("/api/models/tester/here/tree/main/absent", "EntryNotFound"),
+        ("/api/models/tester/here/tree/main/.gitattributes", "EntryNotFound"),
+        ("/api/models/tester/here/discussions", "EntryNotFound"),
+        ("/tester/here/resolve/main/absent.json", "EntryNotFound"),
+        ("/tester/here/resolve/v9/absent.json", "RevisionNotFound"),
+    ],
+)
 def test_absences_are_told_apart(hub, path, code):
     create(hub, "here")
     status, headers, _ = call(hub, "GET", path)
@@ -132,12 +135,15 @@ def test_absences_are_told_apart(hub, path, code):
         assert headers["X-Repo-Commit"] == hub.repo("tester/here").commits[-1].sha
 
 
-@pytest.mark.parametrize("card, status, warned", [
-    ("---\nlicense: mit\n---\n# Card", 200, False),
-    ("# Card", 200, True),
-    ("---\na: [\n---\n", 400, False),
-    ("---\n- a\n---\n", 400, False),
-])
+@pytest.mark.parametrize(
+    "card, status, warned",
+    [
+        ("---\nlicense: mit\n---\n# Card", 200, False),
+        ("# Card", 200, True),
+        ("---\na: [\n---\n", 400, False),
+        ("---\n- a\n---\n", 400, False),
+    ],
+)
 def test_cards_are_validated(hub, card, status, warned):
     body = json.dumps({"content": card, "repoType": "model"}).encode()
     answered, _, answer = call(hub, "POST", "/api/validate-yaml", body)

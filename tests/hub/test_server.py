@@ -201,7 +201,11 @@ def run_child(script: str, hub: LoopbackHub, folder: Path) -> dict:
     home = tempfile.mkdtemp(prefix="home", dir=folder.parent)
     child = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
-        env=hub.environment(Path(home)), cwd=folder, capture_output=True, text=True, timeout=120,
+        env=hub.environment(Path(home)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert child.returncode == 0, child.stderr
     return json.loads(child.stdout.splitlines()[-1])

@@ -117,6 +117,7 @@ def history(commit: Commit, user: str) -> list[dict[str, Any]]:
 
 def references(repo: Repository) -> dict[str, Any]:
     """The answer of list_repo_refs."""
+
     def entries(kind: str, named: dict[str, Commit]) -> list[dict[str, str]]:
         return [
             {"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": commit.sha} for name, commit in named.items()

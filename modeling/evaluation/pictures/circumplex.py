@@ -59,7 +59,13 @@ def _draw_circumplex(axes: Axes, title: str):
     axes.axvline(0, color=QUIET, linewidth=1, zorder=1.2)
     for name, (valence, arousal) in CIRCUMPLEX.items():
         axes.annotate(
-            name, (valence, arousal), ha="center", va="center", fontsize=11, color=INK, fontstyle="italic",
+            name,
+            (valence, arousal),
+            ha="center",
+            va="center",
+            fontsize=11,
+            color=INK,
+            fontstyle="italic",
             zorder=1.5,  # above the cells, below the dots
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "boxstyle": "round,pad=0.1"},
         )

@@ -27,19 +27,40 @@ def draw_confusion_matrix(axes: Axes, metrics: dict):
     for row, column in np.argwhere(np.broadcast_to(support[:, None] > 0, counts.shape)):
         colour = INK if counts[row, column] else QUIET
         percent = f"{100 * shares[row, column]:.0f}"
-        axes.annotate(percent, (column + 0.5, row + 0.5), (0, -2), textcoords="offset points", ha="center",
-                      va="bottom", fontsize=TEXT, color=colour)  # fmt: skip
+        axes.annotate(
+            percent,
+            (column + 0.5, row + 0.5),
+            (0, -2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=TEXT,
+            color=colour,
+        )
         if counts[row, column]:
-            axes.annotate(f"({counts[row, column]:,})", (column + 0.5, row + 0.5), (0, -3), textcoords="offset points",
-                          ha="center", va="top", fontsize=_COUNT, color=colour)  # fmt: skip
+            axes.annotate(
+                f"({counts[row, column]:,})",
+                (column + 0.5, row + 0.5),
+                (0, -3),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=_COUNT,
+                color=colour,
+            )
     places = np.arange(len(names)) + 0.5
     axes.set_xticks(places, names)
     axes.set_yticks(places, [f"{name} ({number:,})" for name, number in zip(names, support, strict=True)])
     axes.tick_params(length=0)
     axes.set_xlabel("predicted emotion", fontsize=TEXT, color=INK, labelpad=10)
     axes.annotate(
-        "% of each true emotion, and (number of faces)", (0, 1), (0, 9), xycoords="axes fraction",
-        textcoords="offset points", fontsize=SMALL, color=INK,
+        "% of each true emotion, and (number of faces)",
+        (0, 1),
+        (0, 9),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=SMALL,
+        color=INK,
     )
     finish(axes, "Confusion")
     axes.tick_params(axis="x", labelsize=11)

@@ -29,16 +29,24 @@ def _draw_bars(axes: Axes, cells: dict[str, dict], key: str, min_cell: int):
     for place, cell in enumerate(cells.values()):
         found = _estimate(cell, key)
         if found is None:
-            axes.annotate(wrapped(_why_not(cell, min_cell)), (place, 0), (0, 4), textcoords="offset points",
-                          ha="center", fontsize=11, color=QUIET)  # fmt: skip
+            axes.annotate(
+                wrapped(_why_not(cell, min_cell)),
+                (place, 0),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=11,
+                color=QUIET,
+            )
             continue
         value, low, high = found
         axes.bar(place, value, 0.6, color=TRUE_COLOUR if place else QUIET)
         axes.vlines(place, low, high, color=INK, linewidth=2)
         axes.hlines([low, high], place - 0.08, place + 0.08, color=INK, linewidth=2)
         above = max(value, high)
-        axes.annotate(f"{value:.3f}", (place, above), (0, 4), textcoords="offset points", ha="center", fontsize=SMALL,
-                      color=INK)  # fmt: skip
+        axes.annotate(
+            f"{value:.3f}", (place, above), (0, 4), textcoords="offset points", ha="center", fontsize=SMALL, color=INK
+        )
         top = max(top, above)
     axes.set_xticks(range(len(cells)), [f"{name}\n({cell['rows']:,})" for name, cell in cells.items()])
     axes.set_xlim(-0.6, len(cells) - 0.4)
@@ -72,16 +80,29 @@ def _draw_dots(axes: Axes, lines: list[tuple[str, dict | None]], key: str, metri
     overall = metrics[key]
     if overall is not None:
         axes.axvline(overall, color=QUIET, linestyle="--", linewidth=1.5)
-        axes.annotate(f"dashed: all faces, {overall:.3f}", (0, 1), (0, 8), xycoords="axes fraction",
-                      textcoords="offset points", fontsize=11, color=INK)  # fmt: skip
+        axes.annotate(
+            f"dashed: all faces, {overall:.3f}",
+            (0, 1),
+            (0, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=11,
+            color=INK,
+        )
     for place, (_, cell) in enumerate(lines):
         if cell is None:
             continue
         found = _estimate(cell, key)
         if found is None:
-            axes.annotate(_why_not(cell, metrics["min_cell"]), (0.03, place), xycoords=("axes fraction", "data"),
-                          va="center", fontsize=11, color=QUIET,
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
+            axes.annotate(
+                _why_not(cell, metrics["min_cell"]),
+                (0.03, place),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=11,
+                color=QUIET,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+            )
             continue
         value, low, high = found
         axes.hlines(place, low, high, color=TRUE_COLOUR, linewidth=2.5)

@@ -39,8 +39,17 @@ def draw_reliability_diagram(axes: Axes, bins: dict, title: str, truth: str):
     axes.set_ylabel(truth, fontsize=TEXT, color=INK)
     # Above the frame, for inside it there is no corner that dots or bars may not need.
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, fontsize=11, frameon=False, labelcolor=INK,
-        borderaxespad=0, borderpad=0.2, columnspacing=1.2, handlelength=1.5, reverse=True,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.01),
+        ncols=4,
+        fontsize=11,
+        frameon=False,
+        labelcolor=INK,
+        borderaxespad=0,
+        borderpad=0.2,
+        columnspacing=1.2,
+        handlelength=1.5,
+        reverse=True,
     )
     error = f"calibration error {calibration_gap(bins):.3f}" if filled.any() else "not known of any face"
     finish(axes, f"{title}: {error}")

@@ -130,8 +130,15 @@ def _draw_header(figure: Figure, title: str, line: str):
     text_at(figure, _MARGIN, 92, line, 16, INK, widest=_WIDTH - 2 * _MARGIN)
     keys = [Patch(color=TRUE_COLOUR, label="true soft label"), Patch(color=PREDICTED_COLOUR, label="predicted")]
     figure.legend(
-        handles=keys, loc="center left", ncols=2, fontsize=TEXT, frameon=False, borderaxespad=0, borderpad=0,
-        bbox_to_anchor=(_MARGIN / _WIDTH, 1 - 132 / height_of(figure)), labelcolor=INK,
+        handles=keys,
+        loc="center left",
+        ncols=2,
+        fontsize=TEXT,
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0,
+        bbox_to_anchor=(_MARGIN / _WIDTH, 1 - 132 / height_of(figure)),
+        labelcolor=INK,
     )
     text_at(figure, _MARGIN + 390, 132, "in words: true → predicted;  V valence, A arousal", TEXT, QUIET)
 
@@ -144,9 +151,7 @@ def _draw_faces(figure: Figure, images: Sequence[Image.Image], predictions: Pred
         _draw_face(figure, left, _HEADER + _CELL_HEIGHT * (row // _COLUMNS), image, predictions, row, note)
 
 
-def _draw_face(
-    figure: Figure, left: int, top: int, image: Image.Image, predictions: Predictions, row: int, note: str
-):
+def _draw_face(figure: Figure, left: int, top: int, image: Image.Image, predictions: Predictions, row: int, note: str):
     label, guess = int(predictions.labels[row]), int(predictions.probabilities[row].argmax())
     names = [shortened(name, 18) for name in predictions.names]
     verdict = "" if label < 0 else "  ✓" if label == guess else "  ✗"

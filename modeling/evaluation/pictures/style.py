@@ -59,7 +59,13 @@ def text_at(
     """Text that starts at pixel `left`, centred on pixel row `middle`; made smaller where it would be cut."""
     across, down = figure.get_figwidth() * DPI, height_of(figure)
     text = figure.text(
-        left / across, 1 - middle / down, words, fontsize=size, color=colour, fontweight=weight, va="center",
+        left / across,
+        1 - middle / down,
+        words,
+        fontsize=size,
+        color=colour,
+        fontweight=weight,
+        va="center",
         parse_math=False,
     )
     # Step by step, for hinted letters do not shrink in proportion; below 6 points nobody could read the words anyway.

@@ -6,8 +6,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from .posed import OVERSAMPLING, SIZE, PosedFace, curve, flat, lens
 
 # Which way is inwards, then landmarks: the eye from its outer corner round, the brow from outside, wing, lips.
-_SIDES = ((1, 36, 37, 38, 39, 40, 41, 17, 18, 19, 20, 21, 31, 48, 59),
-          (-1, 45, 44, 43, 42, 47, 46, 26, 25, 24, 23, 22, 35, 54, 55))  # fmt: skip
+_SIDES = (
+    (1, 36, 37, 38, 39, 40, 41, 17, 18, 19, 20, 21, 31, 48, 59),
+    (-1, 45, 44, 43, 42, 47, 46, 26, 25, 24, 23, 22, 35, 54, 55),
+)
 
 
 def crease_map(face: PosedFace, age: float) -> np.ndarray:
@@ -52,8 +54,12 @@ def _brow_lines(face: PosedFace, age: float) -> list:
 def _eye_lines(face: PosedFace, age: float, side: int) -> list:
     m, outer, lid1, lid2, inner, low2, low1, _b17, b18, b19, b20, *_rest = _SIDES[side]
     raiser, tight, lift = (face.active[unit][side] for unit in ("AU06", "AU07", "AU05"))
-    fold = [face.at(outer, -1.5 * m, -1), face.between(lid1, b18, 0.3, 0, 0.2), face.between(lid2, b20, 0.27),
-            face.at(inner, 0, -4.5)]  # fmt: skip
+    fold = [
+        face.at(outer, -1.5 * m, -1),
+        face.between(lid1, b18, 0.3, 0, 0.2),
+        face.between(lid2, b20, 0.27),
+        face.at(inner, 0, -4.5),
+    ]
     bag = [face.at(inner, -1 * m, 4), face.at(low2, 0, 5.5), face.at(low1, 0, 5.5), face.at(outer, 0, 5)]
     lines = [(fold, 2.2, 0.75 - 0.25 * lift), (bag, 2.4, max(0.12, 0.5 * age, 0.75 * raiser, 0.6 * tight))]
     lower_bag = [face.at(inner, -2 * m, 9), face.at(low2, 0, 11), face.at(low1, 0, 10.5)]
@@ -70,8 +76,13 @@ def _cheek_lines(face: PosedFace, age: float, side: int) -> list:
     wrinkle, lip, smile, dimple, drop, stretch, tight = (
         face.active[unit][side] for unit in ("AU09", "AU10", "AU12", "AU14", "AU15", "AU20", "AU23")
     )
-    fold = [face.at(wing, -3 * m, -6), face.at(wing, -6.5 * m, -1), face.between(wing, corner, 0.5, -7.5 * m, -3),
-            face.at(corner, -6.5 * m, -5), face.at(corner, -8.5 * m, 3)]  # fmt: skip
+    fold = [
+        face.at(wing, -3 * m, -6),
+        face.at(wing, -6.5 * m, -1),
+        face.between(wing, corner, 0.5, -7.5 * m, -3),
+        face.at(corner, -6.5 * m, -5),
+        face.at(corner, -8.5 * m, 3),
+    ]
     lines = [(fold, 3.6, max(0.10 + 0.45 * age, 0.95 * smile, 0.9 * lip, 0.85 * wrinkle, 0.5 * stretch, 0.4 * drop))]
     wing_line = [face.at(wing, -1 * m, -8), face.at(wing, -3.2 * m, -4), face.at(wing, -2.6 * m, 1)]
     lines.append((wing_line, 2.4, 0.7))

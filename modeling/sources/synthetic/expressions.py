@@ -20,20 +20,43 @@ from affectnet_plus import EMOTIONS
 from ...labels import CIRCUMPLEX
 
 ACTION_UNITS = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12",
-    "AU14", "AU15", "AU17", "AU20", "AU23", "AU24", "AU25", "AU26",
-)  # fmt: skip
+    "AU01",
+    "AU02",
+    "AU04",
+    "AU05",
+    "AU06",
+    "AU07",
+    "AU09",
+    "AU10",
+    "AU12",
+    "AU14",
+    "AU15",
+    "AU17",
+    "AU20",
+    "AU23",
+    "AU24",
+    "AU25",
+    "AU26",
+)
 
 PROTOTYPES = {
     "happy": {"AU06": 0.9, "AU12": 1.0, "AU25": 0.95, "AU26": 0.2},
     "sad": {"AU01": 1.0, "AU04": 0.45, "AU15": 1.0, "AU17": 0.55},
     "surprise": {"AU01": 1.0, "AU02": 1.0, "AU05": 0.85, "AU25": 0.9, "AU26": 1.0},
-    "fear": {"AU01": 1.0, "AU02": 0.55, "AU04": 0.6, "AU05": 1.0, "AU07": 0.25, "AU20": 1.0, "AU25": 0.85,
-             "AU26": 0.3},
+    "fear": {
+        "AU01": 1.0,
+        "AU02": 0.55,
+        "AU04": 0.6,
+        "AU05": 1.0,
+        "AU07": 0.25,
+        "AU20": 1.0,
+        "AU25": 0.85,
+        "AU26": 0.3,
+    },
     "disgust": {"AU04": 0.45, "AU06": 0.3, "AU07": 0.55, "AU09": 1.0, "AU10": 0.95, "AU15": 0.2, "AU17": 0.45},
     "anger": {"AU04": 1.0, "AU05": 0.5, "AU07": 0.8, "AU17": 0.35, "AU23": 0.8, "AU24": 0.9},
     "contempt": {"AU12": 0.7, "AU14": 1.0},
-}  # fmt: skip
+}
 ONE_SIDED = "contempt"
 
 _WEIGHTS = np.array([[PROTOTYPES[e].get(unit, 0.0) for unit in ACTION_UNITS] for e in EMOTIONS[1:]])

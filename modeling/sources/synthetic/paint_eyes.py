@@ -7,8 +7,10 @@ from .person import Person
 from .posed import OVERSAMPLING, PosedFace, curve, flat, lens, rgb
 
 _IRIS, _PUPIL = 6.1, 2.5
-_SIDES = (("eyeball_l", 1, (36, 37, 38, 39), (39, 40, 41, 36), (17, 18, 19, 20, 21)),
-          ("eyeball_r", -1, (45, 44, 43, 42), (42, 47, 46, 45), (26, 25, 24, 23, 22)))  # fmt: skip
+_SIDES = (
+    ("eyeball_l", 1, (36, 37, 38, 39), (39, 40, 41, 36), (17, 18, 19, 20, 21)),
+    ("eyeball_r", -1, (45, 44, 43, 42), (42, 47, 46, 45), (26, 25, 24, 23, 22)),
+)
 
 
 def paint_eyes(canvas: Image.Image, face: PosedFace, person: Person) -> None:
@@ -52,8 +54,9 @@ def _eyeball(canvas, face: PosedFace, person: Person, ball: str, opening: np.nda
     disc(_IRIS - 2.0, person.iris * 1.25 + 10, 0.3, 0.8)
     disc(_PUPIL, (12, 10, 12))
     lid = (grown - (x0, y0))[:19]
-    pen.polygon(np.concatenate([lid - (0, 3 * unit), (lid + (0, 1.1 * unit))[::-1]]).ravel().tolist(),
-                fill=(92, 76, 74))  # the upper lid's shadow
+    pen.polygon(
+        np.concatenate([lid - (0, 3 * unit), (lid + (0, 1.1 * unit))[::-1]]).ravel().tolist(), fill=(92, 76, 74)
+    )  # the upper lid's shadow
     shine = np.sign(person.light[0])
     disc(1.35, (255, 255, 255), 1.9 * shine, -1.9)
     disc(0.6, (225, 225, 230), -1.6 * shine, 2.0)

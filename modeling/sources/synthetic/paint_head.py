@@ -6,8 +6,19 @@ from PIL import Image, ImageDraw
 from .person import Person
 from .posed import OVERSAMPLING, SIZE, PosedFace, curve, flat, rgb
 
-_SKULL = ["skull1_r", "skull2_r", "skull3_r", "skull4_r", "skull5_r", "top",
-          "skull5_l", "skull4_l", "skull3_l", "skull2_l", "skull1_l"]  # fmt: skip
+_SKULL = [
+    "skull1_r",
+    "skull2_r",
+    "skull3_r",
+    "skull4_r",
+    "skull5_r",
+    "top",
+    "skull5_l",
+    "skull4_l",
+    "skull3_l",
+    "skull2_l",
+    "skull1_l",
+]
 _HAIRLINE = ["hair1_l", "hair2_l", "hair3_l", "hair4_l", "hair_mid", "hair4_r", "hair3_r", "hair2_r", "hair1_r"]
 # How far the hair stands off the skull, as a share of the person's hair volume.
 _VOLUME = {"short": 0.8, "long": 1.0, "bob": 1.1, "fringe": 0.9, "curly": 1.9}
@@ -35,12 +46,24 @@ def paint_body(canvas: Image.Image, face: PosedFace, person: Person, rng) -> Non
         _hair_behind(pen, face, person, rng)
     lean = 0.35 * face.roll
     top_x = 0.5 * (face.points[4, 0] + face.points[12, 0])
-    neck = [(top_x - 44 * s, cy + 30 * s), (top_x + 44 * s, cy + 30 * s), (cx + 50 * s, cy + 125 * s),
-            (cx - 50 * s, cy + 125 * s)]  # fmt: skip
+    neck = [
+        (top_x - 44 * s, cy + 30 * s),
+        (top_x + 44 * s, cy + 30 * s),
+        (cx + 50 * s, cy + 125 * s),
+        (cx - 50 * s, cy + 125 * s),
+    ]
     pen.polygon(flat(neck), fill=rgb(person.skin * (0.80, 0.76, 0.74)))
-    collar = [(cx - 150 * s, cy + 122 * s + 40 * lean), (cx - 60 * s, cy + 103 * s), (cx - 44 * s, cy + 92 * s),
-              (cx - 22 * s, cy + 112 * s), (cx, cy + 118 * s), (cx + 22 * s, cy + 112 * s), (cx + 44 * s, cy + 92 * s),
-              (cx + 60 * s, cy + 103 * s), (cx + 150 * s, cy + 122 * s - 40 * lean)]  # fmt: skip
+    collar = [
+        (cx - 150 * s, cy + 122 * s + 40 * lean),
+        (cx - 60 * s, cy + 103 * s),
+        (cx - 44 * s, cy + 92 * s),
+        (cx - 22 * s, cy + 112 * s),
+        (cx, cy + 118 * s),
+        (cx + 22 * s, cy + 112 * s),
+        (cx + 44 * s, cy + 92 * s),
+        (cx + 60 * s, cy + 103 * s),
+        (cx + 150 * s, cy + 122 * s - 40 * lean),
+    ]
     shoulders = np.concatenate([curve(collar, 4), [(cx + 150 * s, 260), (cx - 150 * s, 260)]])
     pen.polygon(flat(shoulders), fill=rgb(person.clothes))
 
@@ -48,16 +71,27 @@ def paint_body(canvas: Image.Image, face: PosedFace, person: Person, rng) -> Non
 def _hair_behind(pen, face: PosedFace, person: Person, rng) -> None:
     length = {"long": 150, "bob": 62}[person.hair_style]
     v = person.hair_volume * 1.1 + 6
-    sides = [face.at("skull3_l"), face.at("skull2_l", 2 - v), face.at("skull1_l", -v - 4, 6),
-             face.at("skull1_l", -v - 5, 0.6 * length), face.at("skull1_l", 8 - v, length),
-             face.at("skull1_r", v - 8, length), face.at("skull1_r", v + 5, 0.6 * length),
-             face.at("skull1_r", v + 4, 6), face.at("skull2_r", v - 2), face.at("skull3_r")]  # fmt: skip
+    sides = [
+        face.at("skull3_l"),
+        face.at("skull2_l", 2 - v),
+        face.at("skull1_l", -v - 4, 6),
+        face.at("skull1_l", -v - 5, 0.6 * length),
+        face.at("skull1_l", 8 - v, length),
+        face.at("skull1_r", v - 8, length),
+        face.at("skull1_r", v + 5, 0.6 * length),
+        face.at("skull1_r", v + 4, 6),
+        face.at("skull2_r", v - 2),
+        face.at("skull3_r"),
+    ]
     pen.polygon(flat(curve(sides, 5)), fill=rgb(person.hair * 0.62))
     for side, mirror in (("l", -1), ("r", 1)):
         for offset in rng.uniform(-8, v - 3, 14).tolist():
             x = mirror * offset
-            strand = [face.at(f"skull2_{side}", x, 0), face.at(f"skull1_{side}", x, 0.3 * length),
-                      face.at(f"skull1_{side}", 0.8 * x, 0.95 * length)]  # fmt: skip
+            strand = [
+                face.at(f"skull2_{side}", x, 0),
+                face.at(f"skull1_{side}", x, 0.3 * length),
+                face.at(f"skull1_{side}", 0.8 * x, 0.95 * length),
+            ]
             pen.line(flat(strand), fill=rgb(person.hair * (0.5 + 0.5 * rng.random())), width=3)
 
 
@@ -71,12 +105,21 @@ def paint_head(canvas: Image.Image, mask: Image.Image, face: PosedFace, person: 
 
 def _ear(canvas, mask, face: PosedFace, person: Person, side: str) -> None:
     m = 1 if side == "l" else -1
-    rim = [face.at(f"ear_top_{side}"), face.at(f"ear_back_{side}", 2 * m, -13), face.at(f"ear_back_{side}"),
-           face.at(f"ear_back_{side}", 3 * m, 20), face.at(f"ear_low_{side}", 0, 4),
-           face.at(f"ear_low_{side}", 3 * m, -10)]  # fmt: skip
+    rim = [
+        face.at(f"ear_top_{side}"),
+        face.at(f"ear_back_{side}", 2 * m, -13),
+        face.at(f"ear_back_{side}"),
+        face.at(f"ear_back_{side}", 3 * m, 20),
+        face.at(f"ear_low_{side}", 0, 4),
+        face.at(f"ear_low_{side}", 3 * m, -10),
+    ]
     shape = flat(curve(rim, 4, closed=True))
-    hollow = [face.at(f"ear_top_{side}", -3 * m, 7), face.at(f"ear_back_{side}", 5 * m, -4),
-              face.at(f"ear_back_{side}", 5 * m, 8), face.at(f"ear_low_{side}", -3 * m, -10)]  # fmt: skip
+    hollow = [
+        face.at(f"ear_top_{side}", -3 * m, 7),
+        face.at(f"ear_back_{side}", 5 * m, -4),
+        face.at(f"ear_back_{side}", 5 * m, 8),
+        face.at(f"ear_low_{side}", -3 * m, -10),
+    ]
     pen = ImageDraw.Draw(canvas)
     pen.polygon(shape, fill=rgb(person.skin * (0.97, 0.86, 0.84)))
     pen.polygon(flat(curve(hollow, 4, closed=True)), fill=rgb(person.skin * (0.82, 0.64, 0.61)))
@@ -118,8 +161,10 @@ def _cap(canvas, mask, face: PosedFace, person: Person, rng) -> None:
 def _strands(pen, line, outer, person: Person, rng) -> None:
     """Strands from the hairline to the back: long ones, some from below the hairline, then a sheen over the top."""
     width = 2 if person.hair_volume > 6 else 1
-    for count, start, end, shades in ((130, (-0.1, 0.4), (0.55, 1.0), (0.58, 0.70, 0.82, 0.94)),
-                                      (80, (0.2, 0.35), (0.6, 0.85), (0.86, 0.92, 0.98, 1.06))):  # fmt: skip
+    for count, start, end, shades in (
+        (130, (-0.1, 0.4), (0.55, 1.0), (0.58, 0.70, 0.82, 0.94)),
+        (80, (0.2, 0.35), (0.6, 0.85), (0.86, 0.92, 0.98, 1.06)),
+    ):
         place = rng.random(count)
         near = line[(place * (len(line) - 1)).astype(int)]
         far = outer[(np.clip(place + rng.normal(0, 0.012, count), 0, 1) * (len(outer) - 1)).astype(int)]
@@ -137,12 +182,22 @@ def _sidelocks(canvas, mask, face: PosedFace, person: Person, rng) -> None:
     pen, mark = ImageDraw.Draw(canvas), ImageDraw.Draw(mask)
     for side, m, jaw in (("l", 1, (1, 2)), ("r", -1, (15, 14))):
         skull = f"skull1_{side}"
-        inner = [face.at(f"skull3_{side}"), face.at(f"hair2_{side}", m, 0), face.at(f"hair1_{side}", 4 * m, 2),
-                 face.at(jaw[0], 4 * m, -4), face.at(jaw[1], m, 0.6 * reach - 30),
-                 face.at(jaw[1], -5 * m, reach - 52)]  # fmt: skip
-        outer = [face.at(f"skull3_{side}"), face.at(f"skull2_{side}", -0.8 * person.hair_volume * m, 0),
-                 face.at(skull, -(wide - 3) * m, 4), face.at(skull, -wide * m, 36),
-                 face.at(skull, -wide * m, 0.6 * reach + 12), face.at(skull, -(wide - 9) * m, reach)]  # fmt: skip
+        inner = [
+            face.at(f"skull3_{side}"),
+            face.at(f"hair2_{side}", m, 0),
+            face.at(f"hair1_{side}", 4 * m, 2),
+            face.at(jaw[0], 4 * m, -4),
+            face.at(jaw[1], m, 0.6 * reach - 30),
+            face.at(jaw[1], -5 * m, reach - 52),
+        ]
+        outer = [
+            face.at(f"skull3_{side}"),
+            face.at(f"skull2_{side}", -0.8 * person.hair_volume * m, 0),
+            face.at(skull, -(wide - 3) * m, 4),
+            face.at(skull, -wide * m, 36),
+            face.at(skull, -wide * m, 0.6 * reach + 12),
+            face.at(skull, -(wide - 9) * m, reach),
+        ]
         front, back = curve(inner, 5), curve(outer, 5)
         shape = flat(np.concatenate([front, back[::-1]]))
         pen.polygon(shape, fill=rgb(person.hair * 0.85))

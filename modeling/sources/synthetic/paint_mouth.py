@@ -73,9 +73,14 @@ def paint_nostrils(canvas, face: PosedFace, person: Person) -> None:
     """Nostrils and the line under the nose, between landmarks 31 and 35."""
     pen = ImageDraw.Draw(canvas)
     for wing, rim, mirror in ((31, 32, 1), (35, 34, -1)):
-        hole = [face.at(wing, 4.2 * mirror, 0.2), face.at(rim, -2.2 * mirror, -2.6), face.at(rim, 2.2 * mirror, -1.6),
-                face.at(rim, 0.2 * mirror, 0.6)]  # fmt: skip
+        hole = [
+            face.at(wing, 4.2 * mirror, 0.2),
+            face.at(rim, -2.2 * mirror, -2.6),
+            face.at(rim, 2.2 * mirror, -1.6),
+            face.at(rim, 0.2 * mirror, 0.6),
+        ]
         pen.polygon(flat(curve(hole, 5, closed=True)), fill=rgb(person.skin * (0.34, 0.22, 0.20)))
-    base = curve([face.at(31, 1, 1.6), face.at(32, 0, 1.2), face.at(33, 0, 1.5), face.at(34, 0, 1.2),
-                  face.at(35, -1, 1.6)])  # fmt: skip
+    base = curve(
+        [face.at(31, 1, 1.6), face.at(32, 0, 1.2), face.at(33, 0, 1.5), face.at(34, 0, 1.2), face.at(35, -1, 1.6)]
+    )
     pen.polygon(flat(lens(base, 1.5 * face.scale)), fill=rgb(person.skin * (0.66, 0.52, 0.48)))

@@ -4,14 +4,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SKINS = np.array([(239, 200, 176), (230, 184, 152), (219, 168, 130), (190, 134, 98), (150, 100, 70), (110, 71, 52),
-                   (90, 58, 46)], dtype=float)  # fmt: skip
-_HAIRS = np.array([(28, 24, 24), (48, 34, 28), (84, 56, 38), (122, 82, 50), (176, 134, 84), (214, 180, 124),
-                   (140, 62, 32)], dtype=float)  # fmt: skip
-_IRISES = np.array([(70, 42, 24), (94, 60, 32), (118, 92, 48), (86, 110, 76), (84, 122, 156), (110, 132, 146)],
-                   dtype=float)  # fmt: skip
-_CLOTHES = np.array([(40, 46, 62), (110, 40, 44), (52, 84, 70), (190, 188, 182), (70, 70, 74), (66, 98, 140),
-                     (160, 130, 92), (28, 28, 30)], dtype=float)  # fmt: skip
+_SKINS = np.array(
+    [(239, 200, 176), (230, 184, 152), (219, 168, 130), (190, 134, 98), (150, 100, 70), (110, 71, 52), (90, 58, 46)],
+    dtype=float,
+)
+_HAIRS = np.array(
+    [(28, 24, 24), (48, 34, 28), (84, 56, 38), (122, 82, 50), (176, 134, 84), (214, 180, 124), (140, 62, 32)],
+    dtype=float,
+)
+_IRISES = np.array(
+    [(70, 42, 24), (94, 60, 32), (118, 92, 48), (86, 110, 76), (84, 122, 156), (110, 132, 146)], dtype=float
+)
+_CLOTHES = np.array(
+    [
+        (40, 46, 62),
+        (110, 40, 44),
+        (52, 84, 70),
+        (190, 188, 182),
+        (70, 70, 74),
+        (66, 98, 140),
+        (160, 130, 92),
+        (28, 28, 30),
+    ],
+    dtype=float,
+)
 HAIR_STYLES = ("short", "short", "bald", "long", "bob", "fringe", "curly")  # short is as common as two others
 
 
@@ -33,9 +49,20 @@ class Build:
     brow_arch: float
 
 
-_SPREADS = {"face_width": 0.04, "face_length": 0.035, "jaw_width": 0.06, "eye_size": 0.06, "eye_gap": 1.0,
-            "eye_tilt": 0.03, "nose_width": 0.12, "nose_length": 0.05, "mouth_width": 0.06, "lip_fullness": 0.18,
-            "brow_height": 1.2, "brow_arch": 0.7}  # fmt: skip
+_SPREADS = {
+    "face_width": 0.04,
+    "face_length": 0.035,
+    "jaw_width": 0.06,
+    "eye_size": 0.06,
+    "eye_gap": 1.0,
+    "eye_tilt": 0.03,
+    "nose_width": 0.12,
+    "nose_length": 0.05,
+    "mouth_width": 0.06,
+    "lip_fullness": 0.18,
+    "brow_height": 1.2,
+    "brow_arch": 0.7,
+}
 _SHIFTS = {"eye_gap", "eye_tilt", "brow_height", "brow_arch"}
 
 
@@ -72,8 +99,9 @@ def random_person(rng: np.random.Generator) -> Person:
     """Draw one identity, its light and its framing."""
     age = int(rng.integers(18, 81))
     spread = np.clip(rng.standard_normal(len(_SPREADS)), -2, 2)
-    build = Build(**{name: (0 if name in _SHIFTS else 1) + scale * draw
-                     for (name, scale), draw in zip(_SPREADS.items(), spread)})  # fmt: skip
+    build = Build(
+        **{name: (0 if name in _SHIFTS else 1) + scale * draw for (name, scale), draw in zip(_SPREADS.items(), spread)}
+    )
     tone = rng.uniform(0, len(_SKINS) - 1)
     skin = _between(_SKINS, tone) * rng.uniform(0.98, 1.02, 3)
     hair = _hair_colour(rng, tone, age)

@@ -1,6 +1,6 @@
 """A person's face as the camera sees it: every named point in pixels, and how to step from one in face millimetres."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class PosedFace:
         return (x0 + share * (x1 - x0), y0 + share * (y1 - y0))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _spline_matrix(count: int, steps: int, closed: bool) -> np.ndarray:
     """Weights of a Catmull-Rom curve through `count` points with `steps` samples per span."""
     spans = count if closed else count - 1
@@ -66,7 +66,7 @@ def curve(points, steps: int = 6, closed: bool = False) -> np.ndarray:
     return _spline_matrix(len(points), steps, closed) @ points
 
 
-@lru_cache(maxsize=None)
+@cache
 def _taper(count: int) -> np.ndarray:
     return np.sin(np.pi * np.linspace(0, 1, count) ** 0.8)[:, None]
 

@@ -43,7 +43,7 @@ def shade(face: PosedFace, person: Person) -> tuple[list[np.ndarray], np.ndarray
     shut = 1 - np.minimum(dark + np.float32(0.30) * folds, np.float32(0.85))
     key = np.float32(1.06 - person.fill)
     left, top = int(person.texture[0] * SIZE), int(person.texture[1] * SIZE)
-    shut *= _PORES[top:top + SIZE, left:left + SIZE]
+    shut *= _PORES[top : top + SIZE, left : left + SIZE]
     planes = []
     for wrap, tint, blush in zip(_WRAP, (0.03, 0.0, -0.04), (0.12, -0.55, -0.45)):
         soft = np.maximum((lit + np.float32(wrap)) * np.float32(1 / (1 + wrap)), 0)
@@ -151,7 +151,7 @@ def _side_table(face: PosedFace, side: int) -> list[tuple]:
         (*at(corner, -8 * m, 2), 7.0, 8.0, 1.0 + 1.2 * smile, 0, 0),
         (*at(brows[4], 2 * m, -1), 5.0, 5.0, 0.8 + 1.6 * lower, 0, 0),
         (*at(wing, 2 * m, 3), 3.6, 2.0, 0, 0.22, 0),
-    ]  # fmt: skip
+    ]
     rows += [(*at(brow, 0, 1), 8.0, 5.5, 1.0, 0, 0) for brow in brows[1:]]
     rows += [(*at(brow, 0, 6.5), 7.0, 3.2, -0.7, 0.05 + 0.07 * lower, 0) for brow in brows[1:]]
     return rows

@@ -4,12 +4,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from .formulas import concordance_correlation
-from .formulas import pearson_correlation
-from .formulas import root_mean_square_error
-from .formulas import sign_agreement
-from .inputs import check_rows
-from .inputs import table
+from .formulas import concordance_correlation, pearson_correlation, root_mean_square_error, sign_agreement
+from .inputs import check_rows, table
 
 DIMENSIONS = ("valence", "arousal")
 MEASURES = {

@@ -4,13 +4,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from .formulas import CALIBRATION_BINS
-from .formulas import classwise_calibration_error
-from .formulas import expected_calibration_error
-from .formulas import top_mass
-from .inputs import check_distributions
-from .inputs import check_rows
-from .inputs import table
+from .formulas import CALIBRATION_BINS, classwise_calibration_error, expected_calibration_error, top_mass
+from .inputs import check_distributions, check_rows, table
 
 INPUTS = """
 Args:

@@ -4,18 +4,19 @@ import datasets
 import evaluate
 import numpy as np
 
-from .formulas import brier
-from .formulas import canberra
-from .formulas import chebyshev
-from .formulas import clark
-from .formulas import cosine
-from .formulas import intersection
-from .formulas import jensen_shannon
-from .formulas import kl_divergence
-from .formulas import spearman
-from .formulas import top_2
-from .inputs import check_distributions
-from .inputs import table
+from .formulas import (
+    brier,
+    canberra,
+    chebyshev,
+    clark,
+    cosine,
+    intersection,
+    jensen_shannon,
+    kl_divergence,
+    spearman,
+    top_2,
+)
+from .inputs import check_distributions, table
 
 MEASURES = {
     "kl": kl_divergence,
