@@ -22,8 +22,8 @@ script36: $(VENV36)/ready
 	$(VENV36)/bin/python -m pytest tests/script36
 
 lint: $(VENV)/ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
 clean:

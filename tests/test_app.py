@@ -190,7 +190,7 @@ def test_an_answer_is_what_predict_says_of_the_file(trained, drawn):
     faces = known_faces(drawn)["validation"]
     paths = [face["image"]["path"] for face in faces._data]
     lines = list(predict_pictures(model, paths))
-    for found, line in zip(answer(model, [picture for picture, _ in faces]), lines, strict=True):
+    for found, line in zip(answer(model, [shown for shown, _ in faces]), lines, strict=True):
         assert found["label"] == line["label"]
         assert list(found["soft_label"].values()) == pytest.approx(list(line["soft_label"].values()), abs=1e-6)
         assert found["valence"] == pytest.approx(line["valence"], abs=1e-6)
