@@ -15,9 +15,9 @@ def augment(pictures: Tensor, strength: Augmentation) -> Tensor:
     First place, then light, then the random operations, if any, and last the erased rectangle. What has no strength
     is not done, and draws nothing.
     """
-    if strength.flip or strength.rotation or strength.scale or strength.shift:
+    if any((strength.flip, strength.rotation, strength.scale, strength.aspect, strength.shear, strength.shift)):
         pictures = _moved(pictures, strength)
-    if strength.contrast or strength.brightness:
+    if strength.contrast or strength.brightness or strength.gamma:
         pictures = _lit(pictures, strength)
     pictures = random_operations(pictures, strength.random_operations, strength.magnitude)
     return _erased(pictures, strength) if strength.erase else pictures
@@ -27,10 +27,14 @@ def _moved(pictures: Tensor, strength: Augmentation) -> Tensor:
     turn = _uniform(pictures, math.radians(strength.rotation))
     zoom = 1 + _uniform(pictures, strength.scale)
     mirror = 1 - 2 * (_chance(pictures) < strength.flip).float()
-    cosine, sine = turn.cos() / zoom, turn.sin() / zoom
+    shifts = [_uniform(pictures, 2 * strength.shift) for _ in range(2)]
+    stretch = (1 + (_uniform(pictures, strength.aspect) if strength.aspect else 0.0 * zoom)).sqrt()
+    slant = _uniform(pictures, strength.shear) if strength.shear else 0.0 * zoom
+    # Where a point of the new picture lies in the old one: mirrored, stretched, slanted, turned, and moved.
+    cosine, sine, across, along = turn.cos() / zoom, turn.sin() / zoom, mirror / stretch, stretch
     rows = [
-        torch.stack([cosine * mirror, -sine, _uniform(pictures, 2 * strength.shift)], dim=1),
-        torch.stack([sine * mirror, cosine, _uniform(pictures, 2 * strength.shift)], dim=1),
+        torch.stack([cosine * across, (cosine * slant - sine) * along, shifts[0]], dim=1),
+        torch.stack([sine * across, (sine * slant + cosine) * along, shifts[1]], dim=1),
     ]
     grid = nn.functional.affine_grid(torch.stack(rows, dim=1), list(pictures.shape), align_corners=False)
     return nn.functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
@@ -39,7 +43,11 @@ def _moved(pictures: Tensor, strength: Augmentation) -> Tensor:
 def _lit(pictures: Tensor, strength: Augmentation) -> Tensor:
     contrast = 1 + _uniform(pictures, strength.contrast)
     brightness = _uniform(pictures, 2 * strength.brightness)
-    return (pictures * contrast[:, None, None, None] + brightness[:, None, None, None]).clamp_(-1, 1)
+    pictures = (pictures * contrast[:, None, None, None] + brightness[:, None, None, None]).clamp_(-1, 1)
+    if not strength.gamma:
+        return pictures
+    power = _uniform(pictures, strength.gamma).exp2()[:, None, None, None]
+    return 2 * ((pictures + 1) / 2).pow(power) - 1
 
 
 def _erased(pictures: Tensor, strength: Augmentation) -> Tensor:

@@ -41,9 +41,12 @@ class Augmentation:
         flip: chance of a left-right mirror image.
         rotation: largest turn either way, in degrees.
         scale: largest zoom in or out, as a share of the size.
+        aspect: largest stretch of the width against the height either way, as a share.
+        shear: largest slant of the upright axis either way, as a share of the height.
         shift: largest move along each axis, as a share of the size.
         contrast: largest change of contrast, as a share.
         brightness: largest change of brightness, as a share of the range.
+        gamma: light, from 0 to 1, is raised to a power from 2^-gamma to 2^gamma.
         erase: chance that a rectangle of the picture is greyed out (random erasing, Zhong et al. 2020).
         random_operations: how many of the changes of `operations` each face draws for itself, one after another, as
             RandAugment does (Cubuk et al. 2020); 0 is none.
@@ -53,9 +56,12 @@ class Augmentation:
     flip: float = 0.5
     rotation: float = 15.0
     scale: float = 0.15
+    aspect: float = 0.0
+    shear: float = 0.0
     shift: float = 0.08
     contrast: float = 0.3
     brightness: float = 0.15
+    gamma: float = 0.0
     erase: float = 0.25
     random_operations: int = 0
     magnitude: float = 0.5
@@ -75,7 +81,18 @@ class Augmentation:
         return replace(self, **{name: getattr(self, name) * strength for name in _SCALED})
 
 
-_SCALED = ("rotation", "scale", "shift", "contrast", "brightness", "erase", "magnitude")
+_SCALED = (
+    "rotation",
+    "scale",
+    "aspect",
+    "shear",
+    "shift",
+    "contrast",
+    "brightness",
+    "gamma",
+    "erase",
+    "magnitude",
+)
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,7 @@ class TrainingOptions:
     sampler: "natural", "balanced" or "square-root", see `samplers`.
     mixup, cutmix: the alpha of the Beta distribution that shares are drawn from, see `mixing`; 0 is off.
     drop_path: share of faces that skip the last layer in training, falling to 0 at the first.
+    classifier_dropout: share of the pooled features that the heads do not see in training.
     layer_decay: learning rate of a layer as a share of that of the layer above it; 1 gives all the same.
     average: decay of the moving average of the weights, which is then what is measured and saved; 0 is off.
     patience: epochs without a better checkpoint after which training stops; None never stops early.
@@ -122,6 +140,7 @@ class TrainingOptions:
     warmup: float = 0.05
     layer_decay: float = 1.0
     drop_path: float = 0.0
+    classifier_dropout: float = 0.0
     average: float = 0.0
     patience: int | None = None
     label_smoothing: float = 0.0

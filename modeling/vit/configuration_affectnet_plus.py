@@ -5,6 +5,7 @@ import math
 from transformers import ViTConfig
 
 LOSSES = ("kl", "js", "cross_entropy")
+STEM_TYPES = ("plain", "residual")
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 
 
@@ -16,7 +17,10 @@ class AffectNetPlusConfig(ViTConfig):
             3x3 convolution keeps the size, each further one halves it; `patch_size` still counts pixels of the image,
             so that 48 pixels, patch 8 and three stem layers give 6x6 tokens. Empty for a plain ViT, which is what any
             checkpoint from the Hub is.
+        stem_type: "plain", the convolutions alone with group norm, or "residual", a residual block of two more after
+            each that halves the size, with batch norm. Without `stem_channels` it means nothing.
         pooling: "cls" (the class token) or "mean" (the mean of all tokens).
+        classifier_dropout: in [0, 1): share of the pooled features that the heads do not see in training.
         label_smoothing: in [0, 1): share of a uniform distribution mixed into each target.
         class_weights: None, or one positive weight per class; a face weighs what its soft label says.
         valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out, and
@@ -34,7 +38,9 @@ class AffectNetPlusConfig(ViTConfig):
     model_type = "affectnet_plus"
 
     stem_channels: list[int] | tuple[int, ...] = ()
+    stem_type: str = "plain"
     pooling: str = "cls"
+    classifier_dropout: float | int = 0.0
     label_smoothing: float | int = 0.0
     class_weights: list[float] | None = None
     valence_arousal_weight: float | int = 1.0
@@ -73,8 +79,11 @@ class AffectNetPlusConfig(ViTConfig):
             raise ValueError(f"class_weights is {weights}; it must be {self.num_labels} positive numbers or None")
         if self.loss not in LOSSES:
             raise ValueError(f"loss is {self.loss!r}; it must be one of {', '.join(LOSSES)}")
-        if not 0 <= self.drop_path_rate < 1:
-            raise ValueError(f"drop_path_rate is {self.drop_path_rate}; it must be in [0, 1)")
+        if self.stem_type not in STEM_TYPES:
+            raise ValueError(f"stem_type is {self.stem_type!r}; it must be one of {', '.join(STEM_TYPES)}")
+        for name in ("drop_path_rate", "classifier_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
         if not 0 < self.logit_temperature < math.inf:
             raise ValueError(f"logit_temperature is {self.logit_temperature}; it must be positive")
         if not 0 <= self.valence_arousal_weight < math.inf:

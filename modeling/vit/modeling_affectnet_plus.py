@@ -12,6 +12,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_affectnet_plus import AffectNetPlusConfig
 from .losses import soft_label_loss, valence_arousal_loss
+from .stems import make_stem
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +38,6 @@ class AffectNetPlusOutput(ModelOutput):
     valence_arousal: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
-
-
-class ConvolutionalStem(nn.Sequential):
-    """3x3 convolutions before the transformer (Xiao et al. 2021, "Early convolutions help transformers see better").
-
-    Group norm rather than batch norm: it has no buffers, and the same answer in training and inference.
-    """
-
-    def __init__(self, channels: list[int] | tuple[int, ...], in_channels: int):
-        layers: list[nn.Module] = []
-        for index, out_channels in enumerate(channels):
-            layers += [
-                nn.Conv2d(in_channels, out_channels, 3, stride=1 if index == 0 else 2, padding=1, bias=False),
-                nn.GroupNorm(8, out_channels),
-                nn.GELU(),
-            ]
-            in_channels = out_channels
-        super().__init__(*layers)
 
 
 class DropPathLayer(ViTLayer):
@@ -88,11 +71,12 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         # `register_for_auto_class` remembers one class only, and both `AutoModel`s are to find this one.
         config.auto_map = AUTO_MAP.copy()
         super().__init__(config)
-        self.stem = ConvolutionalStem(config.stem_channels, config.num_channels)
+        self.stem = make_stem(config.stem_type, config.stem_channels, config.num_channels)
         inner = _transformer_config(config)
         self.vit = ViTModel(inner, add_pooling_layer=False)
         if config.drop_path_rate:
             self.vit.layers = nn.ModuleList(DropPathLayer(inner, rate) for rate in _drop_path_rates(config))
+        self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.valence_arousal = nn.Linear(config.hidden_size, 2)
         self.post_init()
@@ -120,6 +104,7 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         states = self.vit(self.stem(pixel_values.to(self.dtype)), return_dict=True, **kwargs)
         tokens = states.last_hidden_state
         pooled = tokens[:, 0] if self.config.pooling == "cls" else tokens.mean(dim=1)
+        pooled = self.dropout(pooled)
         logits = self.classifier(pooled) / self.config.logit_temperature
         affect = self.valence_arousal(pooled).tanh()
         return AffectNetPlusOutput(
@@ -190,7 +175,7 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         if source.model_type != cls.config_class.model_type:
             kind = cls.config_class.model_type
             raise ValueError(f"{folder} is a {source.model_type!r} model; from_faces needs {kind!r}")
-        names = (*_ENCODER_OPTIONS, "stem_channels", "pooling", "initializer_range", "image_size")
+        names = (*_ENCODER_OPTIONS, "stem_channels", "stem_type", "pooling", "initializer_range", "image_size")
         model = cls(AffectNetPlusConfig(**({name: getattr(source, name) for name in names} | options)))
         loaded, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         missing = sorted(name for name in report["missing_keys"] if name.startswith(("stem.", "vit.")))
