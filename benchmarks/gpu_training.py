@@ -84,6 +84,8 @@ class Training:
             self._start_from(models[run.start])
         self.average = AffectNetPlusForSoftLabels(config).to(device, memory_format=torch.channels_last).eval()
         self.average.load_state_dict(self.model.state_dict())
+        weights = options.class_weights
+        self.class_weights = None if weights is None else torch.tensor(weights, device=device)
         self.teachers = [models[name] for name in run.teachers]
         self.stream = torch.cuda.Stream() if device.type == "cuda" else None
         self.order = torch.zeros(self.steps_of_epoch * self.batch_size, dtype=torch.long, device=device)
@@ -135,7 +137,9 @@ class Training:
                     answers = [teacher(pictures).logits.float().softmax(-1) for teacher in self.teachers]
                 targets = targets.lerp(torch.stack(answers).mean(0), self.run.teaching)
             output = self.model(pictures)
-        loss = soft_label_loss(output.logits.float(), targets, None, options.label_smoothing, kind=options.loss)
+        loss = soft_label_loss(
+            output.logits.float(), targets, self.class_weights, options.label_smoothing, kind=options.loss
+        )
         if self.run.faces == "drawn":
             affect = self.faces["valence_arousal"][rows]
             loss = loss + valence_arousal_loss(output.valence_arousal.float(), affect)
