@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
-from affectnet_plus_modeling.labelling.action_unit_model import (
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
+from affectnet_plus_modeling.labelling.action_units.model import (
     ActionUnitOptions,
     load_action_unit_model,
     predict_action_units,
     train_action_units,
 )
-from affectnet_plus_modeling.labelling.action_unit_tables import ActionUnitTable, read_action_units
+from affectnet_plus_modeling.labelling.action_units.tables import ActionUnitTable, read_action_units
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
 from affectnet_plus_modeling.training.options import Augmentation
 from conftest import annotation, picture
 
@@ -58,7 +58,7 @@ def quick_model(drawn, units, tmp_path_factory) -> Path:
 
 
 def validation_of(folder: Path) -> tuple[list[str], torch.Tensor]:
-    faces = Faces(load_prepared(folder, "default", "validation"), 48)
+    faces = FaceDataset(load_prepared(folder, "default", "validation"), 48)
     return faces.image_ids, faces.batch(range(len(faces)))["pixels"]
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from affectnet_plus_modeling.labelling.action_unit_tables import (
+from affectnet_plus_modeling.labelling.action_units.tables import (
     AMBIGUOUS,
     EMPTY,
     FAILED,
     OUTSIDE,
     PARTLY,
     REPEATED,
-    describe,
+    describe_problems,
     match_images,
     read_action_units,
 )
@@ -264,7 +264,7 @@ def test_nothing_matches_nothing():
 
 
 def test_problems_are_described_with_their_number_and_first_names():
-    assert describe({EMPTY: ("a",), AMBIGUOUS: tuple("bcdef")}) == [
+    assert describe_problems({EMPTY: ("a",), AMBIGUOUS: tuple("bcdef")}) == [
         "1 image: no action unit has a number (a)",
         "5 images: several rows with different numbers (b, c, d, ...)",
     ]

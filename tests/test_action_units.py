@@ -5,7 +5,13 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.labelling.action_units import UNITS, VOTES, WEIGHTS, score_emotions, scored_emotions
+from affectnet_plus_modeling.labelling.action_units.emotions import (
+    UNITS,
+    VOTES,
+    WEIGHTS,
+    score_emotions,
+    scored_emotions,
+)
 from affectnet_plus_modeling.sources.synthetic import expressions
 
 OPENFACE_2 = (

@@ -8,9 +8,9 @@ from scipy.spatial.distance import cityblock
 from scipy.spatial.distance import cosine as cosine_distance
 from scipy.stats import entropy, spearmanr
 
-from affectnet_plus import subset_of
 from affectnet_plus_modeling.evaluation.agreement import agreement
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
+from affectnet_plus_modeling.labels import subset_of
+from affectnet_plus_modeling.metrics.soft_label.formulas import (
     cosine,
     jensen_shannon,
     kl_divergence,

@@ -15,11 +15,11 @@ from affectnet_plus_modeling.app import crops
 from affectnet_plus_modeling.app.draw import NOTICE, Truth, draw_face, draw_faces, draw_message
 from affectnet_plus_modeling.app.known_faces import known_faces
 from affectnet_plus_modeling.app.serve import answer, serve
+from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_pictures
 from affectnet_plus_modeling.labels import CIRCUMPLEX
 from affectnet_plus_modeling.sources.synthetic import draw_face as drawn_face
 from affectnet_plus_modeling.sources.tree import annotation
-from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.vit import AffectNetPlusConfig
 from affectnet_plus_modeling.vit.answers import answers
 from conftest import picture

@@ -20,8 +20,8 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.app import crops
 from affectnet_plus_modeling.app.known_faces import known_faces
 from affectnet_plus_modeling.app.serve import serve
-from affectnet_plus_modeling.app.space import GRADIO, space_files
 from affectnet_plus_modeling.evaluation.predict import predict
+from affectnet_plus_modeling.publishing.space_files import GRADIO, space_files
 
 gradio = pytest.importorskip("gradio", reason="gradio is not installed (the extra app)")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra dev)")

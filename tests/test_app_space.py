@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import RepoCard
 
 import affectnet_plus
-from affectnet_plus_modeling.app.space import GRADIO, space_files
+from affectnet_plus_modeling.publishing.space_files import GRADIO, space_files
 
 FILES = space_files("someone/soft-faces")
 OPTIONAL = "simplejpeg"  # taken where it is there, see `images`

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from affectnet_plus_modeling.training.average import WeightAverage
+from affectnet_plus_modeling.training.ema import WeightAverage
 
 
 def at(step: int) -> SimpleNamespace:

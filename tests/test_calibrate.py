@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForImageClassification
 
 from affectnet_plus_modeling import cli
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
 from affectnet_plus_modeling.evaluation.calibrate import (
     CalibrationOptions,
     apply_temperature,
@@ -17,14 +18,13 @@ from affectnet_plus_modeling.evaluation.calibrate import (
     fit_uncertainty,
     format_calibration,
     known_rows,
-    measure,
+    measure_uncertainty,
 )
-from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import expected_calibration_error
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.uncertainty import draw_votes, fit_temperature, in_share
-from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
+from affectnet_plus_modeling.metrics.calibration.formulas import expected_calibration_error
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.vit import AffectNetPlusConfig
 from affectnet_plus_modeling.vit.answers import answers
 from conftest import annotation, picture
@@ -50,7 +50,7 @@ TRAIN = {"split": "train"}  # 32 faces, which is enough for a coverage of 0.9; o
 
 def predicted(model_folder, data, split="train") -> Predictions:
     model = load_model(model_folder)
-    return predict_faces(model, Faces(load_prepared(data, "default", split), model.config.image_size), 64)
+    return predict_faces(model, FaceDataset(load_prepared(data, "default", split), model.config.image_size), 64)
 
 
 def drawn_predictions(rows=400, seed=0, temperature=2.0, unknown=0) -> Predictions:
@@ -127,7 +127,7 @@ def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_co
     expected = apply_temperature(before, found["uncertainty"]["temperature"])
     np.testing.assert_allclose(predicted(model_copy, drawn).probabilities, expected.probabilities, rtol=1e-5)
     model = AutoModelForImageClassification.from_pretrained(model_copy, trust_remote_code=True)
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     with torch.inference_mode():
         output = model(normalise(faces.batch(range(32))["pixels"]))
     np.testing.assert_allclose(output.logits.softmax(dim=1), expected.probabilities, rtol=1e-4)
@@ -160,10 +160,12 @@ def test_all_parts_are_found_on_predictions_that_are_twice_too_sure():
     options = CalibrationOptions(of="vote")
     found = fit_uncertainty(drawn_predictions(), options)
     assert found["temperature"] == pytest.approx(2, rel=1e-6)
-    after = measure(apply_temperature(drawn_predictions(), found["temperature"]), found)
+    after = measure_uncertainty(apply_temperature(drawn_predictions(), found["temperature"]), found)
     assert after["kl"] == pytest.approx(0, abs=1e-9) and after["ece_soft"] == pytest.approx(0, abs=1e-9)
     new = apply_temperature(drawn_predictions(20_000, seed=1), found["temperature"])
-    assert measure(new, found)["covered"] == pytest.approx(0.9, abs=0.04), "Beta(361, 40) has a deviation of 0.015"
+    assert measure_uncertainty(new, found)["covered"] == pytest.approx(0.9, abs=0.04), (
+        "Beta(361, 40) has a deviation of 0.015"
+    )
 
 
 @pytest.mark.parametrize("of", ["label", "vote"])
@@ -172,7 +174,7 @@ def test_the_figures_are_those_of_the_plain_formulas(of, method):
     predictions = drawn_predictions(60, temperature=0.3)
     predictions = replace(predictions, labels=draw_votes(predictions.soft_labels, predictions.image_ids, 5))
     found = fit_uncertainty(predictions, CalibrationOptions(of=of, method=method, against="hard", coverage=0.8))
-    figures = measure(predictions, found)
+    figures = measure_uncertainty(predictions, found)
     model_answers = answers_of(predictions, found)
     sets = np.array([[name in answer["prediction_set"] for name in predictions.names] for answer in model_answers])
     rows = np.arange(60)
@@ -217,28 +219,28 @@ def test_an_accuracy_out_of_reach_never_abstains_and_is_said():
     found = fit_uncertainty(predictions, CalibrationOptions(against="soft"))
     assert found["abstain_entropy"] is None
     assert "never, since no threshold of entropy reaches an accuracy of 90.0%" in said(predictions, found)
-    assert measure(predictions, found)["answered"] == 1
+    assert measure_uncertainty(predictions, found)["answered"] == 1
 
 
 def test_faces_without_any_label_still_give_votes_and_a_temperature():
     predictions = drawn_predictions(unknown=400)
     found = fit_uncertainty(predictions, CalibrationOptions(of="vote"))
     assert found["abstain_entropy"] is None and found["temperature"] == pytest.approx(2)
-    figures = measure(predictions, found)
+    figures = measure_uncertainty(predictions, found)
     assert np.isnan([figures["ece"], figures["answered"], figures["answered_accuracy"]]).all()
     assert "never, since no face has a label" in said(predictions, found)
 
 
 def said(predictions, found) -> str:
     uncertainty = found | {"data": "drawn", "view": "default", "split": "validation"}
-    figures = measure(predictions, found)
+    figures = measure_uncertainty(predictions, found)
     return format_calibration({"uncertainty": uncertainty, "left_out": 0, "before": figures, "after": figures})
 
 
 def test_too_few_faces_for_the_coverage_take_every_class_and_say_so():
     predictions = drawn_predictions(8)
     found = fit_uncertainty(predictions, CalibrationOptions())
-    assert found["quantile"] == 1 and measure(predictions, found)["set_size"] == 8
+    assert found["quantile"] == 1 and measure_uncertainty(predictions, found)["set_size"] == 8
     assert "every class is in every set: a coverage of 0.9 takes 9 faces at least" in said(predictions, found)
 
 

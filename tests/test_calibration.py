@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.labelling.calibration import KINDS, calibrate, fit_calibration
+from affectnet_plus_modeling.labelling.ensemble.calibration import KINDS, apply_calibration, fit_calibration
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_temperature_is_the_minimum_of_the_cross_entropy(balanced):
 def test_confidences_have_the_true_frequencies(balanced, kind):
     log_odds, labels = balanced
     calibration = json.loads(json.dumps(fit_calibration(kind, log_odds, labels, "here")))
-    confidence = calibrate(log_odds, calibration)
+    confidence = apply_calibration(log_odds, calibration)
     assert (0 <= confidence).all() and (confidence <= 1).all()
     assert confidence.mean(axis=0) == pytest.approx(np.bincount(labels) / len(labels), abs=1e-4)
     assert np.abs(expit(log_odds).mean(axis=0) - np.bincount(labels) / len(labels)).min() > 0.05
@@ -52,7 +52,7 @@ def test_isotonic_is_that_of_scikit_learn_beyond_the_ends_too(balanced):
     log_odds, labels = balanced
     calibration = fit_calibration("isotonic", log_odds, labels, "here")
     asked = np.repeat(np.linspace(-30, 30, 301)[:, None], 8, axis=1)
-    found = calibrate(asked, calibration)
+    found = apply_calibration(asked, calibration)
     for code in range(8):
         stock = IsotonicRegression(out_of_bounds="clip").fit(log_odds[:, code], labels == code)
         np.testing.assert_allclose(found[:, code], stock.predict(asked[:, code]), atol=1e-12)
@@ -60,18 +60,18 @@ def test_isotonic_is_that_of_scikit_learn_beyond_the_ends_too(balanced):
 
 def test_without_calibration_it_is_the_logistic_function_and_nan_stays_nan(balanced):
     log_odds, labels = balanced
-    assert np.array_equal(calibrate(log_odds[:5], None), expit(log_odds[:5]))
+    assert np.array_equal(apply_calibration(log_odds[:5], None), expit(log_odds[:5]))
     asked = np.full((2, 8), np.nan)
     asked[1] = 0
     for calibration in (None, *(fit_calibration(kind, log_odds, labels, "here") for kind in KINDS)):
-        assert np.isnan(calibrate(asked, calibration)).tolist() == [[True] * 8, [False] * 8]
-        assert calibrate(asked[:0], calibration).shape == (0, 8)
+        assert np.isnan(apply_calibration(asked, calibration)).tolist() == [[True] * 8, [False] * 8]
+        assert apply_calibration(asked[:0], calibration).shape == (0, 8)
 
 
 def test_a_classifier_that_is_the_wrong_way_round_says_the_frequency(balanced):
     log_odds, labels = balanced
     found = fit_calibration("temperature", -log_odds, labels, "here")
-    assert calibrate(log_odds[:3], found)[:, 0] == pytest.approx([(labels == 0).mean()] * 3)
+    assert apply_calibration(log_odds[:3], found)[:, 0] == pytest.approx([(labels == 0).mean()] * 3)
 
 
 def test_an_emotion_without_a_face_is_named(balanced):

@@ -18,17 +18,15 @@ from test_label_inputs import as_folder
 import affectnet_plus_cards
 from affectnet_plus import EMOTIONS, LABELS, SUBSETS, VIEWS, LayoutError, features, read_annotation, to_table
 from affectnet_plus_modeling.checking.published import FACES
-from affectnet_plus_modeling.labelling.inputs import UNKNOWN
 from affectnet_plus_modeling.labelling.label import label
 from affectnet_plus_modeling.labelling.label_options import LabelOptions
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.columns import COLUMNS, column_table, markdown_table, type_of
 from affectnet_plus_modeling.preparing.manifest import write_manifest
-from affectnet_plus_modeling.preparing.terms import TERMS, terms_of
 from affectnet_plus_modeling.sources.delivered import open_source
-from affectnet_plus_modeling.sources.origin import SoftLabels
 from affectnet_plus_modeling.sources.tree import writing_tree
+from affectnet_plus_modeling.terms import TERMS, UNKNOWN, SoftLabels, terms_of
 from conftest import full_record, picture
 
 PAGE = Path(affectnet_plus_cards.__file__).with_name("README.md").read_text()

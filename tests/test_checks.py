@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from affectnet_plus import EMOTIONS, LABELS, features, read_annotation, subset_of, to_table
+from affectnet_plus import EMOTIONS, LABELS, features, read_annotation, to_table
 from affectnet_plus_modeling.checking import published
 from affectnet_plus_modeling.checking.affect import CONTRADICTIONS, Moments, compare_orders, suspected
 from affectnet_plus_modeling.checking.checks import RowChecks
 from affectnet_plus_modeling.checking.findings import count_reasons, format_findings
-from affectnet_plus_modeling.labels import CIRCUMPLEX, ORDERS
+from affectnet_plus_modeling.labels import CIRCUMPLEX, ORDERS, subset_of
 from affectnet_plus_modeling.preparing.chunks import SIDE_SCHEMA
 from affectnet_plus_modeling.sources.synthetic import expressions
 from affectnet_plus_modeling.sources.tree import annotation
@@ -218,15 +218,15 @@ def test_the_published_counts_add_up_to_what_the_paper_says():
 
 
 def test_a_whole_split_with_the_published_counts_is_a_note():
-    found = published.compare("train", np.array([*published.FACES["train"], 0]), 414_799)
+    found = published.compare_counts("train", np.array([*published.FACES["train"], 0]), 414_799)
     assert found.level == "note" and "published number of faces of each label" in found.message
-    assert published.compare("no_human", np.array([0] * 11 + [539_607]), 539_607).level == "note"
+    assert published.compare_counts("no_human", np.array([0] * 11 + [539_607]), 539_607).level == "note"
 
 
 def test_a_whole_split_that_differs_says_both_numbers():
     counts = np.array([*published.FACES["validation"], 0])
     counts[[0, 10, 11]] = 498, 501, 2
-    found = published.compare("validation", counts, 5_500)
+    found = published.compare_counts("validation", counts, 5_500)
     assert found.level == "warning" and found.count == 5
     assert found.message == (
         "validation: neutral 498, published 500; non-face 501, published 500; without a label 2, published 0"
@@ -235,7 +235,7 @@ def test_a_whole_split_that_differs_says_both_numbers():
 
 @pytest.mark.parametrize("listed, level", [(5_225, "warning"), (5_224, "note"), (5_775, "warning"), (5_776, "note")])
 def test_a_part_of_a_split_is_not_compared(listed, level):
-    found = published.compare("validation", np.array([*[475] * 11, 0]), listed)
+    found = published.compare_counts("validation", np.array([*[475] * 11, 0]), listed)
     assert found.level == level
     assert ("not compared" in found.message) == (level == "note")
 

@@ -10,8 +10,8 @@ from test_intervals import some_predictions
 from affectnet_plus_modeling.evaluation.bootstrap import paired_difference
 from affectnet_plus_modeling.evaluation.compare import compare, mcnemar
 from affectnet_plus_modeling.evaluation.intervals import CELL
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 
 def another(predictions, weight=0.3, seed=9):

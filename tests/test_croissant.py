@@ -18,7 +18,7 @@ from test_cards import GENERATED, VIEW, head_of, report, rewrite, small, written
 from affectnet_plus import VIEWS, features
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.croissant import CONTEXT
-from affectnet_plus_modeling.preparing.terms import TERMS, terms_of
+from affectnet_plus_modeling.terms import TERMS, terms_of
 from conftest import full_record, picture
 
 mlcroissant = pytest.importorskip("mlcroissant")

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, ConvNextConfig, EfficientNetConfig, ResNetConfig
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.labelling.ensemble import (
+from affectnet_plus_modeling.labelling.ensemble.model import (
     ALL_FOLDS,
     BinaryEnsemble,
     BinaryEnsembleConfig,

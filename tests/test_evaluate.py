@@ -10,17 +10,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
 from affectnet_plus_modeling.evaluation import evaluate as evaluate_module
 from affectnet_plus_modeling.evaluation.audit import audit
 from affectnet_plus_modeling.evaluation.calibrate import CalibrationOptions, calibrate
 from affectnet_plus_modeling.evaluation.evaluate import EvaluationOptions, evaluate, measure
 from affectnet_plus_modeling.evaluation.groups import GROUPS_ARE, attribute_groupings, subset_grouping
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.evaluation.uncertainty import in_share
-from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 from conftest import annotation, picture
 
 FILES = [
@@ -46,7 +46,7 @@ FEW = EvaluationOptions(resamples=20)
 def recomputed(model_folder, rows, prior) -> dict:
     """The numbers of `audit` by the plain way: one face at a time through the model."""
     model = load_model(model_folder)
-    faces = Faces(rows, model.config.image_size)
+    faces = FaceDataset(rows, model.config.image_size)
     with torch.no_grad():
         outputs = [model(normalise(face["pixels"])[None]) for face in faces]
     return audit(
@@ -233,7 +233,7 @@ def test_a_head_that_was_never_trained_is_not_measured(drawn, model_copy):
 
 def test_every_face_is_predicted_once_and_in_order(drawn, trained):
     model = load_model(trained)
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     seen = []
     predictions = predict_faces(model, faces, 5, progress=lambda steps: seen.extend(steps) or steps)
     assert seen == [0, 5, 10, 15, 20, 25, 30]

@@ -19,16 +19,16 @@ from scipy.stats import entropy
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import publishing
 from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.data.dataset import FaceDataset, decode, load_prepared, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
-from affectnet_plus_modeling.publishing.export import TOLERANCE, export
-from affectnet_plus_modeling.training.faces import Faces, decode, load_prepared, normalise
+from affectnet_plus_modeling.exporting.export import TOLERANCE, export
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 
-from affectnet_plus_modeling.publishing import onnx_example, onnx_files, parity  # noqa: E402
+from affectnet_plus_modeling.exporting import onnx_example, onnx_files, parity  # noqa: E402
 
 TEMPERATURE = 1.7
 UNCERTAINTY = {"method": "threshold", "quantile": 0.9, "coverage": 0.9, "abstain_entropy": 1.5}
@@ -157,7 +157,7 @@ def test_a_file_says_what_its_readers_need(exported, model):
 
 def test_a_file_says_that_valence_and_arousal_are_untrained(trained, tmp_path):
     untrained = load_model(copy_with(trained, tmp_path / "untrained", valence_arousal_weight=0))
-    about = onnx_files.describe(untrained, "untrained")
+    about = onnx_files.describe_model(untrained, "untrained")
     assert about["valence_arousal_trained"] == "false" and "untrained" in about["valence_arousal"]
     assert about["uncertainty"] == "null"
 
@@ -185,7 +185,7 @@ def test_the_float32_file_is_within_the_tolerance_and_flips_no_label(report):
 
 
 def test_the_report_has_the_figures_of_evaluation(report, model, drawn):
-    faces = Faces(load_prepared(drawn, "default", "validation"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "validation"), 48)
     expected = evaluate_predictions(predict_faces(model, faces, 64))
     assert report["rows"] == report["rows_with_label"] == report["rows_with_soft_label"] == len(faces)
     assert report["faces"] == "drawn (validation split, default view)"
@@ -195,7 +195,7 @@ def test_the_report_has_the_figures_of_evaluation(report, model, drawn):
 
 
 def test_the_report_on_int8_is_what_its_file_answers(report, exported, model, drawn):
-    faces = Faces(load_prepared(drawn, "default", "validation"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "validation"), 48)
     pixels = normalise(faces.batch(range(len(faces)))["pixels"])
     logits, affect = session(exported / "model-int8.onnx").run(
         ["logits", "valence_arousal"], {"pixel_values": pixels.numpy()}
@@ -219,15 +219,15 @@ def test_the_distance_of_two_answers():
     expected = np.array([[0.0, np.log(3), 0.5, -0.5], [1.0, 0.0, 0.0, 0.0]])
     found = np.array([[0.0, 0.0, 0.5, -0.25], [0.0, 2.0, 0.0, 0.0]])
     kl = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
-    distance = parity.compare(expected, found)
+    distance = parity.compare_outputs(expected, found)
     assert distance["max_abs_delta_logit"] == 2 and distance["max_abs_delta_valence_arousal"] == 0.25
     assert distance["mean_abs_delta_logit"] == pytest.approx((np.log(3) + 3) / 4)
     other = entropy(softmax([1.0, 0.0]), softmax([0.0, 2.0]))
     assert (distance["kl_mean"], distance["kl_max"]) == pytest.approx(((kl + other) / 2, max(kl, other)))
     assert (distance["label_flips"], distance["label_flip_share"]) == (2, 1.0), "of equals the first one counts"
-    same = parity.compare(expected, expected)
+    same = parity.compare_outputs(expected, expected)
     assert all(value == 0 for value in same.values())
-    assert np.isnan(parity.compare(expected, np.full_like(expected, np.nan))["max_abs_delta_logit"])
+    assert np.isnan(parity.compare_outputs(expected, np.full_like(expected, np.nan))["max_abs_delta_logit"])
 
 
 def test_faces_come_from_pictures_folders_and_prepared_data_in_order(drawn, tmp_path):
@@ -257,7 +257,7 @@ def test_without_images_our_own_faces_are_drawn_and_the_report_says_so(monkeypat
 def test_what_is_unknown_is_null_in_the_report_and_a_dash_on_the_page(exported, model, tmp_path):
     Image.new("RGB", (60, 50), (200, 150, 90)).save(tmp_path / "face.png")
     faces = parity.face_batches([tmp_path / "face.png"], 48)
-    found = parity.measure(model, {"fp32": exported / "model.onnx"}, faces)
+    found = parity.measure_parity(model, {"fp32": exported / "model.onnx"}, faces)
     assert found["rows"] == 1 and found["rows_with_label"] == found["rows_with_soft_label"] == 0
     assert found["pytorch"] == {"accuracy": None, "kl_to_soft_label": None}
     page = parity.format_parity(found | {"source_model": "faces", "faces": "face.png"})
@@ -388,4 +388,4 @@ def test_faces_that_are_not_there_or_cannot_be_read_are_named(model, exported, t
     with pytest.raises(OSError, match="cut.jpg cannot be read"):
         list(parity.face_batches([tmp_path], 48))
     with pytest.raises(ValueError, match="there is no face"):
-        parity.measure(model, {}, [])
+        parity.measure_parity(model, {}, [])

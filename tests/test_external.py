@@ -10,13 +10,13 @@ import pytest
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
 from affectnet_plus_modeling.evaluation import evaluate as evaluate_module
 from affectnet_plus_modeling.evaluation.evaluate import EvaluationOptions, measure
 from affectnet_plus_modeling.evaluation.external import read_external
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces, predict_pictures
 from affectnet_plus_modeling.evaluation.scores import format_metrics
 from affectnet_plus_modeling.labels import ORDERS
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
 
 ROWS = 8  # of the validation split of `drawn`
 
@@ -29,7 +29,7 @@ def faces(drawn):
 @pytest.fixture(scope="module")
 def said(trained, faces):
     """What the trained model says of the split."""
-    return predict_faces(load_model(trained), Faces(faces, 48), 8)
+    return predict_faces(load_model(trained), FaceDataset(faces, 48), 8)
 
 
 def lines_of(said, names=EMOTIONS, order=EMOTIONS, affect=True) -> list[dict]:

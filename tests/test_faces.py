@@ -10,10 +10,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset
 from transformers import AutoImageProcessor, pipeline
 
+from affectnet_plus_modeling.data import dataset as faces_module
+from affectnet_plus_modeling.data.dataset import FaceDataset, collate, decode, load_prepared, normalise
 from affectnet_plus_modeling.preparing import prepare
-from affectnet_plus_modeling.training import faces as faces_module
 from affectnet_plus_modeling.training.arguments import training_arguments
-from affectnet_plus_modeling.training.faces import Faces, collate, decode, load_prepared, normalise
 from affectnet_plus_modeling.training.trainer import FaceTrainer
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from conftest import TINY, annotation, full_record, picture
@@ -145,7 +145,7 @@ def test_a_missing_picture_is_refused_with_its_name(tmp_path):
 
 def test_a_face_is_a_dict_of_typed_tensors(drawn):
     rows = load_prepared(drawn, "default", "train")
-    faces = Faces(rows, 48)
+    faces = FaceDataset(rows, 48)
     assert len(faces) == len(rows) == 32 and faces.image_ids == rows["image_id"][:]
     face = faces[5]
     assert {name: (value.shape, value.dtype) for name, value in face.items()} == {
@@ -163,10 +163,10 @@ def test_a_face_is_a_dict_of_typed_tensors(drawn):
 
 def test_embedded_and_path_only_faces_are_the_same(prepared_from, tmp_path):
     pairs = [(saved(noise(30, 30, seed=seed)), full_record(seed, 0, seed)) for seed in range(4)]
-    by_path = Faces(load_prepared(prepared_from(pairs), "default", "train"), 24)
+    by_path = FaceDataset(load_prepared(prepared_from(pairs), "default", "train"), 24)
     prepare(tmp_path / "raw", tmp_path / "embedded", embed=True)
     shutil.rmtree(tmp_path / "raw")
-    embedded = Faces(load_prepared(tmp_path / "embedded", "default", "train"), 24)
+    embedded = FaceDataset(load_prepared(tmp_path / "embedded", "default", "train"), 24)
     assert len(by_path) == len(embedded) == 4
     for one, other in zip(by_path, embedded, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -174,15 +174,15 @@ def test_embedded_and_path_only_faces_are_the_same(prepared_from, tmp_path):
 
 def test_decoding_as_needed_is_the_same_as_in_advance(drawn, monkeypatch):
     rows = load_prepared(drawn, "default", "validation")
-    in_advance = Faces(rows, 48)
+    in_advance = FaceDataset(rows, 48)
     monkeypatch.setattr(faces_module, "MEMORY_BYTES", 3 * 48 * 48 * len(rows) - 1)
     decoded = []
-    as_needed = Faces(rows, 48, progress=lambda items: decoded.append(1) or items)
+    as_needed = FaceDataset(rows, 48, progress=lambda items: decoded.append(1) or items)
     assert not decoded, "one byte over the limit, and yet decoded in advance"
     for one, other in zip(in_advance, as_needed, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
     monkeypatch.setattr(faces_module, "MEMORY_BYTES", 3 * 48 * 48 * len(rows))
-    Faces(rows, 48, progress=lambda items: decoded.append(1) or items)
+    FaceDataset(rows, 48, progress=lambda items: decoded.append(1) or items)
     assert decoded
 
 
@@ -203,7 +203,7 @@ def gaps(prepared_from):
 
 
 def test_what_is_unknown_is_nan(gaps):
-    faces = Faces(gaps, 24)
+    faces = FaceDataset(gaps, 24)
     assert faces.labels.tolist() == [0, 3, -1, 7]
     assert faces.soft_labels.isnan().tolist() == [[False] * 8, [True] * 8, [False] * 8, [False] * 8]
     assert faces.valence_arousal.isnan().tolist() == [[False] * 2, [False] * 2, [False] * 2, [True, False]]
@@ -212,7 +212,7 @@ def test_what_is_unknown_is_nan(gaps):
 
 
 def test_the_hard_target_is_one_hot(gaps):
-    faces = Faces(gaps, 24, target="hard")
+    faces = FaceDataset(gaps, 24, target="hard")
     targets = torch.stack([face["soft_labels"] for face in faces])
     assert targets[[0, 1, 3]].tolist() == np.eye(8)[[0, 3, 7]].tolist()
     assert targets[2].isnan().all()
@@ -222,17 +222,17 @@ def test_the_hard_target_is_one_hot(gaps):
 def test_the_mean_soft_label_is_over_the_known_ones(gaps, drawn):
     expected = np.mean([SOFT, SOFT, SOFT[::-1]], axis=0)
     for target in ("soft", "hard"):
-        assert Faces(gaps, 24, target).mean_soft_label() == pytest.approx(expected, abs=1e-7)
-    assert Faces(gaps.select([1]), 24).mean_soft_label() is None
+        assert FaceDataset(gaps, 24, target).mean_soft_label() == pytest.approx(expected, abs=1e-7)
+    assert FaceDataset(gaps.select([1]), 24).mean_soft_label() is None
     rows = load_prepared(drawn, "default", "train")
     expected = np.mean(rows["soft_label_normalized"][:], axis=0)
-    assert Faces(rows, 48).mean_soft_label() == pytest.approx(expected, abs=1e-6)
+    assert FaceDataset(rows, 48).mean_soft_label() == pytest.approx(expected, abs=1e-6)
 
 
 def test_labels_beyond_the_emotions_are_refused(prepared):
     with pytest.raises(ValueError, match="train/25 has label 8; choose a view of the 8 emotions"):
         rows = load_prepared(prepared, "all", "train")
-        Faces(rows.filter(lambda row: row["image_id"] in ("train/1", "train/25")), 24)
+        FaceDataset(rows.filter(lambda row: row["image_id"] in ("train/1", "train/25")), 24)
 
 
 def test_one_unreadable_picture_is_named(drawn_tree, tmp_path, prepared_from):
@@ -240,7 +240,7 @@ def test_one_unreadable_picture_is_named(drawn_tree, tmp_path, prepared_from):
     bad = tmp_path / "raw" / "human_annotated" / "train_set" / "images" / "1.jpg"
     bad.write_bytes(b"gone bad since")
     with pytest.raises(OSError, match="images/1.jpg cannot be read"):
-        Faces(load_prepared(folder, "default", "train"), 24)
+        FaceDataset(load_prepared(folder, "default", "train"), 24)
 
 
 def test_one_unreadable_picture_in_the_middle_of_an_epoch_is_named(prepared_from, tmp_path, on_disk):
@@ -248,7 +248,7 @@ def test_one_unreadable_picture_in_the_middle_of_an_epoch_is_named(prepared_from
     folder = prepared_from(pairs)
     images = tmp_path / "raw" / "human_annotated" / "train_set" / "images"
     whole = (images / "4.jpg").read_bytes()
-    faces = Faces(load_prepared(folder, "default", "train"), 24)
+    faces = FaceDataset(load_prepared(folder, "default", "train"), 24)
     (images / "4.jpg").write_bytes(whole[: len(whole) // 2])
     for workers in (0, 1):
         batches = iter(DataLoader(faces, 2, num_workers=workers, collate_fn=collate))
@@ -259,7 +259,7 @@ def test_one_unreadable_picture_in_the_middle_of_an_epoch_is_named(prepared_from
         lambda row: {"image": {"bytes": b"not one", "path": "4.jpg"} if row["image_id"] == "train/4" else row["image"]}
     )
     with pytest.raises(OSError, match="train/4: embedded image cannot be read as JPEG or PNG"):
-        Faces(embedded, 24).batch([3, 4])
+        FaceDataset(embedded, 24).batch([3, 4])
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared
     ]
     rows = load_prepared(prepared_from(pairs, embed=embed), "default", "train")
     for data in (rows, rows.shuffle(seed=3), rows.select([4, 2, 3, 1])):
-        faces = Faces(data, 30)
+        faces = FaceDataset(data, 30)
         asked = [3, 0, 3, 2]
         batch = faces.batch(asked)
         assert batch["pixels"].shape == (4, 3, 30, 30) and batch["pixels"].dtype == torch.uint8
@@ -296,7 +296,7 @@ def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared
 
 @pytest.mark.parametrize("workers, start", [(0, None), (1, "fork"), (2, "fork"), (1, "spawn")])
 def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     part = Subset(faces, list(range(31, 1, -2)))
     batches = list(DataLoader(part, 4, num_workers=workers, multiprocessing_context=start, collate_fn=collate))
     assert [len(batch["pixels"]) for batch in batches] == [4, 4, 4, 3]
@@ -306,7 +306,7 @@ def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
 
 
 def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     torch.manual_seed(0)
     seen = [
         row
@@ -318,12 +318,12 @@ def test_an_epoch_in_random_order_shows_every_face_once(drawn, on_disk):
 
 def test_the_pixels_of_a_batch_are_where_the_model_always_had_them(drawn, on_disk):
     """Convolutions add up in another order where the channels of a pixel lie side by side."""
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     assert normalise(faces.batch([1, 2, 3])["pixels"]).is_contiguous()
 
 
 def test_the_trainer_makes_of_a_batch_what_the_model_takes(drawn, tmp_path):
-    faces = Faces(load_prepared(drawn, "default", "train"), 48)
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**TINY, image_size=48, patch_size=8))
     trainer = FaceTrainer(None, model=model, args=training_arguments(tmp_path, 1, 3, 1e-3, False))
     batch = trainer._prepare_inputs(collate(faces.batch([0, 1, 2])))

@@ -16,7 +16,7 @@ from affectnet_plus import EMOTIONS, read_annotation
 from affectnet_plus_modeling.sources.ferplus import (
     COLUMNS,
     LEAK,
-    format_report,
+    format_import,
     import_ferplus,
     label_by_votes,
     pixel_digest,
@@ -234,7 +234,7 @@ def test_an_absent_split_is_named(folder, split, tmp_path):
     assert [entry["split"] for entry in report["absent"]] == [split]
     assert report["absent"][0]["rows"] == (1 if split == "validation" else 2)
     assert list(report["splits"]) == [{"train": "validation", "validation": "train"}[split]]
-    assert f"left out: no {folder} or {folder}.tar" in format_report(report)
+    assert f"left out: no {folder} or {folder}.tar" in format_import(report)
     assert not report["rejected"]
 
 
@@ -248,7 +248,7 @@ def test_drops_are_counted_by_reason(tmp_path):
     assert train["rows"] == 6 == train["written"] + sum(train["dropped"].values())
     report = import_ferplus(source, tmp_path / "b", protocol="B")
     assert report["splits"]["train"]["dropped"]["no majority"] == 1
-    assert "2 voted unknown" in format_report(report)
+    assert "2 voted unknown" in format_import(report)
 
 
 def test_progress_counts_to_the_number_of_rows_with_an_image(tmp_path):
@@ -281,7 +281,7 @@ def test_leaks_are_listed_and_left_out_on_request(tmp_path):
     report = import_ferplus(source, tmp_path / "dropped", drop_leaks=True)
     assert report["splits"]["train"]["dropped"] == {LEAK: 2, "voted unknown": 1}
     assert report["splits"]["validation"]["written"] == 2
-    assert "left out" in format_report(report)
+    assert "left out" in format_import(report)
 
 
 def test_a_leak_to_a_validation_image_without_label_is_dropped_too(tmp_path):
@@ -334,7 +334,7 @@ def test_a_bad_row_is_listed_and_the_rest_is_written(row, reason, tmp_path):
         "FER2013Train" if reason == "csv row without an image" else "fer2013new.csv, line 6"
     )
     assert report["splits"]["train"]["written"] == 2
-    assert f"1 {reason}" in format_report(report)
+    assert f"1 {reason}" in format_import(report)
 
 
 def test_a_row_that_is_no_utf8_spoils_only_itself(tmp_path):

@@ -11,7 +11,6 @@ from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.labelling.fusion import (
     DEFAULT,
     EPSILON,
@@ -27,6 +26,7 @@ from affectnet_plus_modeling.labelling.fusion import (
     pool,
 )
 from affectnet_plus_modeling.labelling.stacking import fit_logistic, hessian, objective
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
 
 BOTH = "ensemble+action_units"
 

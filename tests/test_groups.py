@@ -7,6 +7,7 @@ import pytest
 from test_intervals import some_predictions
 
 from affectnet_plus import EMOTIONS, GENDERS, RACES, SUBSETS
+from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.audit import audit
 from affectnet_plus_modeling.evaluation.groups import (
     AGES,
@@ -19,7 +20,6 @@ from affectnet_plus_modeling.evaluation.groups import (
 )
 from affectnet_plus_modeling.evaluation.intervals import CELL
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
-from affectnet_plus_modeling.training.faces import load_prepared
 from conftest import annotation, picture
 
 

@@ -21,22 +21,28 @@ from test_older import POINTS, row_of, write_list, write_pictures
 from test_resume import contents
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessorPil
 
-from affectnet_plus import EMOTIONS, SPLITS, LayoutError, subset_of
+from affectnet_plus import EMOTIONS, SPLITS, LayoutError
 from affectnet_plus_modeling import images
+from affectnet_plus_modeling.data.dataset import load_prepared, normalise
+from affectnet_plus_modeling.faces.landmarker import FoundFace
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.labelling import label as label_module
 from affectnet_plus_modeling.labelling import label_chunks
-from affectnet_plus_modeling.labelling.action_unit_tables import read_action_units
-from affectnet_plus_modeling.labelling.action_units import score_emotions
-from affectnet_plus_modeling.labelling.ensemble import ALL_FOLDS, BinaryEnsemble, BinaryEnsembleConfig, load_ensemble
+from affectnet_plus_modeling.labelling.action_units.emotions import score_emotions
+from affectnet_plus_modeling.labelling.action_units.tables import read_action_units
+from affectnet_plus_modeling.labelling.ensemble.model import (
+    ALL_FOLDS,
+    BinaryEnsemble,
+    BinaryEnsembleConfig,
+    load_ensemble,
+)
+from affectnet_plus_modeling.labelling.ensemble.seen import pixel_digests, write_seen
 from affectnet_plus_modeling.labelling.fusion import Fusion, pool
-from affectnet_plus_modeling.labelling.inputs import UNKNOWN
 from affectnet_plus_modeling.labelling.label import format_account, label, parse_shard
 from affectnet_plus_modeling.labelling.label_options import LabelOptions
-from affectnet_plus_modeling.labelling.seen import pixel_digests, write_seen
-from affectnet_plus_modeling.metadata.landmarker import FoundFace
+from affectnet_plus_modeling.labels import subset_of
 from affectnet_plus_modeling.preparing import prepare
-from affectnet_plus_modeling.training.faces import load_prepared, normalise
+from affectnet_plus_modeling.terms import UNKNOWN
 from conftest import picture
 
 SIZE = 24
@@ -709,7 +715,7 @@ def test_chunks_keep_nan_and_null_apart(drawn_tree, ensemble, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble)), progress=Stop("write", 0))
     path = next((tmp_path / "out.labelling").glob("*.parquet"))
-    found = label_chunks.read_chunk(path)
+    found = label_chunks.read_labelled(path)
     assert np.isfinite(found["ensemble"]).all() and np.isnan(found["action_units"]).all()
     assert found["unreadable"] == [None] * 8 and (found["fold"] == ALL_FOLDS).all()
     assert pq.read_schema(path).field("label").type == pa.int8()

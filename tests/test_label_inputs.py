@@ -11,9 +11,9 @@ import pytest
 from test_older import row_of, write_list, write_pictures
 
 from affectnet_plus import MAX_IMAGE_BYTES, SPLITS, BadRow, LayoutError
-from affectnet_plus_modeling.labelling.inputs import UNKNOWN, open_images
+from affectnet_plus_modeling.data.pictures import open_images
 from affectnet_plus_modeling.preparing import prepare
-from affectnet_plus_modeling.preparing.terms import terms_of
+from affectnet_plus_modeling.terms import UNKNOWN, terms_of
 from conftest import picture
 
 FILES = {

@@ -8,10 +8,10 @@ import pytest
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.labelling import train_ensemble as module
+from affectnet_plus_modeling.data.dataset import load_prepared
+from affectnet_plus_modeling.labelling.ensemble import train as module
 from affectnet_plus_modeling.labelling.fit_labelled import fit_labelled
 from affectnet_plus_modeling.labelling.fusion import Fusion, normalised
-from affectnet_plus_modeling.training.faces import load_prepared
 
 SMALL = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
 

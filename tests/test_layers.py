@@ -2,7 +2,7 @@
 
 import pytest
 
-from affectnet_plus_modeling.training.layers import parameter_groups
+from affectnet_plus_modeling.training.layer_decay import parameter_groups
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from conftest import TINY
 

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from affectnet_plus_modeling.metadata.blendshapes import (
-    BLENDSHAPES,
-    LIPS_PART,
-    UNITS,
-    action_units,
-    write_action_units,
-)
+from affectnet_plus_modeling.faces.blendshapes import BLENDSHAPES, LIPS_PART, UNITS, action_units, write_action_units
 
 NAMES = {name for names in (*BLENDSHAPES.values(), *LIPS_PART) for name in names}
 
@@ -62,7 +56,7 @@ def test_a_blendshape_that_is_absent_is_named():
 
 
 def test_the_written_table_is_read_back_as_it_was(tmp_path):
-    tables = pytest.importorskip("affectnet_plus_modeling.labelling.action_unit_tables")
+    tables = pytest.importorskip("affectnet_plus_modeling.labelling.action_units.tables")
     values = np.random.default_rng(0).uniform(0, 1, (30, len(UNITS)))
     names = [f"train/{index}" for index in range(30)]
     write_action_units(tmp_path / "units.csv", names, values)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affectnet_plus_modeling.faces.annotate import annotate, open_landmarker
+from affectnet_plus_modeling.faces.blendshapes import UNITS, action_units
+from affectnet_plus_modeling.faces.landmarker import FoundFace, framed
 from affectnet_plus_modeling.images import decode
-from affectnet_plus_modeling.metadata.annotate import annotate, open_landmarker
-from affectnet_plus_modeling.metadata.blendshapes import UNITS, action_units
-from affectnet_plus_modeling.metadata.landmarker import FoundFace, framed
 from affectnet_plus_modeling.sources.synthetic import draw_face
 
 MODELS = {  # what must be installed, and the environment variables that name the model files
@@ -102,7 +102,7 @@ def test_a_file_of_another_kind_or_none_is_refused(tmp_path):
 def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package, names):
     monkeypatch.setitem(sys.modules, package, None)  # what Python takes for "not installed"
     for module in ("mediapipe_face", "onnx_landmarks", "dlib_landmarks"):
-        monkeypatch.delitem(sys.modules, f"affectnet_plus_modeling.metadata.{module}", raising=False)
+        monkeypatch.delitem(sys.modules, f"affectnet_plus_modeling.faces.{module}", raising=False)
     paths = [tmp_path / name for name in names]
     for path in paths:
         path.touch()

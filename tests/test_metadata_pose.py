@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from affectnet_plus_modeling.metadata.pose import FACE, FOCAL, POINTS, head_pose
+from affectnet_plus_modeling.faces.pose import FACE, FOCAL, POINTS, head_pose
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.shape import rotation
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from affectnet_plus import GENDERS, RACES, read_annotation
-from affectnet_plus_modeling.metadata.imported_tables import NO_FACE, SEVERAL_FACES, read_deepface, read_fairface
+from affectnet_plus_modeling.faces.imported_tables import NO_FACE, SEVERAL_FACES, read_deepface, read_fairface
 from affectnet_plus_modeling.sources.tree import annotation
 
 PERCENT = {"asian": 5.0, "indian": 10.0, "black": 15.0, "white": 20.0, "middle eastern": 20.0, "latino hispanic": 30.0}

@@ -7,15 +7,15 @@ from scipy.stats import pearsonr
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss
 
-from affectnet_plus_modeling.evaluation.metrics.affect_dimensions.formulas import pearson_correlation, sign_agreement
-from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import (
+from affectnet_plus_modeling.metrics.affect_dimensions.formulas import pearson_correlation, sign_agreement
+from affectnet_plus_modeling.metrics.calibration.formulas import (
     classwise_calibration_error,
     equal_mass_bins,
     expected_calibration_error,
     reliability_bins,
     top_mass,
 )
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
+from affectnet_plus_modeling.metrics.soft_label.formulas import (
     brier,
     canberra,
     chebyshev,

@@ -15,14 +15,14 @@ import pytest
 import torch
 import yaml
 
-from affectnet_plus_modeling.evaluation import metrics
-from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import (
+from affectnet_plus_modeling import metrics
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.metrics.calibration.formulas import (
     classwise_calibration_error,
     expected_calibration_error,
 )
-from affectnet_plus_modeling.evaluation.metrics.soft_label import formulas
-from affectnet_plus_modeling.evaluation.predictions import Predictions
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.metrics.soft_label import formulas
 
 FOLDER = Path(metrics.__file__).parent
 NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__")

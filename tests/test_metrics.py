@@ -10,21 +10,11 @@ from scipy.stats import entropy, pearsonr
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.evaluation.metrics.affect_dimensions.formulas import (
-    concordance_correlation,
-    root_mean_square_error,
-)
-from affectnet_plus_modeling.evaluation.metrics.calibration.formulas import (
-    expected_calibration_error,
-    reliability_bins,
-)
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import (
-    PROBABILITY_FLOOR,
-    jensen_shannon,
-    kl_divergence,
-)
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, format_metrics
+from affectnet_plus_modeling.metrics.affect_dimensions.formulas import concordance_correlation, root_mean_square_error
+from affectnet_plus_modeling.metrics.calibration.formulas import expected_calibration_error, reliability_bins
+from affectnet_plus_modeling.metrics.soft_label.formulas import PROBABILITY_FLOOR, jensen_shannon, kl_divergence
 
 
 def distributions(rows, seed, concentration=0.5):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp, kstest
 
-from affectnet_plus_modeling.training.mixing import mix
+from affectnet_plus_modeling.training.mixup import mix
 
 NAN = float("nan")
 

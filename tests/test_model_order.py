@@ -10,14 +10,9 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.checking.model_order import (
-    agreements,
-    best_permutation,
-    declared_order,
-    examine_model,
-)
 from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.doctor import format_report
+from affectnet_plus_modeling.doctor import format_examination
+from affectnet_plus_modeling.evaluation.model_order import agreements, best_permutation, declared_order, examine_model
 from affectnet_plus_modeling.labels import CIRCUMPLEX, ORDERS
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree
@@ -101,7 +96,7 @@ def test_a_wrongly_ordered_model_is_found_by_labels_and_by_valence_and_arousal(d
     assert f"in the order '{order}'. Remap its answers from that to 'affectnet'" in found["error", "label order"]
     if order != "openface3":  # anger and disgust lie close together on the circumplex
         assert f"those of the order '{order}'" in found["error", "valence and arousal"]
-    assert "error: label order: " in format_report(report)
+    assert "error: label order: " in format_examination(report)
 
 
 def test_an_unknown_permutation_is_spelled_out(data, tmp_path):

@@ -10,8 +10,8 @@ from scipy.ndimage import affine_transform, uniform_filter
 from scipy.stats import chisquare
 
 from affectnet_plus_modeling.sources.synthetic import draw_face
-from affectnet_plus_modeling.training import operations
-from affectnet_plus_modeling.training.operations import OPERATIONS, random_operations
+from affectnet_plus_modeling.training import randaugment as operations
+from affectnet_plus_modeling.training.randaugment import OPERATIONS, random_operations
 
 PLACE = ("shear_x", "shear_y", "rotate", "translate_x", "translate_y")
 LEVELS = [-1.0, -0.4, 0.3, 1.0]

@@ -13,9 +13,9 @@ from transformers import pipeline
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import cli
+from affectnet_plus_modeling.data.dataset import decode, normalise
 from affectnet_plus_modeling.evaluation import predict as predict_module
 from affectnet_plus_modeling.evaluation.predict import load_model, predict, predict_pictures
-from affectnet_plus_modeling.training.faces import decode, normalise
 
 AT_ONCE = 8  # pictures of 37 tokens
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import ViTForMaskedImageModeling, ViTModel
 
 from affectnet_plus_modeling import cli
+from affectnet_plus_modeling.data.unlabelled import unlabelled
 from affectnet_plus_modeling.training import pretrain as pretrain_module
 from affectnet_plus_modeling.training.masked_model import MaskedFaceModel
 from affectnet_plus_modeling.training.masking import draw_masks, hide, pixel_masks
@@ -22,7 +23,6 @@ from affectnet_plus_modeling.training.options import SIZES
 from affectnet_plus_modeling.training.pretrain import MaskedFaceTrainer, pretrain
 from affectnet_plus_modeling.training.pretrain_options import PretrainingOptions
 from affectnet_plus_modeling.training.train import train
-from affectnet_plus_modeling.training.unlabelled import unlabelled
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from conftest import TINY, picture, quick
 
@@ -225,7 +225,7 @@ def test_without_a_stem_what_is_written_is_a_stock_vit(drawn, tmp_path, monkeypa
 
 def test_the_loss_falls_below_that_of_the_best_constant(drawn, tmp_path, tiny):
     record = pretrain(drawn, tmp_path / "encoder", short(epochs=40, learning_rate=3e-3))
-    faces = pretrain_module.Faces(unlabelled(drawn, None), 48)
+    faces = pretrain_module.FaceDataset(unlabelled(drawn, None), 48)
     values = pretrain_module.normalise(faces.batch(range(32))["pixels"])
     constant = (values - values.median()).abs().mean()
     assert record["losses"][-1] < 0.8 * constant < record["losses"][0]
@@ -235,7 +235,7 @@ def test_the_picture_shows_each_face_what_is_seen_of_it_and_the_rest_filled_in(u
     sheet = np.array(Image.open(uninterrupted.parent / "encoder.reconstruction.png"))
     assert sheet.shape == (3 * 144, 8 * 144, 3)
     originals, seen, filled = sheet[::3, ::3].reshape(3, 48, 8 * 48, 3)
-    faces = pretrain_module.Faces(unlabelled(drawn, None), 48)
+    faces = pretrain_module.FaceDataset(unlabelled(drawn, None), 48)
     assert np.array_equal(originals[:, :48], faces[0]["pixels"].permute(1, 2, 0))
     assert np.array_equal(originals[:, -48:], faces[31]["pixels"].permute(1, 2, 0))
     grey = (seen == 128).all(axis=2)
@@ -314,7 +314,7 @@ def test_of_a_prepared_folder_every_face_counts_but_those_for_validation(prepare
 
 
 def test_no_label_is_kept(prepared):
-    faces = pretrain_module.Faces(unlabelled(prepared, None), 24)
+    faces = pretrain_module.FaceDataset(unlabelled(prepared, None), 24)
     assert (faces.labels == -1).all() and faces.soft_labels.isnan().all() and faces.valence_arousal.isnan().all()
 
 
@@ -323,7 +323,7 @@ def test_a_folder_of_pictures_is_searched_in_depth(tmp_path):
     (tmp_path / "a" / "2.PNG").write_bytes(picture((10, 20, 30), "PNG"))
     (tmp_path / "1.jpg").write_bytes(picture())
     (tmp_path / "README.md").write_text("about")
-    faces = pretrain_module.Faces(unlabelled(tmp_path, None), 24)
+    faces = pretrain_module.FaceDataset(unlabelled(tmp_path, None), 24)
     assert faces.image_ids == ["1.jpg", "a/2.PNG"]
     assert faces[1]["pixels"][:, 0, 0].tolist() == [10, 20, 30]
 

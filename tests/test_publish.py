@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.data.dataset import decode, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model
 from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish import publish, stage
-from affectnet_plus_modeling.training.faces import decode, normalise
 
 CODE = [
     "answers.py",

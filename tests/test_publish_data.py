@@ -18,14 +18,14 @@ from hub.server import LoopbackHub
 from huggingface_hub import HfApi
 from test_cards import GENERATED, rewrite
 
-from affectnet_plus_modeling.labelling.inputs import UNKNOWN
+from affectnet_plus_modeling.files import size_and_digest
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.manifest import verify
-from affectnet_plus_modeling.preparing.shards import describe
 from affectnet_plus_modeling.publishing import publish_data as module
 from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish_data import stage_data
 from affectnet_plus_modeling.sources.tree import writing_tree
+from affectnet_plus_modeling.terms import UNKNOWN
 from conftest import full_record, picture
 
 REPO = "tester/faces"
@@ -206,7 +206,7 @@ def reach(name: str):
     def edit(folder: Path) -> None:
         (folder / name).write_text("my secret")
         manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["files"][name] = describe(folder / name) | {"rows": 1}
+        manifest["files"][name] = size_and_digest(folder / name) | {"rows": 1}
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
     return edit

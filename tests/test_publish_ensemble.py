@@ -11,8 +11,8 @@ from hub.client import signed_in
 from test_label import SIZE, make_ensemble
 
 from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.labelling.ensemble import ALL_FOLDS, BinaryEnsemble, load_ensemble
-from affectnet_plus_modeling.labelling.seen import read_seen
+from affectnet_plus_modeling.labelling.ensemble.model import ALL_FOLDS, BinaryEnsemble, load_ensemble
+from affectnet_plus_modeling.labelling.ensemble.seen import read_seen
 from affectnet_plus_modeling.training.saving import save_processor
 from conftest import picture
 

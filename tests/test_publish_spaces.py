@@ -11,9 +11,9 @@ import yaml
 from hub.client import signed_in
 from huggingface_hub import HfApi
 
-from affectnet_plus_modeling.app.space import space_files
+from affectnet_plus_modeling import metrics
 from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.evaluation import metrics
+from affectnet_plus_modeling.publishing.space_files import space_files
 
 FOLDER = Path(metrics.__file__).parent
 NAMES = ["affect_dimensions", "calibration", "soft_label"]

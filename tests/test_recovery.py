@@ -9,19 +9,19 @@ import pytest
 from scipy.special import expit, logit
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.bootstrap import paired_difference
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed
-from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
-from affectnet_plus_modeling.labelling.action_units import score_emotions
-from affectnet_plus_modeling.labelling.calibration import calibrate
-from affectnet_plus_modeling.labelling.ensemble import load_ensemble
+from affectnet_plus_modeling.labelling.action_units.emotions import score_emotions
+from affectnet_plus_modeling.labelling.action_units.tables import match_images, read_action_units
+from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration
+from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
+from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
+from affectnet_plus_modeling.labelling.ensemble.train import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.labelling.fusion import Sources, absent, cross_fitted, normalised, pool
-from affectnet_plus_modeling.labelling.options import EnsembleOptions
-from affectnet_plus_modeling.labelling.train_ensemble import OUT_OF_FOLD_FILE, train_ensemble
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.sources.synthetic.draw import ACTION_UNIT_FILE
-from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.training.options import Augmentation
 
 
@@ -113,7 +113,7 @@ def test_an_ensemble_of_hard_labels_recovers_soft_ones_and_helps_the_units(tmp_p
     )
     train_ensemble(data, tmp_path / "ebc", options, say=lambda text: None)
     log_odds = np.array(pq.read_table(tmp_path / "ebc" / OUT_OF_FOLD_FILE)["log_odds"].to_pylist())
-    ensemble = calibrate(log_odds, load_ensemble(tmp_path / "ebc").config.calibration)
+    ensemble = apply_calibration(log_odds, load_ensemble(tmp_path / "ebc").config.calibration)
     exact = score_emotions(table.values[rows], table.units)
     noise = np.random.default_rng(11).normal(0, 0.3, table.values.shape)
     weak = score_emotions(np.clip(table.values[rows] + noise, 0, 1), table.units)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from affectnet_plus_modeling.labelling.sampling import balanced_draws
+from affectnet_plus_modeling.labelling.ensemble.sampling import balanced_draws
 
 LABELS = np.repeat([0, 1, 2, 3], [500, 300, 190, 10])
 

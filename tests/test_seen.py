@@ -4,8 +4,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from affectnet_plus_modeling.labelling.ensemble import ALL_FOLDS
-from affectnet_plus_modeling.labelling.seen import assign_folds, folds_of, pixel_digests, read_seen, write_seen
+from affectnet_plus_modeling.labelling.ensemble.model import ALL_FOLDS
+from affectnet_plus_modeling.labelling.ensemble.seen import (
+    assign_folds,
+    folds_of,
+    pixel_digests,
+    read_seen,
+    write_seen,
+)
 
 
 @pytest.fixture

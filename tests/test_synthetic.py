@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affectnet_plus import EMOTIONS, check_image, subset_of
+from affectnet_plus import EMOTIONS, check_image
+from affectnet_plus_modeling.labels import subset_of
 from affectnet_plus_modeling.sources.synthetic import (
     draw_expression,
     draw_face,

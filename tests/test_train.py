@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from transformers import ViTConfig, ViTModel
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.evaluation.predict import load_model, predict
 from affectnet_plus_modeling.training import arguments, soft_label_trainer
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.arguments import bf16_is_faster
-from affectnet_plus_modeling.training.faces import load_prepared
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.train import train
 from affectnet_plus_modeling.training.work_folder import claimed, newest_checkpoint

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.labelling import train_ensemble as module
-from affectnet_plus_modeling.labelling.ensemble import ALL_FOLDS, load_ensemble
-from affectnet_plus_modeling.labelling.options import EnsembleOptions
-from affectnet_plus_modeling.labelling.seen import SEEN_FILE, folds_of, read_seen
-from affectnet_plus_modeling.labelling.train_ensemble import OUT_OF_FOLD_FILE, train_ensemble
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
+from affectnet_plus_modeling.labelling.ensemble import train as module
+from affectnet_plus_modeling.labelling.ensemble.model import ALL_FOLDS, load_ensemble
+from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
+from affectnet_plus_modeling.labelling.ensemble.seen import SEEN_FILE, folds_of, read_seen
+from affectnet_plus_modeling.labelling.ensemble.train import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
-from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 
 SMALL = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
 OPTIONS = {
@@ -89,7 +89,7 @@ def test_the_folder_holds_a_model_its_folds_its_record_and_its_card(ensemble, dr
 
 def test_each_training_face_is_answered_by_the_networks_that_did_not_see_it(ensemble, drawn):
     model = load_ensemble(ensemble)
-    faces = Faces(load_prepared(drawn, "default", "train"), 24, "hard")
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 24, "hard")
     stored = pq.read_table(ensemble / OUT_OF_FOLD_FILE)
     assert stored["image_id"].to_pylist() == faces.image_ids
     pixels = faces.batch(range(len(faces)))["pixels"]
@@ -108,7 +108,7 @@ def test_what_is_kept_of_unseen_faces_is_what_the_saved_ensemble_says_after_trai
     train_ensemble(drawn, tmp_path / "ebc", options(bf16=True), say=lambda text: None)
     model = load_ensemble(tmp_path / "ebc")
     stored = pq.read_table(tmp_path / "ebc" / OUT_OF_FOLD_FILE)
-    faces = Faces(load_prepared(drawn, "default", "train"), 24, "hard")
+    faces = FaceDataset(load_prepared(drawn, "default", "train"), 24, "hard")
     with torch.inference_mode():
         pixels = normalise(faces.batch(range(len(faces)))["pixels"])
         found = model(pixels, folds=torch.tensor(stored["fold"].to_pylist())).logits
@@ -116,7 +116,7 @@ def test_what_is_kept_of_unseen_faces_is_what_the_saved_ensemble_says_after_trai
 
 
 def test_a_face_of_the_validation_split_is_answered_by_every_member(ensemble, drawn):
-    faces = Faces(load_prepared(drawn, "default", "validation"), 24)
+    faces = FaceDataset(load_prepared(drawn, "default", "validation"), 24)
     pixels = faces.batch(range(len(faces)))["pixels"].permute(0, 2, 3, 1).numpy()
     assert set(folds_of(pixels, read_seen(ensemble / SEEN_FILE))) == {ALL_FOLDS}
 

@@ -24,31 +24,24 @@ import transformers
 
 from affectnet_plus import LayoutError
 
+from .. import faces as metadata_package
 from .. import images as picture_rules
-from .. import metadata as metadata_package
+from .. import labels as subsets
 from ..checking.findings import count_reasons
-from ..files import alone, refuse_existing, write_json
-from ..metadata import POSE_UNIT, open_landmarker
-from ..preparing.shards import describe
-from ..sources.origin import SoftLabels
+from ..data import pictures as inputs
+from ..data.pictures import Images, open_images
+from ..faces import POSE_UNIT, open_landmarker
+from ..files import alone, refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
-from . import (
-    action_unit_model,
-    action_unit_tables,
-    action_units,
-    branches,
-    calibration,
-    ensemble,
-    fusion,
-    inputs,
-    label_chunks,
-    label_output,
-    seen,
-    subsets,
-)
+from ..terms import SoftLabels
+from . import branches, fusion, label_chunks, label_output
+from .action_units import emotions as action_units
+from .action_units import model as action_unit_model
+from .action_units import tables as action_unit_tables
 from .branches import Branches, load_branches
-from .inputs import Images, open_images
-from .label_chunks import Chunk, is_stored, plan_chunks
+from .ensemble import calibration, seen
+from .ensemble import model as ensemble
+from .label_chunks import PictureChunk, is_labelled, plan_chunks
 from .label_options import LabelOptions
 from .label_output import Demographics, Tally, load_demographics, write_output
 
@@ -112,7 +105,7 @@ def label(
         if record := _finished(out, plan, say):
             _clear(work)
             return record
-        if missing := [chunk for chunk in chunks if not is_stored(chunk.path)]:
+        if missing := [chunk for chunk in chunks if not is_labelled(chunk.path)]:
             say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
             return None
         generated = _generated(plan, loaded)
@@ -161,7 +154,7 @@ def _shard(shard: Shard | None) -> Shard:
 
 def _label(
     source: Images,
-    chunks: list[Chunk],
+    chunks: list[PictureChunk],
     shard: Shard,
     loaded: Branches,
     options: LabelOptions,
@@ -170,7 +163,7 @@ def _label(
     say: Callable[[str], None],
 ) -> None:
     own = chunks[shard[0] :: shard[1]]
-    missing = [chunk for chunk in own if not is_stored(chunk.path)]
+    missing = [chunk for chunk in own if not is_labelled(chunk.path)]
     total = sum(len(chunk.pictures) for chunk in own)
     done = total - sum(len(chunk.pictures) for chunk in missing)
     if done:
@@ -240,7 +233,7 @@ def _digest(path, *patterns: str) -> str | None:
         return None
     path = Path(path)
     files = sorted({file for pattern in patterns for file in path.glob(pattern)}) if path.is_dir() else [path]
-    found = "".join(f"{file.name} {describe(file)['sha256']}\n" for file in files)
+    found = "".join(f"{file.name} {size_and_digest(file)['sha256']}\n" for file in files)
     return hashlib.sha256(found.encode()).hexdigest()
 
 

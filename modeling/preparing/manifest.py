@@ -10,10 +10,9 @@ from affectnet_plus import LayoutError
 
 from .. import sources
 from ..checking.findings import EXAMPLES, Finding
-from ..files import write_json
+from ..files import size_and_digest, write_json
 from ..sources.delivered import Source, open_source
 from . import chunks, partitions, quick, shards
-from .shards import describe
 
 MANIFEST = "manifest.json"
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
@@ -42,7 +41,7 @@ def digest_of_code() -> str:
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Write the manifest, with the checksums of the documents that lie in the folder by now."""
-    documents = {name: describe(folder / name) for name in DOCUMENTS}
+    documents = {name: size_and_digest(folder / name) for name in DOCUMENTS}
     write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
 
 
@@ -133,7 +132,7 @@ def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, st
             found.append((name, "is missing"))
         elif (size := path.stat().st_size) != expected["bytes"]:
             found.append((name, f"has {size} bytes, expected {expected['bytes']}"))
-        elif thorough and describe(path)["sha256"] != expected["sha256"]:
+        elif thorough and size_and_digest(path)["sha256"] != expected["sha256"]:
             found.append((name, "has another checksum"))
     there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
     return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]
