@@ -314,7 +314,7 @@ def test_rows_after_refused_ones_are_measured_alone(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_the_card_is_what_comes_out(name, monkeypatch):
-    monkeypatch.chdir(FOLDER.parents[2])
+    monkeypatch.chdir(FOLDER.parents[1])
     examples = re.findall(r"```python\n(.*?)```", (FOLDER / name / "README.md").read_text(), flags=re.S)
     test = doctest.DocTestParser().get_doctest("".join(examples), {}, name, name, 0)
     found = doctest.DocTestRunner().run(test)
