@@ -17,7 +17,7 @@ from affectnet_plus_modeling import images
 from affectnet_plus_modeling.images import decode, resize
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.draw import jpeg
-from conftest import full_record
+from support.trees import full_record
 
 FAIRFACE = Path(__file__).resolve().parents[2] / "shared" / "fairface" / "faces.tar"
 WIDTH, HEIGHT = 133, 101  # odd, and not square

@@ -24,28 +24,22 @@ import transformers
 
 from affectnet_plus import LayoutError
 
-from .. import faces as metadata_package
-from .. import images as picture_rules
-from .. import labels as subsets
 from ..checking.findings import count_reasons
-from ..data import pictures as inputs
 from ..data.pictures import Images, open_images
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import alone, refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
 from ..terms import SoftLabels
-from . import branches, fusion, label_chunks, label_output
-from .action_units import emotions as action_units
-from .action_units import model as action_unit_model
-from .action_units import tables as action_unit_tables
+from . import label_chunks
 from .branches import Branches, load_branches
-from .ensemble import calibration, seen
-from .ensemble import model as ensemble
 from .label_chunks import PictureChunk, is_labelled, plan_chunks
 from .label_options import LabelOptions
 from .label_output import Demographics, Tally, load_demographics, write_output
 
 ACCOUNT = "labelling.json"
+# Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
+# begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
+LABEL_FORMAT = 1
 Progress = Callable[[str, int, int], None]
 Shard = tuple[int, int]
 
@@ -203,7 +197,7 @@ def _plan(source: Images, options: LabelOptions, loaded: Branches) -> dict:
         "table of age, gender and race": _digest(options.deepface or options.fairface),
         "batch size": options.batch_size,
         "chunk size": label_chunks.FACES_AT_A_TIME,
-        "code": _digest_of_code(),
+        "format": LABEL_FORMAT,
         "versions": {
             "affectnet-plus": version("affectnet-plus"),
             "torch": torch.__version__,
@@ -235,27 +229,6 @@ def _digest(path, *patterns: str) -> str | None:
     files = sorted({file for pattern in patterns for file in path.glob(pattern)}) if path.is_dir() else [path]
     found = "".join(f"{file.name} {size_and_digest(file)['sha256']}\n" for file in files)
     return hashlib.sha256(found.encode()).hexdigest()
-
-
-def _digest_of_code() -> str:
-    modules = [
-        picture_rules,
-        action_unit_model,
-        action_unit_tables,
-        action_units,
-        branches,
-        calibration,
-        ensemble,
-        fusion,
-        inputs,
-        label_chunks,
-        label_output,
-        seen,
-        subsets,
-    ]
-    files = [Path(str(module.__file__)) for module in modules]
-    files += sorted(Path(metadata_package.__path__[0]).glob("*.py"))
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
 
 def _begin(work: Path, plan: dict) -> None:
