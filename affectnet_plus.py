@@ -85,15 +85,6 @@ def _column(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def subset_of(label: int, soft_label) -> int:
-    """The release's rule: rank of the human label in the soft label; 1 easy, 2 or 3 challenging, 4 to 8 difficult.
-
-    Ties count for the label: only strictly larger confidences rank before it.
-    """
-    rank = 1 + sum(value > soft_label[label] for value in soft_label)
-    return 0 if rank == 1 else 1 if rank <= 3 else 2
-
-
 # --- one annotation --------------------------------------------------------------------------------------------------
 
 

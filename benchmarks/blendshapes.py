@@ -2,7 +2,7 @@
 
     python benchmarks/blendshapes.py PREPARED OUT.csv --model face_landmarker.task
 
-Needs the extra `mediapipe` and a model file, which modeling/metadata/mediapipe_face.py names.
+Needs the extra `mediapipe` and a model file, which modeling/faces/mediapipe_face.py names.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 from tqdm import tqdm
 
-from affectnet_plus_modeling.metadata import action_units, annotate, open_landmarker, write_action_units
+from affectnet_plus_modeling.faces import action_units, annotate, open_landmarker, write_action_units
 
 
 def main() -> None:

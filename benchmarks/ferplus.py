@@ -23,11 +23,11 @@ import datasets
 import numpy as np
 
 from affectnet_plus_modeling.cli import main as affectnet_plus
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
+from affectnet_plus_modeling.data.dataset import FaceDataset
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.files import write_json
-from affectnet_plus_modeling.training.faces import Faces
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 RESULTS = Path(__file__).with_name("results")
 COLUMNS = (
@@ -113,7 +113,7 @@ def train(options, data: Path, target: str) -> tuple[Path, str]:
 def measure(model_folder: Path, data: Path, protocol: str) -> tuple[dict, dict]:
     training = json.loads((model_folder / "training.json").read_text())
     model = load_model(model_folder)
-    faces = Faces(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
+    faces = FaceDataset(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
     predictions = predict_faces(model, faces, batch_size=256)
     votes = datasets.load_dataset(str(data), "default", split="train")["soft_label_normalized"]
     metrics = evaluate_predictions(predictions, np.mean(votes, axis=0))

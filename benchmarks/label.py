@@ -29,15 +29,15 @@ from measuring import RESULTS, commit, hardware, write_csv
 from PIL import Image
 
 from affectnet_plus_modeling import images
-from affectnet_plus_modeling.labelling.ensemble import BinaryEnsemble, BinaryEnsembleConfig, load_ensemble
+from affectnet_plus_modeling.data.dataset import normalise
+from affectnet_plus_modeling.labelling.ensemble.model import BinaryEnsemble, BinaryEnsembleConfig, load_ensemble
+from affectnet_plus_modeling.labelling.ensemble.options import RESNET
+from affectnet_plus_modeling.labelling.ensemble.seen import write_seen
 from affectnet_plus_modeling.labelling.label import label
 from affectnet_plus_modeling.labelling.label_options import LabelOptions
-from affectnet_plus_modeling.labelling.options import RESNET
-from affectnet_plus_modeling.labelling.seen import write_seen
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.draw import record
 from affectnet_plus_modeling.sources.tree import writing_tree
-from affectnet_plus_modeling.training.faces import normalise
 from affectnet_plus_modeling.training.options import SIZES
 from affectnet_plus_modeling.vit import AffectNetPlusConfig
 

@@ -40,10 +40,10 @@ from transformers import ViTImageProcessor, pipeline
 from transformers.utils import logging
 
 from affectnet_plus_modeling import images
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_divergence
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces, predict_pictures
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.sources.synthetic import draw_face
-from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 from affectnet_plus_modeling.training.options import SIZES
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 
@@ -256,7 +256,7 @@ def table(seconds: dict[str, list[float]], count: int) -> list[dict]:
 def measure_costs(folder: Path, exported: Path, data: Path) -> dict[str, dict]:
     """What each way says of labelled faces: accuracy, KL to the soft labels, and changes against float32."""
     model = load_model(folder).cpu()
-    faces = Faces(load_prepared(data, "default", "validation"), model.config.image_size)
+    faces = FaceDataset(load_prepared(data, "default", "validation"), model.config.image_size)
     exact = predict_faces(model, faces, 256)
     found = {
         OURS: exact.probabilities,

@@ -19,10 +19,10 @@ import numpy as np
 from ferplus import prepare, run
 from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
 
+from affectnet_plus_modeling.data.dataset import FaceDataset
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.files import fresh_folder
-from affectnet_plus_modeling.training.faces import Faces
 
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
 COLUMNS = (
@@ -119,7 +119,7 @@ def measure(options, data: Path, few: Path, encoder: Path, start: str, seed: int
     training = json.loads((folder / "training.json").read_text())
     before = json.loads((encoder / "pretraining.json").read_text())
     model = load_model(folder)
-    faces = Faces(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
+    faces = FaceDataset(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
     metrics = evaluate_predictions(predict_faces(model, faces, batch_size=256))
     row = {key: metrics[key] for key in ("rows", *MEASURES)} | {
         "start": start,

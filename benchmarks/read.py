@@ -37,12 +37,12 @@ from prepare import link_subset
 from torch.utils.data import DataLoader, Dataset
 
 from affectnet_plus_modeling import images
+from affectnet_plus_modeling.data import dataset as faces_module
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_face, draw_repeated_tree
 from affectnet_plus_modeling.sources.synthetic.draw import record
 from affectnet_plus_modeling.sources.tree import writing_tree
-from affectnet_plus_modeling.training import faces as faces_module
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
 
 JOBS = Path(__file__).with_name("prepare_jobs.py")
 SIZE, BATCH, WORKERS, STORAGES = 224, 64, (0, 1, 2), ("by path", "embedded")
@@ -184,7 +184,7 @@ def list_ways(folder: Path, paths: list[str], batches: list[list[int]]) -> dict[
         data = load_prepared(folder / storage, "all", "train")
         plain = data.filter(lambda label: label is None or label < 8, input_columns="label")
         assert len(plain) == len(paths), "the order of the faces would be another"
-        ours = Faces(load_prepared(folder / storage, "default", "train"), SIZE)
+        ours = FaceDataset(load_prepared(folder / storage, "default", "train"), SIZE)
         for workers in WORKERS:
             ways[f"ours, {storage}", workers] = loader(ours, batches, workers, only_pixels)
             ways[f"datasets, {storage}, torch format, DataLoader", workers] = loader(
@@ -259,7 +259,7 @@ def datasets_rows(data: datasets.Dataset, batches: list[list[int]]) -> Iterator[
         yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
-def in_one_thread(ours: Faces, batches: list[list[int]]) -> Iterator[torch.Tensor]:
+def in_one_thread(ours: FaceDataset, batches: list[list[int]]) -> Iterator[torch.Tensor]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -268,7 +268,7 @@ def in_one_thread(ours: Faces, batches: list[list[int]]) -> Iterator[torch.Tenso
         torch.set_num_threads(threads)
 
 
-def without_simplejpeg(ours: Faces, batches: list[list[int]]) -> Iterator[torch.Tensor]:
+def without_simplejpeg(ours: FaceDataset, batches: list[list[int]]) -> Iterator[torch.Tensor]:
     images.FAST = False
     try:
         yield from in_one_thread(ours, batches)

@@ -31,26 +31,26 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from measuring import RESULTS, commit, hardware, write_csv
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
 from affectnet_plus_modeling.evaluation.agreement import agreement
 from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean
-from affectnet_plus_modeling.evaluation.pictures import FAINT, INK, PREDICTED_COLOUR, QUIET, TRUE_COLOUR
-from affectnet_plus_modeling.labelling.action_unit_model import (
+from affectnet_plus_modeling.evaluation.pictures.style import FAINT, INK, PREDICTED_COLOUR, QUIET, TRUE_COLOUR
+from affectnet_plus_modeling.labelling.action_units.emotions import score_emotions
+from affectnet_plus_modeling.labelling.action_units.model import (
     ActionUnitOptions,
     load_action_unit_model,
     predict_action_units,
     train_action_units,
 )
-from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
-from affectnet_plus_modeling.labelling.action_units import score_emotions
-from affectnet_plus_modeling.labelling.calibration import calibrate
-from affectnet_plus_modeling.labelling.ensemble import load_ensemble
+from affectnet_plus_modeling.labelling.action_units.tables import match_images, read_action_units
+from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration
+from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
+from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
+from affectnet_plus_modeling.labelling.ensemble.train import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
-from affectnet_plus_modeling.labelling.options import EnsembleOptions
-from affectnet_plus_modeling.labelling.train_ensemble import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.sources.synthetic.draw import ACTION_UNIT_FILE
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
 from affectnet_plus_modeling.training.options import Augmentation
 
 SIZE = 48
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     tree = draw(options.work, options.faces, options.seed)
-    faces = Faces(load_prepared(tree / "prepared", "default", "train"), SIZE, "hard")
+    faces = FaceDataset(load_prepared(tree / "prepared", "default", "train"), SIZE, "hard")
     truth = true_confidences(tree / "prepared")
     sources = recover(options, tree, faces, truth)
     labels = faces.labels.numpy()
@@ -109,7 +109,7 @@ def main() -> None:
 # --- the branches ----------------------------------------------------------------------------------------------------
 
 
-def recover(options, tree: Path, faces: Faces, truth: np.ndarray) -> dict[str, np.ndarray]:
+def recover(options, tree: Path, faces: FaceDataset, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Confidences (n, 8) by the name of their source."""
     others = draw(options.work, options.faces, options.seed + 1)
     ensemble = ensemble_confidences(tree, faces)
@@ -144,7 +144,7 @@ def true_confidences(prepared: Path) -> np.ndarray:
     return np.array(load_prepared(prepared, "default", "train")["soft_label"])
 
 
-def ensemble_confidences(tree: Path, faces: Faces) -> np.ndarray:
+def ensemble_confidences(tree: Path, faces: FaceDataset) -> np.ndarray:
     folder = tree / "ensemble"
     if not folder.exists():
         train_ensemble(
@@ -164,10 +164,10 @@ def ensemble_confidences(tree: Path, faces: Faces) -> np.ndarray:
     stored = pq.read_table(folder / OUT_OF_FOLD_FILE)
     if stored["image_id"].to_pylist() != faces.image_ids:
         raise ValueError(f"{folder} was trained on other faces. Remove it")
-    return calibrate(np.array(stored["log_odds"].to_pylist()), load_ensemble(folder).config.calibration)
+    return apply_calibration(np.array(stored["log_odds"].to_pylist()), load_ensemble(folder).config.calibration)
 
 
-def table_scores(tree: Path, faces: Faces) -> np.ndarray:
+def table_scores(tree: Path, faces: FaceDataset) -> np.ndarray:
     table = read_action_units(tree / "tree" / ACTION_UNIT_FILE)
     match = match_images(table.names, faces.image_ids)
     if match.missing or match.ambiguous:
@@ -175,7 +175,7 @@ def table_scores(tree: Path, faces: Faces) -> np.ndarray:
     return score_emotions(table.values[match.rows], table.units)
 
 
-def network_scores(others: Path, faces: Faces) -> np.ndarray:
+def network_scores(others: Path, faces: FaceDataset) -> np.ndarray:
     """From units as a network sees them that was trained on the faces of `others`."""
     folder = others / "action_units"
     if not folder.exists():

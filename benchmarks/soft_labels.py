@@ -28,12 +28,12 @@ from sklearn.model_selection import KFold
 from affectnet_plus_modeling.cli import main as affectnet_plus
 from affectnet_plus_modeling.evaluation.agreement import agreement
 from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean, paired_difference
-from affectnet_plus_modeling.evaluation.metrics.soft_label.formulas import kl_smoothed, spearman
-from affectnet_plus_modeling.labelling.action_unit_tables import match_images, read_action_units
-from affectnet_plus_modeling.labelling.action_units import score_emotions
-from affectnet_plus_modeling.labelling.calibration import calibrate
-from affectnet_plus_modeling.labelling.ensemble import load_ensemble
+from affectnet_plus_modeling.labelling.action_units.emotions import score_emotions
+from affectnet_plus_modeling.labelling.action_units.tables import match_images, read_action_units
+from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration
+from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
 from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed, spearman
 
 # Most votes of most faces are equal, at 0, and Spearman's correlation takes every difference between equals for an
 # error. In tenths, which is as fine as ten people can answer, a soft label has equals too.
@@ -94,7 +94,7 @@ def judged(data: Path, ensemble: Path, table: str | None) -> tuple[np.ndarray, n
     labels = np.array(rows["label"])
     stored = pq.read_table(ensemble / "out_of_fold.parquet")
     assert stored["image_id"].to_pylist() == rows["image_id"]
-    ebc = calibrate(np.array(stored["log_odds"].to_pylist()), load_ensemble(ensemble).config.calibration)
+    ebc = apply_calibration(np.array(stored["log_odds"].to_pylist()), load_ensemble(ensemble).config.calibration)
     one = np.array(stored["trunk"].to_pylist())
     units = absent(len(labels)) if table is None else scores(table, rows["image_id"])
     return (

@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
 from soft_labels import judged
 
+from affectnet_plus_modeling.data.dataset import FaceDataset
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.files import fresh_folder
-from affectnet_plus_modeling.training.faces import Faces
 
 RARE = ("fear", "disgust", "contempt")
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
@@ -122,7 +122,7 @@ def measure(options, name: str, seed: int, data: Path) -> dict:
     folder = options.work / f"student_{name}_{seed}"
     training = json.loads((folder / "training.json").read_text())
     model = load_model(folder)
-    faces = Faces(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
+    faces = FaceDataset(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
     metrics = evaluate_predictions(predict_faces(model, faces, batch_size=256))
     target, source, kind = TARGETS[name]
     words = " ".join(map(str, arguments(options, kind, seed)))

@@ -24,11 +24,11 @@ from torch.utils.data import Subset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_repeated_tree
 from affectnet_plus_modeling.training import soft_label_trainer
 from affectnet_plus_modeling.training import train as training
-from affectnet_plus_modeling.training.faces import Faces, load_prepared, normalise
 from affectnet_plus_modeling.training.options import Augmentation, TrainingOptions
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -54,7 +54,7 @@ GPU = torch.cuda.is_available()
 class Ready(torch.utils.data.Dataset):
     """Faces as tensors that the model takes as they are; `change` of the Trainer finds nothing to do."""
 
-    def __init__(self, faces: Faces, rows: int):
+    def __init__(self, faces: FaceDataset, rows: int):
         batch = faces.batch(list(range(rows)))
         self._batch = {"pixel_values": normalise(batch.pop("pixels")), **batch}
         if GPU:
@@ -113,7 +113,7 @@ def options_of(arguments, augmentation: Augmentation, work: Path) -> TrainingOpt
     return training._decided(chosen, arguments.image_size)
 
 
-def trainer_of(faces: Faces, dataset, options: TrainingOptions, steps: int, work: Path) -> WatchedTrainer:
+def trainer_of(faces: FaceDataset, dataset, options: TrainingOptions, steps: int, work: Path) -> WatchedTrainer:
     model = training._model(options, options.image_size, knows_affect=True)
     arguments = training._arguments(work, options)
     arguments.max_steps, arguments.disable_tqdm = steps, True
@@ -198,7 +198,7 @@ def main() -> None:
     if not (work / "prepared").exists():
         draw_repeated_tree(work / "raw", arguments.faces, 0, 0.1, 0, False, iter)
         prepare(work / "raw", work / "prepared")
-    faces = Faces(load_prepared(work / "prepared", "default", "train"), arguments.image_size)
+    faces = FaceDataset(load_prepared(work / "prepared", "default", "train"), arguments.image_size)
     ready = Ready(faces, len(faces))
     still, changing = (options_of(arguments, some, work) for some in (STILL, Augmentation()))
     steps = arguments.steps + WARM

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from measuring import RESULTS, commit, write_csv
 
+from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
 from affectnet_plus_modeling.evaluation.calibrate import (
     CalibrationOptions,
     apply_temperature,
     fit_uncertainty,
     known_rows,
-    measure,
+    measure_uncertainty,
 )
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.uncertainty import in_share
-from affectnet_plus_modeling.training.faces import Faces, load_prepared
 
 AFTER = ("kl", "ece", "ece_soft", "set_size", "answered", "answered_accuracy")
 BEFORE = ("kl", "ece", "ece_soft")
@@ -67,7 +67,7 @@ def main() -> None:
 
 def measure_model(options, folder: Path) -> list[dict]:
     model = load_model(folder)
-    faces = Faces(load_prepared(options.data, "default", options.split), model.config.image_size)
+    faces = FaceDataset(load_prepared(options.data, "default", options.split), model.config.image_size)
     predictions = predict_faces(model, faces, batch_size=256)
     found = []
     for against in ("soft", "hard"):
@@ -101,11 +101,14 @@ def repeat(options, predictions: Predictions, chosen: dict) -> dict:
 
 
 def one_half(predictions: Predictions, options: CalibrationOptions) -> dict:
-    """The figures of `measure` on the faces that are not in the share that was calibrated on."""
+    """The figures of `measure_uncertainty` on the faces that are not in the share that was calibrated on."""
     mine = in_share(predictions.image_ids, options.share, options.seed)
     found = fit_uncertainty(predictions.take(np.flatnonzero(mine)), options)
     others = predictions.take(np.flatnonzero(~mine))
-    before, after = (measure(others, found), measure(apply_temperature(others, found["temperature"]), found))
+    before, after = (
+        measure_uncertainty(others, found),
+        measure_uncertainty(apply_temperature(others, found["temperature"]), found),
+    )
     return after | {"temperature": found["temperature"]} | {f"{name}_before": before[name] for name in BEFORE}
 
 

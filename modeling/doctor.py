@@ -19,8 +19,8 @@ from .checking.duplicates import Pictures, group_near, perceptual_hash
 from .checking.findings import EXAMPLES, Finding, count_reasons, format_findings
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
 from .preparing.manifest import MANIFEST, verify
-from .preparing.workers import working
 from .sources.delivered import LICENSED, Source, open_source
+from .workers import working
 
 # What Pillow raises for a picture that it cannot decode, and a file that is gone; BadRow is a ValueError.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -70,7 +70,7 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-def format_report(report: dict) -> str:
+def format_examination(report: dict) -> str:
     """The report as lines for people."""
     lines = []
     for split, counts in report["counts"].items():

@@ -1,5 +1,6 @@
 """Writing so that nothing half-written is ever seen: write beside, then rename."""
 
+import hashlib
 import json
 import os
 import re
@@ -115,3 +116,9 @@ def write_json(path, value) -> None:
     """Write indented JSON in one step; NaN and infinity are refused (ValueError)."""
     with written_whole(Path(path)) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def size_and_digest(path: Path) -> dict:
+    """{"bytes", "sha256"} of a file."""
+    with open(path, "rb") as file:
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

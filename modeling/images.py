@@ -114,11 +114,3 @@ def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     if picture.shape[:2] == (height, width):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def scale_landmarks(landmarks: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """Where (..., 2) landmarks of a picture of the size `old` are once it is resized to `new`, both (width, height).
-
-    The corners of the pictures coincide, not the centres of their corner pixels: x becomes (x + 1/2) new/old - 1/2.
-    """
-    return (np.asarray(landmarks, dtype=float) + 0.5) * (np.asarray(new) / np.asarray(old)) - 0.5

@@ -1,4 +1,5 @@
-"""The one label table: the orders in which other tools and data sets put the emotions, and where each lies in affect.
+"""The one label table: the orders in which other tools and data sets put the emotions, and where each lies in affect;
+and the one rule that makes a difficulty subset of a label and a soft label.
 
 A model or a file that says "class 4" means another emotion in each of these orders, and nothing in it says which.
 """
@@ -69,3 +70,34 @@ def remap(values, from_order: str, to_order: str, fill: float | None = None, dro
         raise ValueError(f"{to_order!r} has no {', '.join(homeless)}; pass drop=True to leave them out")
     columns = [values[..., old.index(name)] if name in old else np.full_like(values[..., 0], fill) for name in new]
     return np.stack(columns, axis=-1)
+
+
+def subset_of(label: int, soft_label) -> int:
+    """`subsets` for one face: 0 easy, 1 challenging, 2 difficult."""
+    return int(subsets(np.array([label]), np.array([soft_label]))[0])
+
+
+def subsets(labels, soft) -> np.ndarray:
+    """Difficulty subset of each face by the release's rule: the rank of its human label in its soft label.
+
+    Rank 1 is 0 (easy), 2 and 3 are 1 (challenging), 4 to 8 are 2 (difficult). Only strictly larger confidences rank
+    before the label, so ties count for it, and the subset is the same for raw and for normalised confidences.
+
+    Args:
+        labels: (n,) int, -1 where there is no human label.
+        soft: (n, 8), a row with NaN where unknown.
+
+    Returns:
+        (n,) int64; -1 where there is no human label, the label is no emotion (8 and above), or the row has NaN.
+
+    Raises:
+        ValueError: the shapes are not these, or labels are no integers.
+    """
+    labels, soft = np.asarray(labels), np.asarray(soft)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or soft.shape != (len(labels), len(EMOTIONS)):
+        found = f"{labels.dtype} labels {labels.shape} and soft labels {soft.shape}"
+        raise ValueError(f"{found}, expected integers (n,) and (n, {len(EMOTIONS)})")
+    known = (labels >= 0) & (labels < len(EMOTIONS)) & ~np.isnan(soft).any(axis=1)
+    own = soft[np.arange(len(labels)), np.where(known, labels, 0)]
+    rank = 1 + (soft > own[:, None]).sum(axis=1)
+    return np.select([~known, rank == 1, rank <= 3], [-1, 0, 1], 2)

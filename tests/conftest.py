@@ -11,57 +11,25 @@ for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFAC
 os.environ["HF_HOME"] = _CACHES.name
 
 import gc  # noqa: E402
-import io  # noqa: E402
 import shutil  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-from PIL import Image  # noqa: E402
 
 from affectnet_plus_modeling.evaluation.evaluate import evaluate  # noqa: E402
 from affectnet_plus_modeling.preparing import prepare  # noqa: E402
 from affectnet_plus_modeling.sources.synthetic import draw_tree  # noqa: E402
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree  # noqa: E402
-from affectnet_plus_modeling.training.options import SIZES, TrainingOptions  # noqa: E402
+from affectnet_plus_modeling.training.options import SIZES  # noqa: E402
 from affectnet_plus_modeling.training.train import train  # noqa: E402
+from support.models import TINY, quick  # noqa: E402
+from support.trees import full_record, picture  # noqa: E402
 
 
 def pytest_collection_finish():
     """The Trainer collects garbage after every run, among all that was imported: half a second for nothing."""
     gc.collect()
     gc.freeze()
-
-
-def known_points(landmarks):
-    """Landmarks as read, null as None: datasets 4 reads a null array as one of NaN, datasets 5 as None."""
-    return None if landmarks is None or np.isnan(landmarks).all() else landmarks
-
-
-def picture(color=(200, 120, 40), kind="JPEG", size=(24, 24)) -> bytes:
-    """The bytes of a picture of one color."""
-    content = io.BytesIO()
-    Image.new("RGB", size, color).save(content, kind, quality=95)
-    return content.getvalue()
-
-
-def full_record(label, subset, seed=0) -> dict:
-    """An annotation with every field filled."""
-    rng = np.random.default_rng(seed)
-    gender, race = rng.dirichlet(np.ones(2)), rng.dirichlet(np.ones(6))
-    return annotation(
-        label=label,
-        soft_label=rng.uniform(0, 1, 8).tolist(),
-        subset=subset,
-        valence=float(rng.uniform(-1, 1)),
-        arousal=float(rng.uniform(-1, 1)),
-        age=float(rng.uniform(1, 90)),
-        gender=dict(zip(("female", "male"), gender.tolist())),
-        race=dict(zip(("asian", "indian", "black", "white", "middle eastern", "latino hispanic"), race.tolist())),
-        pose=dict(zip(("yaw", "pitch", "roll"), rng.uniform(-1, 1, 3).tolist())),
-        landmarks_68=rng.integers(-3, 228, (68, 2)),
-        landmarks_29=rng.integers(-3, 228, (29, 2)),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -108,20 +76,6 @@ def prepared(raw_tree, tmp_path_factory) -> Path:
 
 
 # --- drawn faces, and a model trained on them ------------------------------------------------------------------------
-
-TINY = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "stem_channels": (8, 16),
-    "pooling": "mean",
-}
-
-
-def quick(**options) -> TrainingOptions:
-    """Options of a run that takes about a second: 2 epochs of 2 steps on `drawn`, in float32."""
-    return TrainingOptions(**({"epochs": 2, "batch_size": 16, "image_size": 48, "bf16": False} | options))
 
 
 @pytest.fixture

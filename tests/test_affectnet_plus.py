@@ -29,11 +29,11 @@ from affectnet_plus import (
     list_faces,
     read_annotation,
     read_face,
-    subset_of,
     to_table,
 )
+from affectnet_plus_modeling.labels import subset_of
 from affectnet_plus_modeling.sources.tree import annotation
-from conftest import full_record, known_points, picture
+from support.trees import full_record, known_points, picture
 
 
 def read(record) -> dict:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.doctor import doctor, format_report
+from affectnet_plus_modeling.doctor import doctor, format_examination
 from affectnet_plus_modeling.labels import ORDERS
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
@@ -258,7 +258,7 @@ def test_what_verify_finds_is_in_the_report(ready):
 def test_the_report_for_people_has_counts_and_every_finding(copy):
     (copy / TRAIN / "annotations" / "0.json").write_text("{")
     report = doctor(copy)
-    lines = format_report(report).splitlines()
+    lines = format_examination(report).splitlines()
     assert lines[0] == "train: 47 rows" and lines[1].startswith("  labels: neutral ")
     assert lines[6].startswith("error: rows: 1 faces cannot be rows")
     assert len(lines) == 6 + len(report["findings"])

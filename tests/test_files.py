@@ -12,7 +12,7 @@ import pytest
 from affectnet_plus import find_splits, list_faces, read_annotation, read_face
 from affectnet_plus_modeling.files import fresh_folder, write_json, written_whole
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree
-from conftest import picture
+from support.trees import picture
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from PIL import Image
 
 from affectnet_plus import BadRow, check_image
 from affectnet_plus_modeling import images
-from affectnet_plus_modeling.images import decode, resize, scale_landmarks
+from affectnet_plus_modeling.images import decode, resize
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.draw import jpeg
-from conftest import full_record
+from support.trees import full_record
 
 FAIRFACE = Path(__file__).resolve().parents[2] / "shared" / "fairface" / "faces.tar"
 WIDTH, HEIGHT = 133, 101  # odd, and not square
@@ -141,20 +141,12 @@ def test_a_dot_at_each_landmark_is_there_when_it_is_resized(name, width, height,
     light = found.astype(float).mean(axis=2) - 30
     scale = np.array([width / WIDTH, height / HEIGHT])
     reach = np.ceil(3.5 * scale).astype(int)
-    for x, y in scale_landmarks(points, (WIDTH, HEIGHT), (width, height)):
+    for x, y in (points + 0.5) * scale - 0.5:  # the corners of the pictures coincide, not the centres of their pixels
         left, top = np.maximum(np.round([x, y]).astype(int) - reach, 0)
         part = light[top : round(y) + reach[1] + 1, left : round(x) + reach[0] + 1].clip(min=15) - 15
         rows, columns = np.mgrid[: part.shape[0], : part.shape[1]]
         centre = (left + (part * columns).sum() / part.sum(), top + (part * rows).sum() / part.sum())
         assert centre == pytest.approx((x, y), abs=0.12)
-
-
-def test_landmarks_are_scaled_about_the_corner_of_the_picture():
-    assert scale_landmarks([[0.5, 0.5], [-0.5, -0.5], [3.5, 1.5]], (4, 2), (2, 4)).tolist() == [
-        [0.0, 1.5],
-        [-0.5, -0.5],
-        [1.5, 3.5],
-    ]
 
 
 def test_the_dots_are_there_through_load_dataset_too(prepared_from):

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectnet_plus import subset_of
-from affectnet_plus_modeling.labelling.subsets import subsets
+from affectnet_plus_modeling.labels import subset_of, subsets
 
 # Few different values, so that ties are common.
 confidence = st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 0.9, 1])

@@ -7,8 +7,8 @@ import numpy as np
 
 from affectnet_plus import EMOTIONS
 
+from ..data.dataset import load_prepared
 from ..images import decode
-from ..training.faces import load_prepared
 from .draw import Truth
 
 

@@ -11,9 +11,9 @@ import torch
 
 from affectnet_plus import EMOTIONS
 
+from ..data.dataset import normalise
 from ..evaluation.predict import load_model
 from ..images import resize
-from ..training.faces import normalise
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from .known_faces import known_faces

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from affectnet_plus import EMOTIONS, LABELS, SUBSETS
 
+from ..labels import subsets
 from . import published as release
 from .affect import AFFECT_PLACES, CONTRADICTIONS, MIN_ROWS, SOFT_PLACES, Moments, Order, compare_orders, suspected
 from .duplicates import Pictures, group_equal
@@ -113,7 +114,7 @@ class RowChecks:
         if published:
             nothing = np.zeros(len(LABELS) + 1, dtype=int)
             found += [
-                release.compare(split, self._splits[split].labels if split in self._splits else nothing, count)
+                release.compare_counts(split, self._splits[split].labels if split in self._splits else nothing, count)
                 for split, count in listed.items()
             ]
         for (level, check, text), tally in sorted(self._tallies.items(), key=lambda item: item[0][1:]):
@@ -149,11 +150,8 @@ def _check_labels(tally, label: np.ndarray, subset: np.ndarray, has_soft: np.nda
     tally("warning", "soft label", "have one of zeros alone, which no distribution can be made of", empty)
     emotion = label < len(EMOTIONS)
     judged = has_soft & emotion
-    own = label[judged]
-    chosen = soft[judged[has_soft]]
-    rank = 1 + np.sum(chosen > chosen[np.arange(len(own)), own][:, None], axis=1)
     expected = np.full(len(label), len(SUBSETS))
-    expected[judged] = np.select([rank == 1, rank <= 3], [0, 1], 2)  # affectnet_plus.subset_of, for many
+    expected[judged] = subsets(label[judged], soft[judged[has_soft]])
     given = subset < len(SUBSETS)
     broken = judged & given & (subset != expected)
     tally("warning", "subset", "have a subset that is not what the rank of the label in the soft label says", broken)

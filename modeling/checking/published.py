@@ -15,7 +15,7 @@ FACES = {
 WHOLE = 0.05  # a split within this share of the published number is meant to be the whole of it
 
 
-def compare(split: str, counts: np.ndarray, listed: int) -> Finding:
+def compare_counts(split: str, counts: np.ndarray, listed: int) -> Finding:
     """The published number of faces of a split against what is here.
 
     Args:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..labelling.subsets import subsets
-from .metrics.soft_label.formulas import (
+from ..labels import subsets
+from ..metrics.soft_label.formulas import (
     cosine,
     jensen_shannon,
     kl_divergence,
@@ -12,7 +12,7 @@ from .metrics.soft_label.formulas import (
     top_2,
     total_variation,
 )
-from .metrics.soft_label.inputs import check_distributions
+from ..metrics.soft_label.inputs import check_distributions
 
 
 def agreement(true, predicted, labels=None) -> dict[str, np.ndarray]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from scipy.stats import entropy
 
+from ..data.dataset import FaceDataset, load_prepared
 from ..files import write_json
-from ..training.faces import Faces, load_prepared
+from ..metrics.calibration.formulas import expected_calibration_error, top_mass
+from ..metrics.soft_label.formulas import kl_divergence
 from ..vit.answers import prediction_set
-from .metrics.calibration.formulas import expected_calibration_error, top_mass
-from .metrics.soft_label.formulas import kl_divergence
 from .predict import load_model, predict_faces
 from .predictions import Predictions
 from .scores import top_confidence
@@ -78,7 +78,8 @@ def calibrate(
 
     Returns:
         `uncertainty`, as written; `left_out`, how many faces of the share lack what is asked for; `after`, the figures
-        of `measure` on the faces of the fit, and `before`, its `kl` and both ECE before the logits were divided.
+        of `measure_uncertainty` on the faces of the fit, and `before`, its `kl` and both ECE before the logits were
+        divided.
 
     Raises:
         FileNotFoundError, OSError: a folder lacks something, a picture cannot be read.
@@ -90,18 +91,18 @@ def calibrate(
     where = f"{Path(data).name}, {split} split, {view} view"
     if not len(chosen):
         raise ValueError(f"{where}: a share of {options.share} of {len(rows)} faces is none; ask for a larger one")
-    faces = Faces(rows.select(chosen), model.config.image_size)
+    faces = FaceDataset(rows.select(chosen), model.config.image_size)
     predictions = known_rows(predict_faces(model, faces, batch_size, progress), options, where)
     fitted = fit_uncertainty(predictions, options)
     temperature = model.config.logit_temperature * fitted["temperature"]
     about = {"data": Path(data).name, "view": view, "split": split}
     uncertainty = fitted | about | {"temperature": temperature}
-    before = measure(predictions, fitted)
+    before = measure_uncertainty(predictions, fitted)
     found = {
         "uncertainty": uncertainty,
         "left_out": len(chosen) - fitted["rows"],
         "before": {name: before[name] for name in ("kl", "ece", "ece_soft")},
-        "after": measure(apply_temperature(predictions, fitted["temperature"]), fitted),
+        "after": measure_uncertainty(apply_temperature(predictions, fitted["temperature"]), fitted),
     }
     path = Path(model_folder) / "config.json"
     config = json.loads(path.read_text()) | {"logit_temperature": temperature, "uncertainty": uncertainty}
@@ -158,7 +159,7 @@ def apply_temperature(predictions: Predictions, temperature: float) -> Predictio
     return replace(predictions, probabilities=soften(predictions.probabilities, temperature))
 
 
-def measure(predictions: Predictions, uncertainty: dict) -> dict:
+def measure_uncertainty(predictions: Predictions, uncertainty: dict) -> dict:
     """How well predictions keep what `uncertainty` promises; NaN where no face tells.
 
     `kl`: mean KL from what the temperature was fitted against, nats. `ece` and `ece_soft`: of the top

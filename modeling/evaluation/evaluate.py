@@ -54,10 +54,10 @@ from typing import NamedTuple
 import datasets
 import numpy as np
 
+from ..data.dataset import FaceDataset, load_prepared
 from ..files import write_json
 from ..preparing.manifest import about
 from ..sources.origin import LICENSED
-from ..training.faces import Faces, load_prepared
 from .audit import audit
 from .bootstrap import check_resampling
 from .compare import compare
@@ -199,7 +199,7 @@ def _answers(model, rows: datasets.Dataset, batch_size: int, progress, label_ord
         source = {"file": Path(model).name, "label_order": found.label_order, "without": found.without}
         return _Answers(found.predictions, source, None)
     network = load_model(model)
-    predictions = predict_faces(network, Faces(rows, network.config.image_size), batch_size, progress)
+    predictions = predict_faces(network, FaceDataset(rows, network.config.image_size), batch_size, progress)
     if not network.config.valence_arousal_weight:  # its head for them was never trained
         predictions = replace(predictions, valence_arousal=np.full((len(rows), 2), np.nan))
     return _Answers(predictions, None, network.config.uncertainty)

@@ -17,8 +17,8 @@ import numpy as np
 
 from affectnet_plus import EMOTIONS
 
+from ..data.dataset import targets_of
 from ..labels import ORDERS, remap
-from ..training.faces import targets_of
 from .predictions import Predictions
 
 SUFFIXES = (".csv", ".jsonl")

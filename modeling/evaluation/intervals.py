@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..metrics.calibration.formulas import CALIBRATION_BINS, top_mass
 from .bootstrap import Part, percentile_interval, resampled
-from .metrics.calibration.formulas import CALIBRATION_BINS, top_mass
 from .predictions import Predictions
 from .scores import soft_label_rows, top_confidence
 

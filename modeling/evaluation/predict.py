@@ -13,10 +13,10 @@ import torch
 from affectnet_plus import IMAGE_SUFFIXES
 
 from .. import images
-from ..preparing.workers import in_order
-from ..training.faces import Faces, normalise
+from ..data.dataset import FaceDataset, normalise
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
+from ..workers import in_order
 from .predictions import Predictions
 
 # Tokens in the network of one CPU thread: more are no faster, and keep the first answers back. 8 pictures of the mini
@@ -54,7 +54,7 @@ def _forward(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> tuple[t
 
 def predict_faces(
     model: AffectNetPlusForSoftLabels,
-    faces: Faces,
+    faces: FaceDataset,
     batch_size: int,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> Predictions:

@@ -6,7 +6,7 @@ import numpy as np
 
 from affectnet_plus import EMOTIONS
 
-from .metrics.soft_label.inputs import SUM_TOLERANCE
+from ..metrics.soft_label.inputs import SUM_TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,11 @@ import textwrap
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from .metrics.affect_dimensions import formulas as affect
-from .metrics.calibration.formulas import calibration_gap, classwise_calibration_error, reliability_bins, top_mass
-from .metrics.soft_label import formulas as soft_label
-from .metrics.soft_label.formulas import jensen_shannon, kl_divergence
-from .metrics.soft_label.inputs import SUM_TOLERANCE
+from ..metrics.affect_dimensions import formulas as affect
+from ..metrics.calibration.formulas import calibration_gap, classwise_calibration_error, reliability_bins, top_mass
+from ..metrics.soft_label import formulas as soft_label
+from ..metrics.soft_label.formulas import jensen_shannon, kl_divergence
+from ..metrics.soft_label.inputs import SUM_TOLERANCE
 from .predictions import Predictions
 
 MEASURES = {

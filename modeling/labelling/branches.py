@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..training.faces import normalise
-from .action_unit_model import ActionUnitModel, load_action_unit_model, predict_action_units
-from .action_unit_tables import ActionUnitTable, match_images, read_action_units
-from .action_units import score_emotions
-from .calibration import calibrate
-from .ensemble import ALL_FOLDS, BinaryEnsemble, load_ensemble
+from ..data.dataset import normalise
+from .action_units.emotions import score_emotions
+from .action_units.model import ActionUnitModel, load_action_unit_model, predict_action_units
+from .action_units.tables import ActionUnitTable, match_images, read_action_units
+from .ensemble.calibration import apply_calibration
+from .ensemble.model import ALL_FOLDS, BinaryEnsemble, load_ensemble
+from .ensemble.seen import SEEN_FILE, folds_of, read_seen
 from .fusion import DEFAULT, Fusion, Sources, absent
 from .label_options import LabelOptions
-from .seen import SEEN_FILE, folds_of, read_seen
 
 SEEN_BY_ALL = "every member of the ensemble was trained on this picture"
 NOT_IN_TABLE = "the table of action units has no row for it"
@@ -130,7 +130,7 @@ def ensemble_confidences(branches: Branches, pixels: np.ndarray) -> tuple[np.nda
     model, folds = branches.ensemble, folds_of(pixels, branches.seen)
     values = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(model.device))
     logits = model(values, folds=torch.from_numpy(folds).to(model.device)).logits
-    confidences = calibrate(logits.cpu().numpy(), model.config.calibration)
+    confidences = apply_calibration(logits.cpu().numpy(), model.config.calibration)
     if np.isnan(confidences[folds == ALL_FOLDS]).any():
         raise ValueError("the ensemble gives NaN for faces that it did not see: its weights are damaged; train again")
     return confidences, folds

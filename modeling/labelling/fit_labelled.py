@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from affectnet_plus import EMOTIONS
 
+from ..data.dataset import load_prepared
 from ..files import write_json
-from ..training.faces import load_prepared
 from .fusion import Sources, fit_fusion
 from .label_output import TABLE
 

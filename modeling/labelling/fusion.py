@@ -28,7 +28,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from affectnet_plus import EMOTIONS
 
-from ..evaluation.metrics.soft_label.formulas import kl_smoothed
+from ..metrics.soft_label.formulas import kl_smoothed
 from .stacking import fit_logistic
 
 METHODS = ("mean", "product", "stacking", "softmax")

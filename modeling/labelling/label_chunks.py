@@ -21,13 +21,13 @@ import xxhash
 from affectnet_plus import EMOTIONS, BadRow
 
 from .. import images
+from ..data.pictures import Images, Picture
+from ..faces import annotate
+from ..faces.landmarker import Landmarker
 from ..files import written_whole
-from ..metadata import annotate
-from ..metadata.landmarker import Landmarker
-from ..preparing.workers import in_order
+from ..workers import in_order
 from .branches import Branches, ensemble_confidences, model_scores, table_scores
-from .ensemble import ALL_FOLDS
-from .inputs import Images, Picture
+from .ensemble.model import ALL_FOLDS
 
 FACES_AT_A_TIME = 2048
 BATCHES_AHEAD = 2
@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Chunk(NamedTuple):
+class PictureChunk(NamedTuple):
     """Some pictures, the number of the first among all, and the file that holds what is known of them."""
 
     path: Path
@@ -74,16 +74,16 @@ class Decoded(NamedTuple):
     problem: str | None
 
 
-def plan_chunks(pictures: list[Picture], folder: Path) -> list[Chunk]:
+def plan_chunks(pictures: list[Picture], folder: Path) -> list[PictureChunk]:
     """All pictures in their order, in chunks that depend on nothing but their number."""
     starts = range(0, len(pictures), FACES_AT_A_TIME)
     return [
-        Chunk(folder / f"{number:06d}.parquet", start, pictures[start : start + FACES_AT_A_TIME])
+        PictureChunk(folder / f"{number:06d}.parquet", start, pictures[start : start + FACES_AT_A_TIME])
         for number, start in enumerate(starts)
     ]
 
 
-def is_stored(path: Path) -> bool:
+def is_labelled(path: Path) -> bool:
     """Whether a chunk is there and whole; one that is not whole is removed."""
     try:
         pq.read_metadata(path)
@@ -95,7 +95,7 @@ def is_stored(path: Path) -> bool:
     return True
 
 
-def read_chunk(path: Path) -> dict[str, Any]:
+def read_labelled(path: Path) -> dict[str, Any]:
     """The columns of a stored chunk: (n, 8) float64 and (n,) int arrays, and lists of text and bytes."""
     table = pq.read_table(path, schema=SCHEMA)
     found: dict[str, Any] = {name: table[name].to_pylist() for name in ("digest", "unreadable", "metadata")}
@@ -110,7 +110,7 @@ def read_chunk(path: Path) -> dict[str, Any]:
 
 def label_chunks(
     source: Images,
-    chunks: list[Chunk],
+    chunks: list[PictureChunk],
     branches: Branches,
     landmarker: Landmarker | None,
     wanted: tuple[str, ...],

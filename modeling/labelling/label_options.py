@@ -10,14 +10,14 @@ class LabelOptions:
     """Attributes:
 
     ensemble: folder that train-ensemble wrote.
-    action_units: table of action units, a csv or a folder of them, as `action_unit_tables` reads it.
+    action_units: table of action units, a csv or a folder of them, as `action_units.tables` reads it.
     action_unit_scale: the largest possible number in that table, where it is not the tool's own.
     action_unit_model: folder of a trained action-unit model, which takes the place of a table.
     fusion: JSON of a `Fusion`; None is the default one.
     human_label: the human label is a source of the soft label, if the fusion was fitted with one.
     metadata: of METADATA, to be found in the pictures. It takes the place of what a source has, for all faces: one
         column is to have one unit.
-    landmark_model, landmark_detector: the models that find it, as `metadata.open_landmarker` takes them.
+    landmark_model, landmark_detector: the models that find it, as `faces.open_landmarker` takes them.
     deepface, fairface: table of age, gender and race; what it does not say of a face stays as it is in the source.
     batch_size: faces that go through the networks together. Another one changes the last digits of a confidence.
     """

@@ -17,16 +17,16 @@ import xxhash
 from affectnet_plus import EMOTIONS, SUBSETS, BadRow, LayoutError
 
 from ..checking.findings import count_reasons
-from ..metadata import read_deepface, read_fairface
+from ..data.pictures import Images, Picture
+from ..faces import read_deepface, read_fairface
+from ..labels import subsets
 from ..sources.tree import TreeWriter, annotation
-from .action_unit_tables import match_images
+from .action_units.tables import match_images
 from .branches import NOT_SCORED, SEEN_BY_ALL, Branches, fuse
-from .ensemble import ALL_FOLDS
+from .ensemble.model import ALL_FOLDS
 from .fusion import normalised
-from .inputs import Images, Picture
-from .label_chunks import Chunk, read_chunk
+from .label_chunks import PictureChunk, read_labelled
 from .label_options import LabelOptions
-from .subsets import subsets
 
 TABLE = "labels.parquet"
 NAMES = "names.csv"
@@ -107,7 +107,7 @@ def load_demographics(options: LabelOptions, names: Sequence[str]) -> Demographi
 def write_output(
     tree: TreeWriter,
     source: Images,
-    chunks: list[Chunk],
+    chunks: list[PictureChunk],
     branches: Branches,
     demographics: Demographics | None,
     metadata: tuple[str, ...],
@@ -122,7 +122,7 @@ def write_output(
     progress(0, total)
     with pq.ParquetWriter(tree.root / TABLE, _SCHEMA) as table, _names(tree.root, chunks) as note:
         for chunk in chunks:
-            found = read_chunk(chunk.path)
+            found = read_labelled(chunk.path)
             columns = _judge(branches, chunk, found)
             for place, picture in enumerate(chunk.pictures):
                 extra = json.loads(found["metadata"][place] or "{}")
@@ -149,7 +149,7 @@ def write_output(
 
 
 @contextmanager
-def _names(root: Path, chunks: list[Chunk]) -> Iterator[Callable[[Picture], None]]:
+def _names(root: Path, chunks: list[PictureChunk]) -> Iterator[Callable[[Picture], None]]:
     """What notes the name of a picture in `names.csv`, where any picture gets another than it has."""
     if all(picture.name == picture.image_id for chunk in chunks for picture in chunk.pictures):
         yield lambda picture: None
@@ -160,7 +160,7 @@ def _names(root: Path, chunks: list[Chunk]) -> Iterator[Callable[[Picture], None
         yield lambda picture: table.writerow([*picture.image_id.split("/"), picture.name])
 
 
-def _judge(branches: Branches, chunk: Chunk, found: dict) -> dict[str, Any]:
+def _judge(branches: Branches, chunk: PictureChunk, found: dict) -> dict[str, Any]:
     """The columns of `labels.parquet` for a chunk, without the reasons of the metadata."""
     unreadable = np.array([reason is not None for reason in found["unreadable"]])
     units = np.where(unreadable[:, None], np.nan, found["action_units"])
@@ -251,7 +251,7 @@ def _table(columns: dict[str, Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=_SCHEMA)
 
 
-def _count(tally: Tally, chunk: Chunk, found: dict, columns: dict[str, Any]) -> None:
+def _count(tally: Tally, chunk: PictureChunk, found: dict, columns: dict[str, Any]) -> None:
     there = {name: ~np.isnan(columns[name]).all(axis=1) for name in ("ensemble", "action_units", "soft_label")}
     tally.seen += int(((found["fold"] != ALL_FOLDS) & there["ensemble"]).sum())
     tally.metadata += [reason for reason in columns["metadata_reason"] if reason]

@@ -13,9 +13,9 @@ from affectnet_plus import LABELS, SUBSETS, features
 from affectnet_plus_cards import PREPARED_CARD
 
 from ..files import write_json
+from ..terms import Terms, terms_of
 from .columns import column_table, markdown_table
 from .croissant import croissant
-from .terms import Terms, terms_of
 
 THIS_FOLDER = "<this folder>"  # what the card's example loads, until `publish` puts the repository's name there
 MOST_REASONS = 10

@@ -6,8 +6,8 @@ import datasets
 
 from affectnet_plus import AffectNetPlus, features
 
+from ..terms import Terms
 from .columns import COLUMNS
-from .terms import Terms
 
 # As the specification prints it. A reader that finds another one warns.
 CONTEXT = {

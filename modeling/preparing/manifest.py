@@ -1,26 +1,24 @@
 """What a prepared folder says about itself, so that it can be told whether it still is what it was made to be."""
 
-import hashlib
 import json
 from importlib.metadata import version
 from pathlib import Path
 
-import affectnet_plus
 from affectnet_plus import LayoutError
 
-from .. import sources
 from ..checking.findings import EXAMPLES, Finding
-from ..files import write_json
+from ..files import size_and_digest, write_json
 from ..sources.delivered import Source, open_source
-from . import chunks, partitions, quick, shards
-from .shards import describe
 
 MANIFEST = "manifest.json"
+# Raise it when the same tree becomes other rows or other files: folders that were prepared before are then told to be
+# old. tests/preparing/test_row_format.py fails when it has to be.
+ROW_FORMAT = 1
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
 
 
 def plan_of(source: Source, embed: bool) -> dict:
-    """What decides about the rows of a prepared folder: the source as it is now, the options, and the code."""
+    """What decides about the rows of a prepared folder: the source as it is now, the options, and `ROW_FORMAT`."""
     return {
         "source": {
             "path": str(source.root),
@@ -29,20 +27,13 @@ def plan_of(source: Source, embed: bool) -> dict:
             "fingerprint": source.fingerprint(),
         },
         "embedded": embed,
-        "code": digest_of_code(),
+        "format": ROW_FORMAT,
     }
-
-
-def digest_of_code() -> str:
-    """Digest of the code that decides what a row is, and how rows become files."""
-    rows = [Path(str(module.__file__)) for module in (affectnet_plus, chunks, quick, partitions, shards)]
-    readers = sorted(Path(sources.__path__[0]).glob("*.py"))
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in rows + readers)).hexdigest()
 
 
 def write_manifest(folder: Path, manifest: dict) -> None:
     """Write the manifest, with the checksums of the documents that lie in the folder by now."""
-    documents = {name: describe(folder / name) for name in DOCUMENTS}
+    documents = {name: size_and_digest(folder / name) for name in DOCUMENTS}
     write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
 
 
@@ -71,7 +62,7 @@ def differences(folder: Path, plan: dict) -> list[str]:
         found.append("the source has changed since")
     if manifest["embedded"] != plan["embedded"]:
         found.append("it holds the images themselves" if manifest["embedded"] else "it holds paths and no images")
-    if manifest["code"] != plan["code"]:
+    if manifest.get("format") != plan["format"]:
         found.append(f"it was written by other code (version {manifest['version']})")
     return found + [f"{name} {problem}" for name, problem in _damaged(folder, manifest, thorough=False)]
 
@@ -118,7 +109,7 @@ def _source_findings(manifest: dict) -> list[Finding]:
     findings = []
     if fingerprint != manifest["source"]["fingerprint"]:
         findings.append(Finding("error", "source", f"{path} has changed since; prepare again"))
-    if digest_of_code() != manifest["code"]:
+    if manifest.get("format") != ROW_FORMAT:
         text = f"another version than now has written the folder ({manifest['version']}); prepare again to be sure"
         findings.append(Finding("warning", "code", text))
     return findings
@@ -133,7 +124,7 @@ def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, st
             found.append((name, "is missing"))
         elif (size := path.stat().st_size) != expected["bytes"]:
             found.append((name, f"has {size} bytes, expected {expected['bytes']}"))
-        elif thorough and describe(path)["sha256"] != expected["sha256"]:
+        elif thorough and size_and_digest(path)["sha256"] != expected["sha256"]:
             found.append((name, "has another checksum"))
     there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
     return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]
@@ -143,7 +134,7 @@ def _read(folder: Path) -> dict | None:
     """The manifest, or None where there is none that has all its parts."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        parts = {"version", "source", "embedded", "code", "counts", "files", "documents"}
+        parts = {"version", "source", "embedded", "counts", "files", "documents"}
         return manifest if parts <= manifest.keys() else None
     except (OSError, ValueError, AttributeError):
         return None

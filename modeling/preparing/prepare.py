@@ -23,12 +23,12 @@ from affectnet_plus import Face, LayoutError
 from ..checking.findings import Finding, count_reasons, format_findings
 from ..files import alone, put_back, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
+from ..workers import Run, working
 from .card import write_card
 from .manifest import MANIFEST, differences, plan_of, write_manifest
 from .partitions import view_files
 from .reading import Job, Read, plan_jobs, read_all
 from .shards import Shard, plan_shards, write_shard
-from .workers import Run, working
 
 Progress = Callable[[str, int, int], None]
 logger = logging.getLogger(__name__)

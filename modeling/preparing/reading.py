@@ -14,10 +14,10 @@ from affectnet_plus import Face
 
 from ..checking.checks import RowChecks
 from ..sources.delivered import Source
+from ..workers import Run
 from .chunks import FACES_AT_A_TIME, read_chunk
 from .partitions import Partition
 from .stored import StoredChunk, is_stored, store_chunk
-from .workers import Run
 
 
 class Job(NamedTuple):

@@ -1,6 +1,5 @@
 """From stored chunks to the Parquet files of a prepared folder: rows are copied, pictures put in where wanted."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import xxhash
 
 from affectnet_plus import BadRow, Face, features
 
-from ..files import written_whole
+from ..files import size_and_digest, written_whole
 from ..sources.delivered import Source
 from .chunks import ROW_SCHEMA
 from .partitions import Partition
@@ -97,13 +96,7 @@ def write_shard(folder: Path, scratch: Path, source: Source | None, shard: Shard
     if not path.exists():
         with written_whole(path, scratch) as partial:
             _write(partial, shard, source)
-    return {"rows": pq.read_metadata(path).num_rows} | describe(path)
-
-
-def describe(path: Path) -> dict:
-    """{"bytes", "sha256"} of a file."""
-    with open(path, "rb") as file:
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"rows": pq.read_metadata(path).num_rows} | size_and_digest(path)
 
 
 def _write(path: Path, shard: Shard, source: Source | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.pictures import SHOWN
-from ..preparing.terms import Terms, terms_of
+from ..terms import Terms, terms_of
 from ..training.options import TrainingOptions
 from ..vit import AffectNetPlusConfig
 

@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 from affectnet_plus_cards import MODEL_CARD
 
-from ..preparing.terms import TERMS
+from ..terms import TERMS
 from .card_data import ModelCardRecord, read_record
 from .results import eval_results, results_of
 from .training_facts import (

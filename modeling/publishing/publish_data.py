@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..preparing.card import THIS_FOLDER
 from ..preparing.manifest import MANIFEST, verify
-from ..preparing.terms import terms_of
+from ..terms import terms_of
 from .guard import Contents, write_contents
 from .hub import HubOptions, Repository, push
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..labelling.card import ensemble_card
-from ..labelling.ensemble import load_ensemble
-from ..labelling.seen import SEEN_FILE
+from ..labelling.ensemble.card import ensemble_card
+from ..labelling.ensemble.model import load_ensemble
+from ..labelling.ensemble.seen import SEEN_FILE
 from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
 from .weights import are_free, licence_of, why_closed
@@ -23,7 +23,7 @@ _LOADING = """
 ## From the Hub
 
 ```python
-from affectnet_plus_modeling.labelling.ensemble import BinaryEnsemble
+from affectnet_plus_modeling.labelling.ensemble.model import BinaryEnsemble
 
 ensemble = BinaryEnsemble.from_pretrained("{repo}")
 ```

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from .connection import listening, patiently
 from .guard import Contents, write_contents
 from .hub import HubOptions, Repository, push
+from .space_files import space_files
 
 _OURS = re.compile(r"affectnet_plus_modeling/[\w/]+\.py")
 
@@ -43,7 +44,5 @@ def publish_space(model_repo: str, repo_id: str, options: HubOptions, say: Calla
 
 
 def _contents(model_repo: str) -> Contents:
-    from ..app.space import space_files
-
     files: Mapping[str, bytes | str] = space_files(model_repo)
     return {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}

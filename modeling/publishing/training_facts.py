@@ -1,7 +1,7 @@
 """What the card says of the training, of the uncertainty that was fitted after it, and how the model is cited."""
 
 from ..preparing.columns import markdown_table
-from ..preparing.terms import TERMS
+from ..terms import TERMS
 from ..vit import AffectNetPlusConfig
 from .card_data import ModelCardRecord
 

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from ..labelling.inputs import UNKNOWN
-from ..preparing.terms import TERMS, terms_of
+from ..terms import TERMS, UNKNOWN, terms_of
 from .card_data import NON_COMMERCIAL
 from .hub import HubOptions
 

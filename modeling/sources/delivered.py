@@ -6,9 +6,10 @@ from typing import Protocol
 
 from affectnet_plus import SPLITS, Face, LayoutError, find_splits, fingerprint_of, list_faces, read_face
 
+from ..terms import SoftLabels
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
-from .origin import LICENSED, ORIGIN_FILE, SoftLabels, parse_source
+from .origin import LICENSED, ORIGIN_FILE, parse_source
 from .zips import ZipSource, find_archives
 
 __all__ = ["LICENSED", "ORIGIN_FILE", "FolderSource", "Source", "open_source"]

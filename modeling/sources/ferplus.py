@@ -12,9 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE, subset_of
+from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE
 
 from ..files import write_json
+from ..labels import subset_of
 from .ferplus_files import FOLDERS, RATERS, Rejections, VoteTable, face_number, find_splits, read_votes
 from .tree import TreeWriter, annotation, writing_tree
 
@@ -129,7 +130,7 @@ def import_ferplus(
     return report
 
 
-def format_report(report: dict) -> str:
+def format_import(report: dict) -> str:
     """A few lines for the terminal; the names are in ferplus_report.json."""
     lines = [f"FER+ protocol {report['protocol']}, votes from {report['votes_from']}"]
     for split, counts in report["splits"].items():

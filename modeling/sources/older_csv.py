@@ -22,8 +22,8 @@ from pathlib import Path
 
 from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, make_row, read_file, stamps
 
+from ..terms import SoftLabels
 from .older import ORIGIN, annotation_text, number, whole
-from .origin import SoftLabels
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 FILES = {"train": "training.csv", "validation": "validation.csv", "no_human": "automatically_annotated.csv"}

@@ -27,8 +27,8 @@ from affectnet_plus import (
     read_file,
 )
 
+from ..terms import SoftLabels
 from .older import ORIGIN, annotation_text, number, whole
-from .origin import SoftLabels
 
 FOLDERS = {"train": "train_set", "validation": "val_set"}
 NEEDED = ("exp", "val", "aro")

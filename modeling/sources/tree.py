@@ -9,7 +9,8 @@ from pathlib import Path
 from affectnet_plus import MISSING, SPLITS
 
 from ..files import fresh_folder, write_json
-from .origin import ORIGIN_FILE, SoftLabels
+from ..terms import SoftLabels
+from .origin import ORIGIN_FILE
 
 
 def annotation(

@@ -23,7 +23,8 @@ from affectnet_plus import (
     pair_faces,
 )
 
-from .origin import LICENSED, ORIGIN_FILE, SoftLabels, parse_source
+from ..terms import SoftLabels
+from .origin import LICENSED, ORIGIN_FILE, parse_source
 from .zip_archive import Archive, Entry, decoded
 
 MAX_TOTAL_RATIO = 20  # bytes of all members for one of the archives; the release has about 1

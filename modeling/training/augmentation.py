@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .operations import random_operations
 from .options import Augmentation
+from .randaugment import random_operations
 
 
 def augment(pictures: Tensor, strength: Augmentation) -> Tensor:

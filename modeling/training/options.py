@@ -48,7 +48,7 @@ class Augmentation:
         brightness: largest change of brightness, as a share of the range.
         gamma: light, from 0 to 1, is raised to a power from 2^-gamma to 2^gamma.
         erase: chance that a rectangle of the picture is greyed out (random erasing, Zhong et al. 2020).
-        random_operations: how many of the changes of `operations` each face draws for itself, one after another, as
+        random_operations: how many of the changes of `randaugment` each face draws for itself, one after another, as
             RandAugment does (Cubuk et al. 2020); 0 is none.
         magnitude: how far the strongest of these goes, in [0, 1].
     """
@@ -109,7 +109,7 @@ class TrainingOptions:
     batch_size: faces on one device at a time. A step sees `batch_size` x `accumulation` x processes of them, and its
         losses are those of all of these together (see `effective_batch`).
     sampler: "natural", "balanced" or "square-root", see `samplers`.
-    mixup, cutmix: the alpha of the Beta distribution that shares are drawn from, see `mixing`; 0 is off.
+    mixup, cutmix: the alpha of the Beta distribution that shares are drawn from, see `mixup`; 0 is off.
     drop_path: share of faces that skip the last layer in training, falling to 0 at the first.
     classifier_dropout: share of the pooled features that the heads do not see in training.
     layer_decay: learning rate of a layer as a share of that of the layer above it; 1 gives all the same.

@@ -23,6 +23,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
+from ..data.dataset import FaceDataset, normalise
+from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
 from ..images import decode
 from ..preparing.manifest import about
@@ -30,14 +32,12 @@ from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
 from .card_callback import hardware
-from .faces import Faces, normalise
 from .masked_model import MaskedFaceModel
 from .masking import draw_masks, hide, pixel_masks
 from .options import SIZES
 from .pretrain_options import PretrainingOptions
 from .saving import save_processor
 from .trainer import FaceTrainer
-from .unlabelled import unlabelled
 from .work_folder import claimed, newest_checkpoint
 
 SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their least side in pixels
@@ -83,7 +83,7 @@ def pretrain(
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
     options = claimed(out, work, options, resume, overwrite, processes)
     transformers.set_seed(options.seed)
-    faces = Faces(pictures, _known(options.image_size), progress=progress)
+    faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
     model = _model(options)
     trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
     if processes.process_index:  # else all processes would hide the same squares
@@ -224,7 +224,7 @@ def save_encoder(model: MaskedFaceModel, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def _reconstructions(model: MaskedFaceModel, faces: Faces, options: PretrainingOptions) -> Image.Image:
+def _reconstructions(model: MaskedFaceModel, faces: FaceDataset, options: PretrainingOptions) -> Image.Image:
     """A column for each of up to 8 faces, spread over all: as it is, what is seen of it, and the hidden filled in."""
     transformers.set_seed(options.seed)
     rows = np.linspace(0, len(faces) - 1, min(SHOWN, len(faces))).round().astype(int).tolist()

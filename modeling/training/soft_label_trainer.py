@@ -12,10 +12,10 @@ from transformers import EarlyStoppingCallback
 
 from ..vit import AffectNetPlusForSoftLabels
 from .augmentation import augment
-from .average import WeightAverage
 from .effective_batch import Whole, part_loss, whole_of
-from .layers import parameter_groups
-from .mixing import mix
+from .ema import WeightAverage
+from .layer_decay import parameter_groups
+from .mixup import mix
 from .options import TrainingOptions
 from .samplers import EpochSampler
 from .trainer import FaceTrainer

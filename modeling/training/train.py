@@ -16,14 +16,14 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..evaluation.metrics.soft_label.formulas import kl_divergence
+from ..data.dataset import FaceDataset, load_prepared, targets_of
 from ..files import fresh_folder, write_json
+from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
 from .card_callback import CardCallback
-from .faces import Faces, load_prepared, targets_of
 from .options import SIZES, TrainingOptions
 from .samplers import EpochSampler
 from .saving import save_model
@@ -138,14 +138,14 @@ def _first_side(split: datasets.Dataset) -> int:
     return max(split[0]["image"].size)
 
 
-def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[Faces, Subset, Subset]:
+def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[FaceDataset, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
-    every = Faces(splits["train"], size, options.target, progress)
-    other = every if options.holdout else Faces(splits["validation"], size, options.target, progress)
+    every = FaceDataset(splits["train"], size, options.target, progress)
+    other = every if options.holdout else FaceDataset(splits["validation"], size, options.target, progress)
     return every, Subset(every, rows[0]), Subset(other, rows[1])
 
 
-def _order(every: Faces, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:
+def _order(every: FaceDataset, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:
     """Where a step takes fewer faces than there are, an epoch leaves out the last, incomplete one.
 
     Otherwise several processes would fill it up with faces that the epoch has had. Which faces are left out changes

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from .faces import collate, normalise
+from ..data.dataset import collate, normalise
 
 
 class FaceTrainer(Trainer):

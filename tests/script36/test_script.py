@@ -6,7 +6,7 @@ import datasets
 import pytest
 from datasets.exceptions import ManualDownloadError
 
-from reference import FOLDERS, SPLITS_OF, expected_rows, plain, write_small_tree
+from support.reference import FOLDERS, SPLITS_OF, expected_rows, plain, write_small_tree
 
 SCRIPT = Path(__file__).parents[2] / "affectnet_plus.py"
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..metrics.calibration.formulas import calibration_gap
+from ...metrics.calibration.formulas import calibration_gap
 from .style import FAINT, INK, PREDICTED_COLOUR, QUIET, TEXT, TRUE_COLOUR, finish, laid_out_figure
 
 AGAINST_LABEL = ("Hard labels", "accuracy")

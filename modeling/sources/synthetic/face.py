@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from affectnet_plus import EMOTIONS, subset_of
+from affectnet_plus import EMOTIONS
 
+from ...labels import subset_of
 from . import expressions
 from .paint_eyes import paint_brows, paint_eyes
 from .paint_head import backdrop, paint_body, paint_hair, paint_head

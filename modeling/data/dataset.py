@@ -1,0 +1,180 @@
+"""From a prepared dataset to tensors: faces as uint8 pictures with their targets."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from affectnet_plus import EMOTIONS
+
+from .. import images
+
+MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
+AT_A_TIME = 64  # faces whose files are held in memory together
+
+
+class FaceDataset(torch.utils.data.Dataset):
+    """The faces of one split, each a dict of tensors.
+
+    `pixels` (3, size, size) uint8 RGB by the rule of `images`; `soft_labels` (8,) that sum to 1, NaN where unknown;
+    `valence_arousal` (2,), NaN where unknown.
+
+    Decoding takes as many threads as torch may use (torch.set_num_threads), which is one in a worker of a DataLoader.
+    A `DataLoader` takes whole batches (`batch`), so its `collate_fn` gets a dict of tensors and not a list: `collate`
+    is one.
+
+    Args:
+        data: a split of a prepared folder in a view of the 8 emotions.
+        image_size: side of the square that every picture is resized to (bilinear, as the saved processor does).
+        target: what `soft_labels` of a face is: "soft" the `soft_label_normalized`, "hard" the one-hot `label`.
+        progress: wraps the list of blocks of rows while they are decoded in advance, as tqdm does.
+
+    Raises:
+        ValueError: a label is beyond the 8 emotions.
+        OSError: a picture cannot be read; the message names it.
+    """
+
+    def __init__(
+        self,
+        data: datasets.Dataset,
+        image_size: int,
+        target: str = "soft",
+        progress: Callable[[Iterable], Iterable] = iter,
+    ):
+        self.image_size = image_size
+        names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
+        columns = data.select_columns(names).with_format("arrow")[:]
+        self.image_ids: list[str] = columns["image_id"].to_pylist()
+        self.labels = _labels(columns)
+        self.soft_labels = _distributions(columns["soft_label_normalized"])
+        self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels)
+        affect = [columns[name].to_numpy() for name in ("valence", "arousal")]
+        self.valence_arousal = torch.from_numpy(np.stack(affect, axis=1))
+        self._images = data.select_columns("image").with_format("arrow")
+        self._pixels: Tensor | None = None
+        if 3 * image_size**2 * len(data) <= MEMORY_BYTES:
+            self._pixels = self._decode(range(len(data)), progress)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.batch([index]).items()}
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """The faces of those rows, each tensor with one more dimension in front.
+
+        In memory the channels of a pixel lie side by side, as they are decoded (torch.channels_last).
+
+        Raises:
+            OSError: a picture cannot be read; the message names it.
+        """
+        pixels = self._decode(rows) if self._pixels is None else self._pixels[rows]
+        return {
+            "pixels": pixels.permute(0, 3, 1, 2),
+            "soft_labels": self.targets[rows],
+            "valence_arousal": self.valence_arousal[rows],
+        }
+
+    __getitems__ = batch  # the name that DataLoader and Subset look for
+
+    def _decode(self, rows: Sequence[int], progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
+        # Not torch.empty: NumPy asks for huge pages, without which the first touch takes as long as the decoding.
+        pixels = np.empty((len(rows), self.image_size, self.image_size, 3), dtype=np.uint8)
+        threads = torch.get_num_threads()  # 1 in a worker of a DataLoader
+        with ThreadPoolExecutor(threads) as pool:
+            for start in progress(range(0, len(rows), AT_A_TIME)):
+                some = slice(start, start + AT_A_TIME)
+                block = pixels[some], rows[some], self._sources(rows[some])
+                shares = [[values[first::threads] for first in range(threads)] for values in block]
+                list(pool.map(self._fill, *shares))
+        return torch.from_numpy(pixels)
+
+    def _fill(self, pixels: np.ndarray, rows: Sequence[int], sources: list[str | bytes]) -> None:
+        for out, row, source in zip(pixels, rows, sources, strict=True):
+            try:
+                images.decode(source, out)
+            except OSError as error:
+                raise OSError(f"{self.image_ids[row]}: {error}") from error
+
+    def _sources(self, rows: Sequence[int]) -> list[str | bytes]:
+        return [
+            path if content is None else content
+            for chunk in self._images[rows]["image"].chunks
+            for content, path in zip(chunk.field("bytes").to_pylist(), chunk.field("path").to_pylist(), strict=True)
+        ]
+
+    def mean_soft_label(self) -> list[float] | None:
+        """Mean over the faces whose soft label is known, if any: the best guess of one who does not look."""
+        known = self.soft_labels[~self.soft_labels.isnan().any(dim=1)]
+        return known.double().mean(dim=0).tolist() if len(known) else None
+
+
+def targets_of(data: datasets.Dataset, target: str) -> Tensor:
+    """The `FaceDataset.targets` of a split, (rows, 8), for those who need no picture.
+
+    Raises:
+        ValueError: a label is beyond the 8 emotions.
+    """
+    names = ["image_id", "label", "soft_label_normalized"]
+    columns = data.select_columns(names).with_format("arrow")[:]
+    return _distributions(columns["soft_label_normalized"]) if target == "soft" else _one_hot(_labels(columns))
+
+
+def load_prepared(folder: str | Path, view: str, split: str | None = None):
+    """One split of a prepared folder, or all of them by name.
+
+    Raises:
+        FileNotFoundError: it is no such folder. `load_dataset` alone would ask the Hub for a data set of that name.
+        ValueError: it has no such view or split.
+    """
+    if not Path(folder, "README.md").is_file():
+        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+    return datasets.load_dataset(str(folder), view, split=split)
+
+
+def _labels(columns: pa.Table) -> Tensor:
+    """(rows,) class numbers, -1 where there is none."""
+    labels = torch.tensor(columns["label"].fill_null(-1).to_numpy())
+    if len(labels) and labels.max() >= len(EMOTIONS):
+        worst = int(labels.argmax())
+        raise ValueError(f"{columns['image_id'][worst]} has label {labels[worst]}; choose a view of the 8 emotions")
+    return labels
+
+
+def _distributions(column: pa.ChunkedArray) -> Tensor:
+    """(rows, 8) float32 of a column of lists; NaN where there is none."""
+    rows = np.full((len(column), len(EMOTIONS)), np.nan, dtype=np.float32)
+    rows[column.is_valid().to_numpy()] = pc.list_flatten(column).to_numpy().reshape(-1, len(EMOTIONS))
+    return torch.from_numpy(rows)
+
+
+def _one_hot(labels: Tensor) -> Tensor:
+    known = torch.nn.functional.one_hot(labels.clamp(min=0), len(EMOTIONS)).float()
+    return known.masked_fill((labels < 0)[:, None], float("nan"))
+
+
+def decode(source: str | Path | bytes, image_size: int) -> Tensor:
+    """One picture, a path or its bytes, as (3, image_size, image_size) uint8 RGB, by the rule of `images`.
+
+    Raises:
+        OSError: it cannot be read; the message names the path.
+    """
+    pixels = np.empty((image_size, image_size, 3), dtype=np.uint8)
+    return torch.from_numpy(images.decode(source, pixels)).permute(2, 0, 1)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 pixels as the model takes them: [-1, 1], which is mean and deviation .5 in the saved processor."""
+    return pixels.contiguous().float().div_(127.5).sub_(1)
+
+
+def collate(faces: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A `FaceDataset.batch` as it is: its tensors are stacked; the pixels travel as bytes and become floats later."""
+    return faces

@@ -1,0 +1,356 @@
+"""One ensemble: prepared data with hard labels in, a folder of binary classifiers out, cross-fitted.
+
+Soft labels of the data are not looked at. For each backbone, seed and fold a *trunk* learns the eight emotions from
+the other folds; from it start eight binary classifiers. The trunk also says which negatives are hard. Faces of
+the fold are labelled by networks that never saw them.
+
+A network that is done is a file in `<out>.training`, so the same command goes on after it was killed, and several
+processes that run it share the work.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import transformers
+import xxhash
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file
+from scipy.special import softmax
+from transformers import AutoConfig, AutoModelForImageClassification
+
+from affectnet_plus import EMOTIONS
+
+from ...data.dataset import FaceDataset, load_prepared
+from ...files import alone, fresh_folder, refuse_existing, write_json, written_whole
+from ...preparing.manifest import about
+from ...training.options import SIZES
+from ...training.saving import save_processor
+from ...vit import AffectNetPlusConfig
+from .calibration import fit_calibration
+from .card import ensemble_card
+from .fit import LabelledDraws, ask_network, fit
+from .model import ALL_FOLDS, BinaryEnsemble, BinaryEnsembleConfig, log_odds, make_network
+from .options import OWN_BACKBONES, RESNET, EnsembleOptions
+from .sampling import balanced_draws
+from .seen import SEEN_FILE, assign_folds, pixel_digests, write_seen
+
+OUT_OF_FOLD_FILE = "out_of_fold.parquet"  # one row a face of the data, so it is never published
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one process trains in one go: the trunk and the eight classifiers of a backbone, a seed and a fold."""
+
+    backbone: int
+    seed: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        return f"backbone{self.backbone}-seed{self.seed}-fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The faces of a run, and what is derived from them before the first network."""
+
+    faces: FaceDataset
+    labels: np.ndarray
+    folds: np.ndarray
+    digests: np.ndarray
+    backbones: list[dict]
+    options: EnsembleOptions
+    work: Path
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        o = self.options
+        return [
+            Unit(backbone, seed, fold)
+            for backbone in range(len(o.backbones))
+            for seed in range(o.seed, o.seed + o.seeds)
+            for fold in range(o.folds)
+        ]
+
+    def known(self, fold: int) -> np.ndarray:
+        """Rows that a unit of this fold is trained on."""
+        return np.flatnonzero(self.folds != fold) if self.options.folds > 1 else np.arange(len(self.labels))
+
+    def held(self, fold: int) -> np.ndarray:
+        """Rows of the fold, which its units never see; none without cross-fitting."""
+        return np.flatnonzero(self.folds == fold) if self.options.folds > 1 else np.arange(0)
+
+
+def train_ensemble(
+    data,
+    out,
+    options: EnsembleOptions,
+    overwrite: bool = False,
+    progress: Callable[[Iterable], Iterable] = iter,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Train on the `train` split of the prepared folder `data` and write the ensemble's folder `out`.
+
+    Args:
+        say: is told which network is trained, with an estimate of what is left.
+
+    Returns:
+        What is written as `training.json`.
+
+    Raises:
+        FileExistsError: `out` exists and `overwrite` is false.
+        FileNotFoundError: `data` is no prepared folder.
+        ValueError: an interrupted run of other options or data is in the way; an emotion has no face, or fewer than
+            folds; without cross-fitting there is no validation split to calibrate on.
+    """
+    out = Path(out).resolve()
+    refuse_existing(out, overwrite)
+    splits = load_prepared(data, options.view)
+    if "train" not in splits or (options.folds == 1 and "validation" not in splits):
+        raise ValueError(f"the data has the splits {list(splits)}; needed are train, and validation with --folds 1")
+    run = _begin(splits["train"], out.with_name(out.name + ".training"), options, progress)
+    try:
+        _train_units(run, say)
+    except FileNotFoundError:  # another process has put the ensemble together meanwhile, and removed the work
+        if run.work.exists():
+            raise
+    with alone(out, say):
+        if not run.work.exists():  # another process that shared the work has put the ensemble together
+            return json.loads((out / "training.json").read_text())
+        return _assemble(run, splits, data, out, overwrite)
+
+
+def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
+    options = run.options
+    judged, logits, labels = _unseen(run, splits)
+    calibration = fit_calibration(options.calibration, logits, labels, judged)
+    record = _record(run, calibration) | {"data": about(data)}
+    with fresh_folder(out, overwrite) as folder:
+        _ensemble(run, calibration).save_pretrained(folder)
+        save_processor(run.faces.image_size, folder)
+        write_seen(folder / SEEN_FILE, run.digests, run.folds)
+        if options.folds > 1:
+            _write_out_of_fold(run, logits, folder / OUT_OF_FOLD_FILE)
+        write_json(folder / "training.json", record)
+        (folder / "README.md").write_text(ensemble_card(out.name, record), encoding="utf-8")
+    shutil.rmtree(run.work)
+    return record
+
+
+def _begin(split, work: Path, options: EnsembleOptions, progress) -> Training:
+    size = options.image_size or max(split[0]["image"].size)
+    faces = FaceDataset(split, size, "hard", progress)
+    labels = faces.labels.numpy()
+    if (labels < 0).any():
+        raise ValueError(f"{int((labels < 0).sum())} faces have no label, such as {faces.image_ids[labels.argmin()]}")
+    starts = range(0, len(faces), 1024)
+    pixels = (faces.batch(range(start, min(start + 1024, len(faces))))["pixels"] for start in starts)
+    digests = np.concatenate([pixel_digests(block.permute(0, 2, 3, 1).numpy()) for block in pixels])
+    folds = assign_folds(labels, digests, options.folds, options.seed)
+    backbones = [_backbone(name, size) for name in options.backbones]
+    _same_as_before(work, options, digests, labels)
+    return Training(faces, labels, folds, digests, backbones, options, work)
+
+
+def _same_as_before(work: Path, options: EnsembleOptions, digests: np.ndarray, labels: np.ndarray) -> None:
+    """Networks of an interrupted run are only gone on with for the very same faces, labels and options."""
+    faces = xxhash.xxh3_64_hexdigest(digests.tobytes() + labels.tobytes())
+    text = json.dumps({"options": asdict(options), "faces": faces}, sort_keys=True)
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "identity.json"
+    if not file.exists():
+        with written_whole(file) as partial:
+            partial.write_text(text)
+    if file.read_text() != text:
+        raise ValueError(f"{work} holds an interrupted run of other faces or options. Give those again, or remove it")
+
+
+def _backbone(name: str, size: int) -> dict:
+    """The configuration of a two-class network, as a dict."""
+    names = {"id2label": {0: "rest", 1: "emotion"}}
+    if name == "resnet":
+        return AutoConfig.for_model(**(RESNET | names)).to_dict()
+    if name in SIZES:
+        patch = 8 if size < 112 else 16
+        shape = {"image_size": size, "patch_size": patch, "valence_arousal_weight": 0.0}
+        return AffectNetPlusConfig(**(SIZES[name] | names | shape)).to_dict()
+    return AutoConfig.from_pretrained(name, **names).to_dict()
+
+
+# --- the networks ----------------------------------------------------------------------------------------------------
+
+
+def _train_units(run: Training, say: Callable[[str], None]) -> None:
+    """Train every unit that no other process trains; then wait for those of the others, or take them over."""
+    for patience in (0, -1):
+        for number, unit in enumerate(run.units, start=1):
+            folder = run.work / unit.name
+            folder.mkdir(exist_ok=True)
+            try:
+                with FileLock(folder / "lock", timeout=patience):
+                    if not (folder / "done.json").exists():
+                        say(f"{unit.name}: {number} of {len(run.units)}")
+                        _train_unit(run, unit, folder, say)
+            except Timeout:
+                say(f"{unit.name}: another process has it")
+
+
+def _train_unit(run: Training, unit: Unit, folder: Path, say: Callable[[str], None]) -> None:
+    options, rows, held = run.options, run.known(unit.fold), run.held(unit.fold)
+    seed = unit.seed * 1000 + unit.fold
+    trunk = _trunk(run, unit, folder, rows, seed)
+    confusion = softmax(ask_network(trunk, run.faces, rows), axis=1) if trunk else None
+    found = {"trunk": softmax(ask_network(trunk, run.faces, held), axis=1)} if trunk and len(held) else {}
+    columns = []
+    for code, name in enumerate(EMOTIONS):
+        say(f"{unit.name}: {name}")
+        rng = np.random.default_rng([seed, code])
+        hard = None if confusion is None else confusion[:, code]
+        places, classes = balanced_draws(
+            run.labels[rows], code, hard, options.epochs, options.fewest_positives, options.hard_negatives, rng
+        )
+        network = fit(
+            lambda: _from_trunk(run, unit, trunk),
+            LabelledDraws(run.faces, rows[places], classes),
+            1,
+            options.binary_learning_rate if trunk else options.learning_rate,
+            options.label_smoothing,
+            seed * 10 + code + 1,
+            options,
+            folder / f"{name}.safetensors",
+        )
+        if len(held):
+            columns.append(_log_odds(network, run.faces, held))
+    if columns:
+        found["log_odds"] = np.stack(columns, axis=1)
+        with written_whole(folder / "held.npz") as partial, open(partial, "wb") as file:
+            np.savez(file, rows=held, **found)
+    write_json(folder / "done.json", {"trained_on": len(rows), "held": len(held)})
+
+
+def _trunk(run: Training, unit: Unit, folder: Path, rows: np.ndarray, seed: int):
+    """The network of eight classes from which the binary ones start; None where they start at once."""
+    if not run.options.trunk_epochs:
+        return None
+    return fit(
+        lambda: _start(run, unit, len(EMOTIONS)),
+        LabelledDraws(run.faces, rows, run.labels[rows]),
+        run.options.trunk_epochs,
+        run.options.learning_rate,
+        0.0,
+        seed * 10,
+        run.options,
+        folder / "trunk.safetensors",
+    )
+
+
+def _start(run: Training, unit: Unit, classes: int):
+    """A new network of the unit's backbone, or its checkpoint, with a head of so many classes."""
+    name, backbone = run.options.backbones[unit.backbone], run.backbones[unit.backbone]
+    names = {index: str(index) for index in range(classes)}
+    if name in OWN_BACKBONES:
+        return make_network(backbone | {"id2label": names, "label2id": None})
+    return AutoModelForImageClassification.from_pretrained(
+        name,
+        id2label=names,
+        label2id={v: k for k, v in names.items()},
+        ignore_mismatched_sizes=True,
+        dtype=torch.float32,
+    )
+
+
+def _from_trunk(run: Training, unit: Unit, trunk):
+    """A two-class network with everything of the trunk but its head."""
+    network = _start(run, unit, 2)
+    if trunk is not None:
+        fresh = network.state_dict()
+        body = {name: value for name, value in trunk.state_dict().items() if value.shape == fresh[name].shape}
+        network.load_state_dict(fresh | body)
+    return network
+
+
+# --- what comes out --------------------------------------------------------------------------------------------------
+
+
+def _unseen(run: Training, splits) -> tuple[str, np.ndarray, np.ndarray]:
+    """What to calibrate on: its name, log-odds of networks that did not see those faces, and their hard labels."""
+    if run.options.folds > 1:
+        return "train, each face by the networks that did not see it", _held(run, "log_odds", run.units), run.labels
+    faces = FaceDataset(splits["validation"], run.faces.image_size, "hard")
+    rows = np.flatnonzero(faces.labels.numpy() >= 0)
+    networks = [_networks(run, unit) for unit in run.units]
+    each = [[_log_odds(network, faces, rows) for network in member] for member in networks]
+    return "validation", np.mean(each, axis=0).T, faces.labels.numpy()[rows]
+
+
+def _log_odds(network, faces: FaceDataset, rows: np.ndarray) -> np.ndarray:
+    return log_odds(torch.from_numpy(ask_network(network, faces, rows))).numpy()
+
+
+def _held(run: Training, what: str, units: list[Unit]) -> np.ndarray:
+    """Mean over the units of what they say of the faces that they did not see, in the order of the faces."""
+    total = np.zeros((len(run.labels), len(EMOTIONS)))
+    for unit in units:
+        with np.load(run.work / unit.name / "held.npz", allow_pickle=False) as stored:
+            total[stored["rows"]] += stored[what]
+    return total / (len(units) / run.options.folds)
+
+
+def _networks(run: Training, unit: Unit) -> list:
+    """The eight trained networks of a unit."""
+    networks = [_start(run, unit, 2) for _ in EMOTIONS]
+    for name, network in zip(EMOTIONS, networks, strict=True):
+        network.load_state_dict(load_file(run.work / unit.name / f"{name}.safetensors"))
+    return networks
+
+
+def _ensemble(run: Training, calibration: dict) -> BinaryEnsemble:
+    cross_fitted = run.options.folds > 1
+    members = [
+        {"backbone": unit.backbone, "seed": unit.seed, "fold": unit.fold if cross_fitted else ALL_FOLDS}
+        for unit in run.units
+    ]
+    config = BinaryEnsembleConfig(
+        image_size=run.faces.image_size, backbones=run.backbones, members=members, calibration=calibration
+    )
+    model = BinaryEnsemble(config)
+    for own, unit in zip(model.members, run.units, strict=True):
+        for network, trained in zip(own, _networks(run, unit), strict=True):  # type: ignore[call-overload]
+            network.load_state_dict(trained.state_dict())
+    return model
+
+
+def _write_out_of_fold(run: Training, logits: np.ndarray, file: Path) -> None:
+    columns = {"image_id": pa.array(run.faces.image_ids), "fold": pa.array(run.folds, pa.int16())}
+    columns["log_odds"] = pa.array(list(logits), pa.list_(pa.float64(), len(EMOTIONS)))
+    if run.options.trunk_epochs:  # what one ordinary classifier says, to compare with
+        first = [unit for unit in run.units if unit.backbone == 0 and unit.seed == run.options.seed]
+        columns["trunk"] = pa.array(list(_held(run, "trunk", first)), pa.list_(pa.float64(), len(EMOTIONS)))
+    with written_whole(file) as partial:
+        pq.write_table(pa.table(columns), partial)
+
+
+def _record(run: Training, calibration: dict) -> dict:
+    names = [Path(name).name if Path(name).is_dir() else name for name in run.options.backbones]
+    return {
+        "options": asdict(run.options) | {"image_size": run.faces.image_size, "backbones": names},
+        "emotions": list(EMOTIONS),
+        "faces": np.bincount(run.labels, minlength=len(EMOTIONS)).tolist(),
+        "members": len(run.units),
+        "networks": len(run.units) * len(EMOTIONS),
+        "calibration": {key: calibration[key] for key in ("kind", "split", "faces")},
+        "versions": {
+            "affectnet-plus": version("affectnet-plus"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }

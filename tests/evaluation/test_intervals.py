@@ -1,0 +1,183 @@
+"""The numbers as functions of sums: equal to the formulas and scikit-learn, resample by resample, in plain loops."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+
+from affectnet_plus_modeling.evaluation.bootstrap import Part, percentile_interval, resampled
+from affectnet_plus_modeling.evaluation.intervals import (
+    AFFECT,
+    CALIBRATION,
+    CELL,
+    cell_numbers,
+    estimate,
+    every_number,
+    mean_numbers,
+    plain_cell,
+    shifted,
+)
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from support.predictions import informed_predictions
+
+
+def flat(metrics: dict) -> dict[str, float]:
+    """The numbers of `evaluate_predictions` by the names that `every_number` has for them."""
+    found = {name: value for name, value in metrics.items() if isinstance(value, float) or value is None}
+    for name, row in metrics["per_class"].items():
+        found |= {f"{number}:{name}": row[number] for number in ("recall", "precision", "f1")}
+    for dimension in ("valence", "arousal"):
+        found |= {f"{dimension}_{name}": metrics[dimension][name] for name in AFFECT}
+    return {name: np.nan if value is None else value for name, value in found.items()}
+
+
+def assert_same(found: dict[str, float], expected: dict[str, float]):
+    assert found.keys() <= expected.keys()
+    for name, value in found.items():
+        assert value == pytest.approx(expected[name], abs=1e-9, nan_ok=True), name
+
+
+# ---- numbers
+
+
+def test_every_number_is_the_one_that_is_reported():
+    for predictions in (
+        informed_predictions(),
+        informed_predictions(holes=False),
+        informed_predictions(7, 3, holes=False),
+    ):
+        numbers = every_number(predictions)
+        expected = flat(evaluate_predictions(predictions))
+        assert set(numbers.names) == set(expected)
+        assert_same(numbers.of(np.arange(len(predictions.image_ids))), expected)
+
+
+def test_the_numbers_of_some_rows_are_those_of_these_rows_alone():
+    predictions, rows = informed_predictions(), np.arange(5, 70, 3)
+    assert_same(every_number(predictions).of(rows), flat(evaluate_predictions(predictions.take(rows))))
+    assert set(CELL) <= set(cell_numbers(predictions).names)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_is_known_every_number_is_nan():
+    predictions = informed_predictions(4, holes=False)
+    unknown = replace(
+        predictions,
+        soft_labels=np.full((4, 8), np.nan),
+        labels=np.full(4, -1),
+        true_valence_arousal=np.full((4, 2), np.nan),
+    )
+    assert all(np.isnan(value) for value in every_number(unknown).of(np.arange(4)).values())
+    silent = replace(predictions, valence_arousal=np.full((4, 2), np.nan))
+    assert np.isnan(cell_numbers(silent).of(np.arange(4))["valence_ccc"])
+
+
+@pytest.mark.parametrize(
+    "guess, true",
+    [
+        ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1]),  # two equal constants: 0 / 0
+        ([0.1, 0.1, 0.1], [0.2, 0.2, 0.2]),
+        ([0.1, 0.1, 0.1], [0.1, 0.2, 0.3]),
+        ([0.7, 0.7, 0.3], [0.7, 0.1, 0.1]),
+        ([0.5], [0.2]),
+        ([0.0, -0.5, 0.5], [0.0, 0.0, 0.4]),  # the sign of 0 agrees with that of 0 alone
+    ],
+)
+def test_constants_zeros_and_one_row_are_as_in_the_formulas(guess, true):
+    rows = len(guess)
+    predictions = replace(
+        informed_predictions(rows, holes=False),
+        valence_arousal=np.stack([guess, guess], axis=1),
+        true_valence_arousal=np.stack([true, true], axis=1),
+    )
+    assert_same(every_number(predictions).of(np.arange(rows)), flat(evaluate_predictions(predictions)))
+
+
+def test_a_group_that_is_constant_far_from_the_first_face_is_constant():
+    predictions = informed_predictions(40, holes=False)
+    affect = predictions.valence_arousal.copy()
+    affect[20:] = 0.1 + 0.2  # less the first face's value, its squares do not cancel exactly
+    numbers = cell_numbers(replace(predictions, valence_arousal=affect)).of(np.arange(20, 40))
+    assert numbers["valence_ccc"] == 0 and np.isnan(numbers["valence_pearson"])
+
+
+def test_pearson_is_scipys():
+    predictions = informed_predictions(60, 4, holes=False)
+    expected = pearsonr(predictions.valence_arousal[:, 1], predictions.true_valence_arousal[:, 1])[0]
+    assert cell_numbers(predictions).of(np.arange(60))["arousal_pearson"] == pytest.approx(expected)
+
+
+# ---- resamples
+
+
+def test_the_resamples_are_those_of_a_loop_over_drawn_faces():
+    predictions, seed = informed_predictions(), 5
+    numbers, everything = every_number(predictions), np.arange(90)
+    [drawn] = resampled([numbers.part(everything)], 90, 25, seed)
+    generator = np.random.default_rng(seed)
+    for row in drawn:
+        again = predictions.take(generator.integers(90, size=90))
+        assert_same(dict(zip(numbers.names, row.tolist(), strict=True)), flat(evaluate_predictions(again)))
+
+
+def test_a_part_has_in_a_resample_the_faces_that_were_drawn_of_it():
+    predictions, rows = informed_predictions(), np.arange(0, 90, 2)
+    numbers = cell_numbers(predictions)
+    drawn = resampled([numbers.part(rows), numbers.part(np.arange(90))], 90, 10, seed=1)
+    generator = np.random.default_rng(1)
+    for part, everything in zip(*drawn, strict=True):
+        draw = generator.integers(90, size=90)
+        for found, taken in ((part, draw[draw % 2 == 0]), (everything, draw)):
+            expected = flat(evaluate_predictions(predictions.take(taken)))
+            assert_same(dict(zip(numbers.names, found.tolist(), strict=True)), expected)
+
+
+def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
+    part = Part(np.arange(30), np.random.default_rng(0).normal(size=(30, 3)), lambda sums: sums)
+    [once] = resampled([part], 30, 50, seed=2)
+    monkeypatch.setattr("affectnet_plus_modeling.evaluation.bootstrap.BLOCK", 7 * 30)
+    [again] = resampled([part], 30, 50, seed=2)
+    assert once.shape == (50, 3)
+    np.testing.assert_allclose(again, once, rtol=1e-12)
+
+
+def test_the_interval_of_a_mean_covers_it_as_often_as_promised():
+    generator = np.random.default_rng(0)
+    inside = 0
+    for seed in range(200):
+        numbers = mean_numbers({"x": generator.normal(0, 1, 80)})
+        [found] = estimate([(numbers, np.arange(80))], 80, 300, seed)
+        low, high = found.intervals(["x"], 0.9)["x"]
+        inside += low < 0 < high
+    assert 0.83 < inside / 200 < 0.96
+
+
+def test_intervals_are_the_percentiles_and_none_where_nothing_is_known():
+    predictions = informed_predictions(holes=False)
+    predictions = replace(predictions, true_valence_arousal=np.full((90, 2), np.nan))
+    [found] = estimate([(cell_numbers(predictions), np.arange(90))], 90, 200, 0)
+    cell = plain_cell(found, 90, 0.8)
+    assert list(cell) == ["rows", *CELL, "intervals"] and list(cell["intervals"]) == list(CELL)
+    assert cell["intervals"]["kl"] == pytest.approx(np.percentile(found.resampled["kl"], [10, 90]).tolist())
+    assert cell["valence_ccc"] is None and cell["intervals"]["valence_ccc"] is None
+    assert plain_cell(None, 7, 0.8) == {"rows": 7, "too_few": True}
+
+
+def test_the_interval_of_a_calibration_error_is_moved_onto_it():
+    """Of a model that is perfectly calibrated nearly every resample lies above the error of the sample."""
+    generator = np.random.default_rng(0)
+    answer = generator.dirichlet(np.full(8, 1.0), 600)
+    labels = (answer.cumsum(axis=1) < generator.uniform(size=(600, 1))).sum(axis=1)
+    base = informed_predictions(600, holes=False)
+    predictions = replace(base, probabilities=answer, soft_labels=np.eye(8)[labels], labels=labels)
+    numbers = every_number(predictions)
+    [raw] = resampled([numbers.part(np.arange(600))], 600, 300, 0)
+    [found] = estimate([(numbers, np.arange(600))], 600, 300, 0)
+    place = numbers.names.index("classwise_ece")
+    value, column = found.values["classwise_ece"], raw[:, place]
+    assert percentile_interval(column[:, None], 0.95)[0] > value, "as they come, they do not hold it"
+    for name, (low, high) in found.intervals(CALIBRATION, 0.95).items():
+        assert 0 <= low < found.values[name] < high, name
+    assert shifted(column, value).mean() == pytest.approx(value)
+    np.testing.assert_allclose(np.diff(shifted(column, value)), np.diff(column), atol=1e-12)

@@ -1,0 +1,447 @@
+"""The card of a model: its whole text, where each of its numbers is from, its head, its terms, and its examples."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+
+from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.evaluation.evaluate import evaluate
+from affectnet_plus_modeling.publishing.model_card import render_model_card
+from affectnet_plus_modeling.publishing.publish import stage
+from affectnet_plus_modeling.publishing.results import REPORTED, eval_results_file
+from affectnet_plus_modeling.sources.tree import annotation
+from affectnet_plus_modeling.training.options import TrainingOptions
+from affectnet_plus_modeling.training.train import train
+from support.models import quick
+from support.trees import picture
+
+FIXED = Path(__file__).parent / "cards" / "model"  # config.json, training.json and metrics.json, written by hand
+EXPECTED = Path(__file__).parent / "cards" / "expected_model_card.md"
+
+
+@pytest.fixture
+def fixed(tmp_path) -> Path:
+    """A copy of `FIXED` that a test may change."""
+    return Path(shutil.copytree(FIXED, tmp_path / "fixed"))
+
+
+def changed(folder: Path, name: str, **values) -> Path:
+    """The folder, with these values in one of its JSON files; None removes the key."""
+    content = json.loads((folder / name).read_text()) | values
+    (folder / name).write_text(json.dumps({key: value for key, value in content.items() if value is not REMOVED}))
+    return folder
+
+
+REMOVED = object()
+
+
+def read(name: str, folder: Path = FIXED) -> dict:
+    return json.loads((folder / name).read_text())
+
+
+def of_origin(folder: Path, origin: str | None, **others) -> Path:
+    return changed(folder, "training.json", data={"name": "ready", "origin": origin, "fingerprint": None} | others)
+
+
+def head_of(text: str) -> dict:
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of every table of a card, by their first cell, the first of equals."""
+    lines = [line.replace("\\|", "/").strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in reversed(lines)}
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+# --- the whole text --------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_card_is_as_expected():
+    """Where a change of the text is meant: write it with `render_model_card(FIXED, "user/faces")` and read it."""
+    assert render_model_card(FIXED, "user/faces") == EXPECTED.read_text()
+
+
+# --- every number ----------------------------------------------------------------------------------------------------
+
+NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
+CONSTANTS = {
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",  # the label order, and how many labels there are
+    "-1",
+    "127.5",  # ranges and scaling of the pixels
+    "2024",
+    "1689",
+    "2025",
+    "50",  # Regulation (EU) 2024/1689, Articles 5 and 50, in force since 2025
+    "2410.22506",  # the paper of AffectNet+
+    "1,250",  # words that AffectNet was searched by, see `terms`
+}
+
+
+def numbers_in(text: str) -> list[str]:
+    """As they are written. 112x112 are two, and a Hub name, a fingerprint or a version with letters none."""
+    text = re.sub(r"(?<=\d)x(?=\d)", " ", text)
+    return [found.rstrip(",") for found in NUMBER.findall(text)]
+
+
+def values_in(value) -> list:
+    """All numbers and texts of a JSON value, the names of its keys among them."""
+    if isinstance(value, dict):
+        return [*value, *(inner for item in value.values() for inner in values_in(item))]
+    return [inner for item in value for inner in values_in(item)] if isinstance(value, list) else [value]
+
+
+def ways_to_write(value) -> set[str]:
+    """How a card may write a number of the files; the numbers of a text as they are."""
+    if isinstance(value, str):
+        return set(numbers_in(value))
+    if value is None or isinstance(value, bool):
+        return set()
+    if isinstance(value, int):
+        return {str(value), f"{value:,}"}
+    ways = {f"{value:.3f}", f"{value:.4f}", f"{value:g}", f"{value:.3g}", str(value), str(round(value, 4))}
+    return ways | ({f"{100 * value:.0f}", f"{100 * value:.1f}"} if 0 <= value <= 1 else set())
+
+
+def untraced(text: str, folder: Path = FIXED) -> list[str]:
+    """The numbers of a card that are in none of its files."""
+    files = [read(name, folder) for name in ("metrics.json", "training.json", "config.json")]
+    sources = CONSTANTS | {way for file in files for value in values_in(file) for way in ways_to_write(value)}
+    sources |= {f"{files[1]['seconds']:,.0f}", str(len(files[0]["reliability"]["rows"]))}
+    return [number for number in numbers_in(text) if number not in sources]
+
+
+def test_every_number_of_the_card_is_in_its_files():
+    text = render_model_card(FIXED, "user/faces")
+    assert len(numbers_in(text)) > 300, "premise: they are found"
+    assert untraced(text) == []
+    invented = text.replace("0.7638 [0.7338, 0.7938]", "0.7639 [0.7338, 0.7937]")
+    assert untraced(invented) == ["0.7639", "0.7937"], "premise: others are noticed"
+
+
+def test_every_reported_figure_is_the_one_of_its_name():
+    text, metrics = render_model_card(FIXED, "user/faces"), read("metrics.json")
+    rows = table(section(text, "Results"))
+
+    def cell(part, key, digits):
+        value, (low, high) = part[key], part["intervals"][key]
+        return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    blind = metrics["baselines"]["mean_soft_label"]
+    for key in ("kl", "js", "accuracy"):
+        assert f" | {cell(metrics, key, 4)} | {blind[key]:.4f} |\n" in text, key
+    assert rows["balanced accuracy"][0] == cell(metrics, "balanced_accuracy", 4)
+    assert rows["valence: CCC"][0] == cell(metrics["valence"], "ccc", 4)
+    assert rows["arousal: RMSE"][0] == cell(metrics["arousal"], "rmse", 4)
+    for name in EMOTIONS[:-1]:
+        row = metrics["per_class"][name]
+        figures = [cell(row, key, 3) for key in ("recall", "precision", "f1")]
+        assert rows[name] == [*figures, str(row["support"])], name
+    assert rows["contempt"][1:3] == ["-", "-"], "what a class never predicted leaves undefined"
+    parts = ("accuracy", "balanced_accuracy", "kl", "ece")
+    assert rows["easy"] == ["250", *(cell(metrics["subsets"]["easy"], key, 3) for key in parts)]
+    assert rows["difficult"] == ["30", *4 * ["too few"]]
+    for attribute, groups in metrics["groups"].items():
+        for name, group in groups.items():
+            shown = 4 * ["too few"] if group.get("too_few") else [cell(group, key, 3) for key in parts]
+            assert f"| {attribute} | {name} | {group['rows']} | {' | '.join(shown)} |\n" in text, name
+    assert rows["ECE of the top class against the label"] == [cell(metrics, "ece", 4)]
+    assert rows["ECE, mean over classes, against the soft label"] == [cell(metrics, "classwise_ece_soft", 4)]
+
+
+def test_the_gap_of_an_emotion_is_the_largest_one():
+    text, gaps = render_model_card(FIXED, "user/faces"), read("metrics.json")["gaps"]
+    found = {name: gap for name, gap in gaps["age"]["tpr_gap"].items() if isinstance(gap, dict)}
+    worst = max(found, key=lambda name: found[name]["gap"])
+    gap = found[worst]
+    low, high = gap["interval"]
+    cells = f"{gap['gap']:.3f} [{low:.3f}, {high:.3f}] | {gap['highest']} | {gap['lowest']} |"
+    assert f"| age | recall of {worst}, the largest gap of an emotion | {cells}" in text
+
+
+def test_the_comparison_is_that_of_the_file():
+    text, comparison = render_model_card(FIXED, "user/faces"), read("metrics.json")["comparison"]
+    rows = table(text.split("### Beside another model")[1])
+    for name, key in (("accuracy", "accuracy"), ("arousal: CCC", "arousal_ccc")):
+        found = comparison["differences"][key]
+        low, high = found["interval"]
+        assert rows[name] == [f"{found['difference']:.4f} [{low:.4f}, {high:.4f}]"]
+    assert "this model alone is right about 130 faces, the other alone about 121; exact p = 0.613." in text
+
+
+def test_the_statement_on_the_groups_stands_before_their_table():
+    text = section(render_model_card(FIXED, "user/faces"), "Results")
+    said = " ".join(text.split("### By group")[1].split("| attribute")[0].split())
+    assert read("metrics.json")["groups_are"] in said and "Of fewer than 50 faces no figure is given" in said
+
+
+# --- what is not known is said, or refused ---------------------------------------------------------------------------
+
+
+def test_without_metrics_the_card_says_so(fixed):
+    (fixed / "metrics.json").unlink()
+    text = render_model_card(fixed, "user/faces")
+    assert section(text, "Results").strip() == "This model was not evaluated: there is no metrics.json beside it."
+    assert not {"model-index", "metrics"} & set(head_of(text))
+
+
+def test_without_a_record_of_the_training_the_card_says_so(fixed):
+    (fixed / "training.json").unlink()
+    text = render_model_card(fixed, "user/faces")
+    assert section(text, "Training").strip() == "Not recorded: there is no training.json beside the weights."
+    assert "Were they of AffectNet or AffectNet+, the weights are for" in section(text, "Terms")
+    assert head_of(text)["license_name"] == "see-card" and "base_model" not in head_of(text)
+
+
+@pytest.mark.parametrize(
+    "name, keys, advice",
+    [
+        ("metrics.json", ["subsets", "groups", "gaps"], "run affectnet-plus evaluate again, or remove the file"),
+        ("training.json", ["finished", "energy"], "train again, or remove the file"),
+    ],
+)
+def test_files_of_older_versions_are_refused_by_name(fixed, name, keys, advice):
+    changed(fixed, name, **dict.fromkeys(keys, REMOVED))
+    with pytest.raises(ValueError, match=f"^{name} lacks {', '.join(keys)}: an older version wrote it; {advice}"):
+        render_model_card(fixed, "user/faces")
+
+
+@pytest.mark.parametrize("calibrated, known", [(True, False), (False, True)])
+def test_numbers_of_the_model_as_it_was_calibrated_otherwise_are_refused(fixed, calibrated, known):
+    if not calibrated:
+        changed(fixed, "config.json", uncertainty=None)
+    changed(fixed, "metrics.json", calibrated_on_this_split=known)
+    with pytest.raises(ValueError, match="as it was calibrated otherwise; run affectnet-plus evaluate again"):
+        render_model_card(fixed, "user/faces")
+
+
+def test_numbers_of_other_predictions_are_refused(fixed):
+    changed(fixed, "metrics.json", predictions={"file": "other.csv", "label_order": "ferplus", "without": []})
+    with pytest.raises(ValueError, match="metrics.json is of the predictions in other.csv; run affectnet-plus"):
+        render_model_card(fixed, "user/faces")
+
+
+def test_numbers_that_could_not_be_computed_are_dashes_and_no_results_of_the_head(fixed):
+    metrics = read("metrics.json")
+    intervals = metrics["intervals"] | {"kl": None, "ece": None}
+    valence = metrics["valence"] | {"ccc": None, "rows": 1}
+    valence["intervals"] = valence["intervals"] | {"ccc": None}
+    baselines = metrics["baselines"]
+    baselines["mean_soft_label"]["kl"] = None
+    changed(fixed, "metrics.json", kl=None, ece=None, intervals=intervals, valence=valence, baselines=baselines)
+    changed(fixed, "metrics.json", arousal=metrics["arousal"] | {"rows": 0})
+    text = render_model_card(fixed, "user/faces")
+    rows = table(text)
+    assert "| KL(soft label \\|\\| predicted), nats | - | - |" in text and rows["valence: CCC"] == ["-", ""]
+    assert not any(name.startswith("arousal: R") for name in rows)
+    types = [result["type"] for result in head_of(text)["model-index"][0]["results"][0]["metrics"]]
+    assert types == ["accuracy", "macro_f1", "js"]
+
+
+def test_faces_without_subsets_and_groups_are_said_to_be_so(fixed):
+    changed(fixed, "metrics.json", subsets={}, groups={}, gaps={}, yaw_edges=None, comparison=None)
+    text = render_model_card(fixed, "user/faces")
+    assert "No face of this split has a difficulty subset." in text and "Nothing is known of the groups" in text
+    assert "|yaw|" not in text and "McNemar" not in text
+    changed(fixed, "metrics.json", groups=read("metrics.json")["groups"])
+    assert "No two groups are large enough to be compared." in render_model_card(fixed, "user/faces")
+
+
+def test_a_model_without_valence_and_arousal_says_so(fixed):
+    text = render_model_card(changed(fixed, "config.json", valence_arousal_weight=0.0), "user/faces")
+    assert "its `valence_arousal` output means nothing" in text and "output.valence_arousal" not in text
+
+
+# --- cautions --------------------------------------------------------------------------------------------------------
+
+
+def test_the_card_says_what_makes_figures_too_good(fixed):
+    text = render_model_card(fixed, "user/faces")
+    assert "The checkpoint was chosen on this split" in text and "was fitted on 1,003 of these faces" in text
+    options = read("training.json")["options"]
+    changed(fixed, "training.json", options=options | {"holdout": 0.05})
+    changed(fixed, "config.json", uncertainty=None)
+    changed(fixed, "metrics.json", calibrated_on_this_split=False, calibrated_rows=0)
+    text = render_model_card(fixed, "user/faces")
+    assert "a little too good" not in text and "held-out training faces" in text
+    assert section(text, "Uncertainty").strip().startswith("Not fitted")
+
+
+def test_other_data_than_that_of_the_training_has_not_chosen_the_checkpoint(fixed):
+    changed(fixed, "metrics.json", data={"name": "prepared", "origin": "FER+", "fingerprint": "another"})
+    assert "The checkpoint was chosen on this split" not in render_model_card(fixed, "user/faces")
+
+
+def test_drawn_faces_are_said_to_be_drawn(fixed):
+    changed(fixed, "metrics.json", data={"name": "prepared", "origin": "drawn", "fingerprint": "another"})
+    assert "these figures say nothing about photographs" in render_model_card(fixed, "user/faces")
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"abstain_entropy": None}, "never, since no threshold of entropy reached an accuracy of 80.0%"),
+        ({"of": "vote"}, "to hold one random annotator's vote for 90.0% of faces"),
+        ({"method": "aps"}, "the most probable classes whose probabilities sum to at most 0.8417"),
+        ({"share": 1.0}, "1,003 faces of `prepared`, validation split, default view."),
+    ],
+)
+def test_the_rule_of_the_uncertainty_is_told(fixed, given, said):
+    changed(fixed, "config.json", uncertainty=read("config.json")["uncertainty"] | given)
+    assert said in " ".join(section(render_model_card(fixed, "user/faces"), "Uncertainty").split())
+
+
+# --- the training ----------------------------------------------------------------------------------------------------
+
+
+def test_the_options_are_those_that_differ_from_the_defaults(fixed):
+    rows = table(section(render_model_card(fixed, "user/faces"), "Training"))
+    default = json.loads(json.dumps(asdict(TrainingOptions())))
+    given = read("training.json")["options"]
+    differ = {name for name in given if name != "augmentation" and given[name] != default[name]}
+    assert {name.strip("`") for name in rows if name.startswith("`")} == differ | {"augmentation.erase"}
+    assert rows["`class_weights`"] == ["1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.5"]
+    changed(fixed, "training.json", options=default)
+    assert "All options are the defaults" in render_model_card(fixed, "user/faces")
+
+
+def test_a_power_that_is_not_known_gives_no_energy(fixed):
+    changed(fixed, "training.json", energy=None)
+    text = render_model_card(fixed, "user/faces")
+    assert "**Energy:** not estimated, since the power of the hardware is not known." in text and "kWh" not in text
+
+
+@pytest.mark.parametrize("start, base", [("owner/vit", "owner/vit"), ("pretrained", None)])
+def test_the_base_model_is_named_where_it_is_one_of_the_hub(fixed, start, base):
+    options = read("training.json")["options"] | {"from_vit": None, "from_pretrained": start}
+    text = render_model_card(changed(fixed, "training.json", options=options), "user/faces")
+    head = head_of(text)
+    assert (head.get("base_model"), head.get("base_model_relation")) == (base, base and "finetune")
+    assert f"It started from the weights {start}, whose terms hold as well." in text
+
+
+# --- the terms -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["AffectNet", "AffectNet+"])
+def test_weights_of_licensed_faces_are_for_research_in_text_and_head(fixed, origin):
+    text = render_model_card(of_origin(fixed, origin), "user/faces")
+    head = head_of(text)
+    assert head["license"] == "other" and head["license_name"] == "affectnet-academic"
+    assert head["license_link"].startswith("https://") and head["license_link"] in section(text, "Terms")
+    assert "for **non-commercial research only**. They were trained on " + origin in section(text, "Terms")
+    assert "For **non-commercial research only**, see [Terms](#terms)." in text
+    with pytest.raises(ValueError, match=rf"trained on {re.escape(origin)}, whose terms go with them, and the lic"):
+        render_model_card(fixed, "user/faces", "mit")
+
+
+def test_other_origins_keep_the_licence_that_is_given(fixed):
+    text = render_model_card(of_origin(fixed, "drawn"), "user/faces", "apache-2.0")
+    assert head_of(text)["license"] == "apache-2.0" and "license_name" not in head_of(text)
+    assert "The weights stand under the licence `apache-2.0`." in text and "non-commercial" not in text
+    text = render_model_card(fixed, "user/faces")
+    assert head_of(text)["license_name"] == "see-card" and "No licence was chosen for the weights." in text
+    head = head_of(render_model_card(of_origin(fixed, "FER+"), "user/faces"))
+    assert head["license_name"] == "fer2013-research" and head["license_link"]
+
+
+def test_the_training_faces_and_their_paper_are_named(fixed):
+    text = render_model_card(of_origin(fixed, "FER+"), "user/faces")
+    assert "ten people then voted on each face" in " ".join(section(text, "Training").split())
+    assert "@inproceedings{barsoum2016training" in text and "@article{fard2025affectnetplus" in text
+    text = render_model_card(of_origin(fixed, None), "user/faces")
+    assert "Nothing says whose the training faces are" in text
+    assert text.count("@") == EXPECTED.read_text().count("@")
+
+
+def test_generated_soft_labels_are_said_to_be_generated(fixed):
+    made = {"ensemble": "ab" * 32, "fusion": "product", "action_units": None, "human_label": True, "version": "0.1.0"}
+    text = render_model_card(of_origin(fixed, "FER+", soft_labels=made), "user/faces")
+    assert "The soft labels were generated, by `affectnet-plus label` 0.1.0" in " ".join(text.split())
+
+
+# --- what the Hub reads ----------------------------------------------------------------------------------------------
+
+
+def test_the_head_comes_back_from_the_hubs_own_reader(tmp_path):
+    metrics = read("metrics.json")
+    (tmp_path / "card.md").write_text(render_model_card(FIXED, "user/faces", dataset_id="user/data"))
+    data = ModelCard.load(tmp_path / "card.md").data
+    assert (data.language, data.library_name, data.pipeline_tag) == ("en", "transformers", "image-classification")
+    assert data.datasets == ["user/data"] and "custom_code" in data.tags and data.base_model == "owner/small-vit"
+    assert data.model_name == "faces"
+    found = {result.metric_type: result for result in data.eval_results}
+    assert {name: result.metric_value for name, result in found.items()} == {
+        name: round(metrics[name], 4) for name in REPORTED
+    }
+    assert {(result.dataset_type, result.dataset_name) for result in found.values()} == {("user/data", "prepared")}
+    assert {(result.dataset_split, result.dataset_config) for result in found.values()} == {("validation", "default")}
+    assert "datasets" not in head_of(render_model_card(FIXED, "user/faces")), "a folder is no data set of the Hub"
+
+
+def test_the_file_of_results_comes_back_from_the_hubs_own_reader():
+    metrics = read("metrics.json")
+    entries = parse_eval_result_entries(yaml.safe_load(eval_results_file(metrics | {"kl": None}, "user/data")))
+    assert {entry.task_id: entry.value for entry in entries} == {
+        name: round(metrics[name], 4) for name in REPORTED if name != "kl"
+    }
+    assert {entry.dataset_id for entry in entries} == {"user/data"}
+    assert all(math.isfinite(entry.value) and "3999 faces" in entry.notes for entry in entries)
+
+
+# --- a model that was really trained ---------------------------------------------------------------------------------
+
+
+def test_a_trained_model_has_a_card_whose_numbers_are_traced(trained):
+    text = render_model_card(trained, "user/some-model")
+    assert untraced(text, trained) == []
+    assert "{%" not in text and "None" not in text and "nan" not in text.split()
+    assert ", ".join(f"{index} {name}" for index, name in enumerate(EMOTIONS)) + "." in text
+    assert "48x48 pixels" in text and "](confusion.png)" in text and "faces.png" not in text
+    rows = table(text)
+    assert rows["steps"] == ["4; 16 faces on each device, 1 process"]
+    assert rows["kept"][0].endswith("the best on 8 faces of the validation split")
+
+
+def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
+    """Labels only, and one valence: no KL, and no concordance of a single row."""
+    faces = [(picture((20 * row, 9, 9)), annotation(label=row, valence=0.5 if row == 0 else None)) for row in range(8)]
+    data = prepared_from(faces, faces)
+    train(data, tmp_path / "model", quick(target="hard", image_size=24, epochs=1))
+    metrics = evaluate(tmp_path / "model", data, tmp_path / "model")
+    assert metrics["kl"] is None and metrics["valence"]["ccc"] is None and metrics["valence"]["rows"] == 1
+    rows = table(render_model_card(tmp_path / "model", "user/faces"))
+    assert rows["KL(soft label // predicted), nats"][0] == "-" and rows["valence: CCC"][0] == "-"
+    assert rows["target"] == ["one-hot label, cross-entropy"]
+
+
+def test_the_examples_of_the_card_work(trained, tmp_path):
+    folder = stage(trained, tmp_path / "staged", repo_id=".")
+    (folder / "face.jpg").write_bytes(picture())
+    blocks = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
+    assert len(blocks) == 3
+    child = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert child.returncode == 0, child.stderr
+    assert "'label'" in child.stdout and "'soft_label'" in child.stdout and "tensor" in child.stdout

@@ -1,0 +1,229 @@
+"""Training: the best checkpoint, and interruption and resuming, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer
+
+from affectnet_plus_modeling.training import train as train_module
+from affectnet_plus_modeling.training.options import SIZES, Augmentation
+from affectnet_plus_modeling.training.soft_label_trainer import SoftLabelTrainer
+from affectnet_plus_modeling.training.train import train
+from support.models import TINY, quick
+
+STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+# ---- the best checkpoint
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The folder of checkpoints is not removed at the end."""
+    monkeypatch.setattr(train_module, "shutil", SimpleNamespace(rmtree=lambda folder: None))
+
+
+# So fast and so long that the choosing faces get worse again: the best checkpoint is not the last.
+OVERFITTING = quick(epochs=12, learning_rate=5e-3, warmup=0.0, augmentation=STILL)
+
+
+def best_and_last(out: Path, record: dict) -> tuple[dict, dict]:
+    assert record["best_step"] < record["steps"], "premise: the best checkpoint is not the last"
+    work = out.with_name(out.name + ".training")
+    best, last = (weights(work / f"checkpoint-{record[step]}") for step in ("best_step", "steps"))
+    assert not any(torch.equal(best[name], last[name]) for name in best), "premise: every tensor was trained on"
+    return best, last
+
+
+def test_the_best_checkpoint_is_what_is_saved(drawn, tmp_path, tiny, kept):
+    record = train(drawn, tmp_path / "model", OVERFITTING)
+    best, _ = best_and_last(tmp_path / "model", record)
+    assert same(weights(tmp_path / "model"), best)
+    losses = {entry["step"]: entry["eval_objective"] for entry in record["log"] if "eval_objective" in entry}
+    assert record["best_step"] == min(losses, key=losses.get)
+    assert record["best_objective"] == losses[record["best_step"]]
+
+
+def test_the_stock_trainer_would_not_restore_the_best_checkpoint(drawn, tmp_path, tiny, kept, monkeypatch):
+    """If this fails, transformers restores its own checkpoints now, and SoftLabelTrainer need not do it."""
+    monkeypatch.setattr(SoftLabelTrainer, "_load_best_model", Trainer._load_best_model)
+    record = train(drawn, tmp_path / "model", OVERFITTING)
+    best, last = best_and_last(tmp_path / "model", record)
+    saved = weights(tmp_path / "model")
+    encoder = [name for name in saved if name.startswith("vit.encoder.")]
+    assert len(encoder) == 32
+    assert all(torch.equal(saved[name], last[name]) for name in encoder)
+    assert torch.equal(saved["classifier.weight"], best["classifier.weight"])
+
+
+# ---- interruption
+
+
+def interrupted_at(step: int) -> type[SoftLabelTrainer]:
+    class Interrupted(SoftLabelTrainer):
+        def training_step(self, *args, **kwargs):
+            if self.state.global_step == step:
+                raise KeyboardInterrupt
+            return super().training_step(*args, **kwargs)
+
+    return Interrupted
+
+
+def interrupt(data, out, options, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "SoftLabelTrainer", interrupted_at(step))
+        train(data, out, options)
+
+
+def fail_to_save(data, out, options) -> None:
+    def full_disk(*_):
+        raise OSError("No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(train_module, "save_model", full_disk)
+        train(data, out, options)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(drawn, tmp_path_factory) -> tuple[dict, dict]:
+    """The weights and the record of a run of 3 epochs, with every random change of the pictures."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "tiny", TINY)
+        record = train(drawn, out, quick(epochs=3))
+    return weights(out), record
+
+
+def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
+    out = tmp_path / "deeper" / "model"
+    train(drawn, out, quick(epochs=1))
+    assert os.listdir(out.parent) == ["model"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "answers.py",
+        "config.json",
+        "configuration_affectnet_plus.py",
+        "losses.py",
+        "model.safetensors",
+        "modeling_affectnet_plus.py",
+        "pipeline_affectnet_plus.py",
+        "preprocessor_config.json",
+        "training.json",
+    ]
+
+
+def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, uninterrupted, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    interrupt(drawn, "model", quick(epochs=3), step=5)  # in the middle of the third epoch
+    assert sorted(os.listdir(tmp_path)) == ["model.training"]
+    with pytest.raises(FileExistsError, match="Pass --resume to go on"):
+        train(drawn, "model", quick(epochs=3))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    record = train(drawn, "../model", quick(epochs=3), resume=True)
+    expected, whole = uninterrupted
+    assert same(weights(tmp_path / "model"), expected)
+    for name in ("steps", "best_step", "best_objective", "options", "training_faces"):
+        assert record[name] == whole[name], name
+    assert not (tmp_path / "model.training").exists()
+
+
+@pytest.mark.parametrize("step", [21, None], ids=["near the end", "at the end"])
+def test_the_best_checkpoint_survives_resuming(drawn, tmp_path, tiny, kept, monkeypatch, step):
+    monkeypatch.chdir(tmp_path)
+    if step:
+        interrupt(drawn, "model", OVERFITTING, step)
+    else:
+        fail_to_save(drawn, "model", OVERFITTING)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    record = train(drawn, tmp_path / "model", OVERFITTING, resume=True)
+    assert record["best_step"] <= 20, "premise: the best checkpoint is from before the interruption"
+    best, _ = best_and_last(tmp_path / "model", record)
+    assert same(weights(tmp_path / "model"), best)
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(drawn, tmp_path, tiny, uninterrupted):
+    interrupt(drawn, tmp_path / "model", quick(epochs=3), step=4)
+    newest = tmp_path / "model.training" / "checkpoint-4"
+    (newest / "trainer_state.json").unlink()
+    (newest / "model.safetensors").write_bytes(b"half")
+    train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
+    assert same(weights(tmp_path / "model"), uninterrupted[0])
+
+
+def test_a_run_that_was_interrupted_before_its_first_checkpoint_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
+    interrupt(drawn, tmp_path / "model", quick(epochs=3), step=0)
+    train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
+    assert same(weights(tmp_path / "model"), uninterrupted[0])
+
+
+def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
+    fail_to_save(drawn, tmp_path / "model", quick(epochs=3))
+    assert os.listdir(tmp_path) == ["model.training"]
+    record = train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
+    assert record["steps"] == 6
+    assert same(weights(tmp_path / "model"), uninterrupted[0])
+
+
+def test_a_failing_run_leaves_the_model_that_was_there(drawn, tmp_path, tiny):
+    out = tmp_path / "model"
+    train(drawn, out, quick(epochs=1))
+    before = weights(out)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "SoftLabelTrainer", interrupted_at(1))
+        train(drawn, out, quick(epochs=1, seed=1), overwrite=True)
+    assert same(weights(out), before)
+    train(drawn, out, quick(epochs=1, seed=1), overwrite=True)
+    assert not same(weights(out), before)
+
+
+# A run in a process of its own that says so when it is at its third step, and then waits to be killed.
+WAITING = """
+import sys, time
+from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.training import options, train
+options.SIZES["tiny"] = TINY
+
+class Waiting(train.SoftLabelTrainer):
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            print("HERE", flush=True)
+            time.sleep(60)
+        return super().training_step(*args, **kwargs)
+
+train.SoftLabelTrainer = Waiting
+main(["train", *sys.argv[1:], "--epochs", "3", "--batch-size", "16", "--image-size", "48", "--bf16", "no"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, number):
+    out = tmp_path / "model"
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING.replace("TINY", repr(TINY)), str(drawn), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert any(line.strip() == "HERE" for line in child.stdout)
+    child.send_signal(number)
+    child.communicate(timeout=60)
+    assert child.returncode == (143 if number == signal.SIGTERM else -9)
+    assert os.listdir(tmp_path) == ["model.training"]
+    train(drawn, out, quick(epochs=3), resume=True)
+    assert same(weights(out), uninterrupted[0])
