@@ -221,10 +221,10 @@ class Training:
 
 
 def mixed(pictures: Tensor, targets: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
-    """`mixing.mix` where every target is known: nothing depends on the data, and a graph can hold it."""
-    from affectnet_plus_modeling.training import mixing
+    """`mixup.mix` where every target is known: nothing depends on the data, and a graph can hold it."""
+    from affectnet_plus_modeling.training import mixup as mixture
 
-    kept = mixing._kept(pictures, mixup, cutmix)
+    kept = mixture._kept(pictures, mixup, cutmix)
     shares = kept.mean(dim=(1, 2))
     pictures = pictures.roll(-1, 0).lerp(pictures, kept[:, None])
     return pictures, targets.roll(-1, 0).lerp(targets, shares[:, None])
