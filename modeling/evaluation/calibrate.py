@@ -85,6 +85,8 @@ def calibrate(
         FileNotFoundError, OSError: a folder lacks something, a picture cannot be read.
         ValueError: an option is outside its range, or the split has no faces to fit to.
     """
+    if not Path(model_folder).is_dir():
+        raise FileNotFoundError(f"{model_folder} is no folder; what is fitted is written into a model folder of yours")
     model = load_model(model_folder)
     rows = load_prepared(data, view, split)
     chosen = np.flatnonzero(in_share(rows["image_id"], options.share, options.seed))

@@ -14,6 +14,7 @@ from affectnet_plus import IMAGE_SUFFIXES
 
 from .. import images
 from ..data.dataset import FaceDataset, normalise
+from ..pretrained import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..workers import in_order
@@ -25,13 +26,13 @@ TOKENS_AT_ONCE = 300
 
 
 def load_model(folder) -> AffectNetPlusForSoftLabels:
-    """The model of a local folder, in float32 and ready to predict.
+    """The model of a local folder, or of a name of `pretrained`, in float32 and ready to predict.
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
         ValueError: its config names another kind of model, or a weight is missing, as the heads are after `pretrain`.
     """
-    folder = Path(folder)
+    folder = Path(model_folder(folder))
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that train wrote")
@@ -75,7 +76,7 @@ def predict_faces(
     )
 
 
-def predict(model_folder, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[dict]:
+def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[dict]:
     """What `predict_pictures` gives, from the model of a folder.
 
     Args:
@@ -85,7 +86,7 @@ def predict(model_folder, sources, batch_size: int = 32, bf16: bool = False) -> 
         FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
     """
     paths = _pictures(sources)  # what is missing is said before the weights are read
-    model = load_model(model_folder)
+    model = load_model(model)
     if bf16:
         model.to(torch.bfloat16)
     yield from predict_pictures(model, paths, batch_size)

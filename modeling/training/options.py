@@ -116,7 +116,8 @@ class TrainingOptions:
     image_size: side in pixels; None takes the side of the first training picture.
     patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
     from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
-    from_pretrained: a folder that `pretrain` or `train` wrote, whose stem and encoder are the start.
+    from_pretrained: a folder that `pretrain` or `train` wrote, or "ferplus", the model that comes with the package,
+        whose stem and encoder are the start.
     target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
     loss: how far the prediction is from the target, one of `LOSSES`.
     batch_size: faces on one device at a time. A step sees `batch_size` x `accumulation` x processes of them, and its

@@ -20,6 +20,7 @@ from ..data.dataset import FaceDataset, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import about
+from ..pretrained import model_folder
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
@@ -178,7 +179,7 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
     if options.from_vit:
         model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
     elif options.from_pretrained:
-        model = AffectNetPlusForSoftLabels.from_faces(options.from_pretrained, **shared)
+        model = AffectNetPlusForSoftLabels.from_faces(model_folder(options.from_pretrained), **shared)
     else:
         config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
         model = AffectNetPlusForSoftLabels(config)
