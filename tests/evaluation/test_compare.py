@@ -11,7 +11,7 @@ from affectnet_plus_modeling.evaluation.compare import compare, mcnemar
 from affectnet_plus_modeling.evaluation.intervals import CELL
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
-from support.predictions import some_predictions
+from support.predictions import informed_predictions
 
 
 def another(predictions, weight=0.3, seed=9):
@@ -53,7 +53,7 @@ def test_models_that_are_right_about_the_same_faces_are_not_apart():
 
 
 def test_differences_are_of_the_reported_numbers():
-    this = some_predictions(200)
+    this = informed_predictions(200)
     other = another(this)
     found = compare(this, other, 200, 0, 0.95)
     one, two = evaluate_predictions(this), evaluate_predictions(other)
@@ -68,7 +68,7 @@ def test_differences_are_of_the_reported_numbers():
 
 
 def test_the_interval_of_kl_is_that_of_the_paired_difference():
-    this = some_predictions(150)
+    this = informed_predictions(150)
     other = another(this)
     row = compare(this, other, 300, 4, 0.9)["differences"]["kl"]
     rows = [kl_divergence(said.soft_labels, said.probabilities) for said in (this, other)]
@@ -77,7 +77,7 @@ def test_the_interval_of_kl_is_that_of_the_paired_difference():
 
 
 def test_a_model_is_no_different_from_itself_and_the_other_way_round_turns_the_sign():
-    this = some_predictions(60)
+    this = informed_predictions(60)
     for row in compare(this, this, 50, 0, 0.95)["differences"].values():
         assert row == {"difference": 0, "interval": [0, 0]}
     other = another(this)
@@ -88,12 +88,12 @@ def test_a_model_is_no_different_from_itself_and_the_other_way_round_turns_the_s
 
 
 def test_a_tool_that_says_no_valence_has_no_difference_in_it():
-    this = some_predictions(60)
+    this = informed_predictions(60)
     silent = replace(this, valence_arousal=np.full((60, 2), np.nan))
     assert compare(this, silent, 50, 0, 0.95)["differences"]["valence_ccc"] == {"difference": None, "interval": None}
 
 
 def test_other_faces_are_refused():
-    this = some_predictions(60)
+    this = informed_predictions(60)
     with pytest.raises(ValueError, match="the faces differ: 60 and 59, expected the same ones"):
         compare(this, this.take(range(59)), 50, 0, 0.95)

@@ -20,7 +20,7 @@ from affectnet_plus_modeling.evaluation.groups import (
 from affectnet_plus_modeling.evaluation.intervals import CELL
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.sources.tree import annotation
-from support.predictions import some_predictions
+from support.predictions import informed_predictions
 from support.trees import picture
 
 
@@ -115,7 +115,7 @@ def grouping_of(names, rows, seed) -> Grouping:
 
 @pytest.fixture(scope="module")
 def audited():
-    predictions = some_predictions(400)
+    predictions = informed_predictions(400)
     subsets = Grouping((*SUBSETS, UNKNOWN), np.repeat([0, 1, 2], [250, 120, 30]))
     attributes = {"gender": grouping_of(GENDERS, 400, 0), "ethnicity": grouping_of(RACES, 400, 1)}
     return predictions, subsets, attributes, audit(predictions, None, subsets, attributes, 200)

@@ -19,7 +19,7 @@ from affectnet_plus_modeling.evaluation.intervals import (
     shifted,
 )
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
-from support.predictions import some_predictions
+from support.predictions import informed_predictions
 
 
 def flat(metrics: dict) -> dict[str, float]:
@@ -42,7 +42,11 @@ def assert_same(found: dict[str, float], expected: dict[str, float]):
 
 
 def test_every_number_is_the_one_that_is_reported():
-    for predictions in (some_predictions(), some_predictions(holes=False), some_predictions(7, 3, holes=False)):
+    for predictions in (
+        informed_predictions(),
+        informed_predictions(holes=False),
+        informed_predictions(7, 3, holes=False),
+    ):
         numbers = every_number(predictions)
         expected = flat(evaluate_predictions(predictions))
         assert set(numbers.names) == set(expected)
@@ -50,14 +54,14 @@ def test_every_number_is_the_one_that_is_reported():
 
 
 def test_the_numbers_of_some_rows_are_those_of_these_rows_alone():
-    predictions, rows = some_predictions(), np.arange(5, 70, 3)
+    predictions, rows = informed_predictions(), np.arange(5, 70, 3)
     assert_same(every_number(predictions).of(rows), flat(evaluate_predictions(predictions.take(rows))))
     assert set(CELL) <= set(cell_numbers(predictions).names)
 
 
 @pytest.mark.filterwarnings("error")
 def test_where_nothing_is_known_every_number_is_nan():
-    predictions = some_predictions(4, holes=False)
+    predictions = informed_predictions(4, holes=False)
     unknown = replace(
         predictions,
         soft_labels=np.full((4, 8), np.nan),
@@ -83,7 +87,7 @@ def test_where_nothing_is_known_every_number_is_nan():
 def test_constants_zeros_and_one_row_are_as_in_the_formulas(guess, true):
     rows = len(guess)
     predictions = replace(
-        some_predictions(rows, holes=False),
+        informed_predictions(rows, holes=False),
         valence_arousal=np.stack([guess, guess], axis=1),
         true_valence_arousal=np.stack([true, true], axis=1),
     )
@@ -91,7 +95,7 @@ def test_constants_zeros_and_one_row_are_as_in_the_formulas(guess, true):
 
 
 def test_a_group_that_is_constant_far_from_the_first_face_is_constant():
-    predictions = some_predictions(40, holes=False)
+    predictions = informed_predictions(40, holes=False)
     affect = predictions.valence_arousal.copy()
     affect[20:] = 0.1 + 0.2  # less the first face's value, its squares do not cancel exactly
     numbers = cell_numbers(replace(predictions, valence_arousal=affect)).of(np.arange(20, 40))
@@ -99,7 +103,7 @@ def test_a_group_that_is_constant_far_from_the_first_face_is_constant():
 
 
 def test_pearson_is_scipys():
-    predictions = some_predictions(60, 4, holes=False)
+    predictions = informed_predictions(60, 4, holes=False)
     expected = pearsonr(predictions.valence_arousal[:, 1], predictions.true_valence_arousal[:, 1])[0]
     assert cell_numbers(predictions).of(np.arange(60))["arousal_pearson"] == pytest.approx(expected)
 
@@ -108,7 +112,7 @@ def test_pearson_is_scipys():
 
 
 def test_the_resamples_are_those_of_a_loop_over_drawn_faces():
-    predictions, seed = some_predictions(), 5
+    predictions, seed = informed_predictions(), 5
     numbers, everything = every_number(predictions), np.arange(90)
     [drawn] = resampled([numbers.part(everything)], 90, 25, seed)
     generator = np.random.default_rng(seed)
@@ -118,7 +122,7 @@ def test_the_resamples_are_those_of_a_loop_over_drawn_faces():
 
 
 def test_a_part_has_in_a_resample_the_faces_that_were_drawn_of_it():
-    predictions, rows = some_predictions(), np.arange(0, 90, 2)
+    predictions, rows = informed_predictions(), np.arange(0, 90, 2)
     numbers = cell_numbers(predictions)
     drawn = resampled([numbers.part(rows), numbers.part(np.arange(90))], 90, 10, seed=1)
     generator = np.random.default_rng(1)
@@ -150,7 +154,7 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_promised():
 
 
 def test_intervals_are_the_percentiles_and_none_where_nothing_is_known():
-    predictions = some_predictions(holes=False)
+    predictions = informed_predictions(holes=False)
     predictions = replace(predictions, true_valence_arousal=np.full((90, 2), np.nan))
     [found] = estimate([(cell_numbers(predictions), np.arange(90))], 90, 200, 0)
     cell = plain_cell(found, 90, 0.8)
@@ -165,7 +169,7 @@ def test_the_interval_of_a_calibration_error_is_moved_onto_it():
     generator = np.random.default_rng(0)
     answer = generator.dirichlet(np.full(8, 1.0), 600)
     labels = (answer.cumsum(axis=1) < generator.uniform(size=(600, 1))).sum(axis=1)
-    base = some_predictions(600, holes=False)
+    base = informed_predictions(600, holes=False)
     predictions = replace(base, probabilities=answer, soft_labels=np.eye(8)[labels], labels=labels)
     numbers = every_number(predictions)
     [raw] = resampled([numbers.part(np.arange(600))], 600, 300, 0)

@@ -5,7 +5,7 @@ import numpy as np
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 
 
-def some_predictions(rows=90, seed=0, holes=True) -> Predictions:
+def informed_predictions(rows=90, seed=0, holes=True) -> Predictions:
     """Drawn answers that know something; with holes, one part of the truth is unknown in some rows."""
     generator = np.random.default_rng(seed)
     soft = generator.dirichlet(np.full(8, 0.5), rows)
