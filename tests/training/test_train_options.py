@@ -336,7 +336,7 @@ def test_an_empty_split_stops(drawn, tmp_path, tiny, monkeypatch):
 def test_faces_without_any_label_stop_before_a_picture_is_read(prepared_from, tmp_path, tiny, monkeypatch):
     faces = [(picture((20 * row, 90, 9)), annotation(label=row)) for row in range(8)]
     data = prepared_from(faces, faces)
-    monkeypatch.setattr(train_module, "Faces", None)
+    monkeypatch.setattr(train_module, "FaceDataset", None)
     with pytest.raises(ValueError, match="of the 8 faces to train on, none has a soft label"):
         train(data, tmp_path / "model", quick())
 
