@@ -17,7 +17,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling import publishing
+from affectnet_plus_modeling import exporting
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data.dataset import FaceDataset, decode, load_prepared, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
@@ -165,7 +165,7 @@ def test_a_file_says_that_valence_and_arousal_are_untrained(trained, tmp_path):
 def test_no_file_tells_of_the_machine(exported, calibrated):
     for path in exported.iterdir():
         content = path.read_bytes()
-        for place in (Path(torch.__file__).parents[1], Path(publishing.__file__).parents[2], calibrated.parent):
+        for place in (Path(torch.__file__).parents[1], Path(exporting.__file__).parents[2], calibrated.parent):
             assert str(place).encode() not in content, path.name
 
 
@@ -359,8 +359,8 @@ def test_the_format_must_be_named(calibrated, tmp_path, capsys):
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_without_the_extra_it_says_how_to_install_it(calibrated, tmp_path, monkeypatch, capsys, package):
     for name in ("onnx_example", "onnx_files", "parity"):
-        monkeypatch.delitem(sys.modules, f"{publishing.__name__}.{name}")
-        monkeypatch.delattr(publishing, name)
+        monkeypatch.delitem(sys.modules, f"{exporting.__name__}.{name}")
+        monkeypatch.delattr(exporting, name)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["export", str(calibrated), str(tmp_path / "out"), "--onnx"]) == 1
     assert 'pip install "affectnet-plus[onnx]"' in capsys.readouterr().err
