@@ -10,6 +10,7 @@ benchmarks/results/ferplus-<model>-<date>-<commit>.csv.
 
 import argparse
 import datetime
+import json
 import sys
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def main() -> None:
     model = load_model(options.model)
     common = {
         "model": options.model.name,
-        "parameters": sum(value.numel() for value in model.parameters()),
+        "parameters": json.loads((options.model / "training.json").read_text())["parameters"],
         "megabytes": (options.model / "model.safetensors").stat().st_size / 1e6,
         "hardware": hardware(),
         "commit": commit(),

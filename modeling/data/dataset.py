@@ -127,6 +127,16 @@ def targets_of(data: datasets.Dataset, target: str) -> Tensor:
     return _distributions(columns["soft_label_normalized"]) if target == "soft" else _one_hot(_labels(columns))
 
 
+def first_side(pictures: datasets.Dataset) -> int:
+    """The longer side of the first picture, in pixels: what the faces of one source have in common.
+
+    Raises:
+        OSError: it cannot be read; the message names it.
+    """
+    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
+    return max(images.decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
+
+
 def load_prepared(folder: str | Path, view: str, split: str | None = None):
     """One split of a prepared folder, or all of them by name.
 

@@ -17,6 +17,7 @@ from ..data.dataset import FaceDataset, normalise
 from ..pretrained import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
+from ..vit.stems import folded
 from ..workers import in_order
 from .predictions import Predictions
 
@@ -27,6 +28,8 @@ TOKENS_AT_ONCE = 300
 
 def load_model(folder) -> AffectNetPlusForSoftLabels:
     """The model of a local folder, or of a name of `pretrained`, in float32 and ready to predict.
+
+    It is `stems.folded`, so not to be trained or saved.
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
@@ -43,7 +46,7 @@ def load_model(folder) -> AffectNetPlusForSoftLabels:
     if report["missing_keys"]:  # transformers fills them at random
         lacking = ", ".join(sorted(report["missing_keys"]))
         raise ValueError(f"{folder} lacks the weights {lacking}; where pretrain wrote it, train --from-pretrained it")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return folded(model.eval()).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()

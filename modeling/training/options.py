@@ -46,6 +46,11 @@ SIZES: dict[str, dict] = {
 }
 
 
+def patch_for(size: int) -> int:
+    """The patch, in pixels, of pictures of `size` pixels where nobody names one: 8 below 112, and 16 from there."""
+    return 8 if size < 112 else 16
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How strongly `augmentation.augment` changes faces.
@@ -113,8 +118,8 @@ class TrainingOptions:
     """Attributes, beside the obvious ones:
 
     size: mini, tiny, wide, small or base; ignored when `from_vit` or `from_pretrained` names a checkpoint.
-    image_size: side in pixels; None takes the side of the first training picture.
-    patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
+    image_size: side in pixels; None takes the longer side of the first training picture.
+    patch_size: in pixels; None takes that of `patch_for`.
     from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
     from_pretrained: a folder that `pretrain` or `train` wrote, or "ferplus", the model that comes with the package,
         whose stem and encoder are the start.

@@ -23,10 +23,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
-from ..data.dataset import FaceDataset, normalise
+from ..data.dataset import FaceDataset, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
-from ..images import decode
 from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
@@ -34,7 +33,7 @@ from .augmentation import augment
 from .card_callback import hardware
 from .masked_model import MaskedFaceModel
 from .masking import draw_masks, hide, pixel_masks
-from .options import SIZES
+from .options import SIZES, patch_for
 from .pretrain_options import PretrainingOptions
 from .saving import save_processor
 from .trainer import FaceTrainer
@@ -130,8 +129,8 @@ class _StopUnlessFinite(TrainerCallback):
 
 def _decided(options: PretrainingOptions, pictures: datasets.Dataset) -> PretrainingOptions:
     """The options with everything that was left to the data decided, as the record has them."""
-    size = options.image_size or _first_side(pictures)
-    patch = options.patch_size or (8 if size < 112 else 16)
+    size = options.image_size or first_side(pictures)
+    patch = options.patch_size or patch_for(size)
     if size % patch:
         raise ValueError(f"a picture of {size} pixels cannot be divided into patches of {patch}; choose another size")
     # SimMIM: squares of 32 pixels in a picture of 192 teach more than smaller ones, so 6 or 7 along a side.
@@ -139,12 +138,6 @@ def _decided(options: PretrainingOptions, pictures: datasets.Dataset) -> Pretrai
     if square % patch or size % square:
         raise ValueError(f"mask_size is {square}; it must be a multiple of {patch}, the patch, that divides {size}")
     return replace(options, image_size=size, patch_size=patch, mask_size=square)
-
-
-def _first_side(pictures: datasets.Dataset) -> int:
-    """The longer side of the first picture, in pixels: what the faces of one source have in common."""
-    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
-    return max(decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
 
 
 def _known(number: int | None) -> int:

@@ -19,7 +19,7 @@ class PretrainingOptions:
     views: views of a prepared folder whose train splits are taken; None takes all of its faces that are not for
         validation, those that nobody has labelled included. They must not overlap.
     image_size: side in pixels; None takes the longer side of the first picture.
-    patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
+    patch_size: in pixels; None takes that of `patch_for`.
     mask_ratio: share of each picture that is hidden, in (0, 1).
     mask_size: side in pixels of the squares that are hidden, a multiple of `patch_size` that divides `image_size`;
         None takes the patch, or twice that where the picture has 12 patches or more along its side.

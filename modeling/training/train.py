@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import datasets
 import numpy as np
 import torch
 import transformers
@@ -16,7 +15,7 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..data.dataset import FaceDataset, load_prepared, targets_of
+from ..data.dataset import FaceDataset, first_side, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import about
@@ -25,7 +24,7 @@ from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
 from .card_callback import CardCallback
-from .options import SIZES, TrainingOptions
+from .options import SIZES, TrainingOptions, patch_for
 from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
@@ -63,7 +62,7 @@ def train(
     if "train" not in splits or ("validation" not in splits and not options.holdout):
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
-    size = options.image_size or _first_side(splits["train"])
+    size = options.image_size or first_side(splits["train"])
     options = claimed(out, work, _decided(options, size), resume, overwrite, processes)
     transformers.set_seed(options.seed)
     every, training, choosing = _faces(splits, rows, options, size, progress)
@@ -97,7 +96,7 @@ def train(
 
 def _decided(options: TrainingOptions, size: int) -> TrainingOptions:
     """The options with everything that was left to the data or the device decided, as the record has them."""
-    patch = options.patch_size or (8 if size < 112 else 16)
+    patch = options.patch_size or patch_for(size)
     return replace(options, image_size=size, patch_size=None if _start(options) else patch)
 
 
@@ -132,11 +131,6 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
             "then never be predicted. Choose another view or target, or pass --allow-empty-classes"
         )
     return rows, chosen
-
-
-def _first_side(split: datasets.Dataset) -> int:
-    """The longer side of the first picture, in pixels: what the faces of one source have in common."""
-    return max(split[0]["image"].size)
 
 
 def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[FaceDataset, Subset, Subset]:

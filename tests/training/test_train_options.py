@@ -85,7 +85,7 @@ def test_unusable_options_are_refused(option, words):
 
 
 def test_the_losses_of_the_options_are_those_of_the_model():
-    assert CHOICES["loss"] == LOSSES
+    assert CHOICES["loss"] == tuple(LOSSES)
 
 
 def test_every_option_is_on_the_command_line(capsys):

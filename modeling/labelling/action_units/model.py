@@ -29,7 +29,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ...data.dataset import FaceDataset, load_prepared, normalise
+from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
 from ...files import fresh_folder, refuse_existing, write_json
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
@@ -155,7 +155,7 @@ def train_action_units(
     splits = load_prepared(data, options.view)
     if not {"train", "validation"} <= set(splits):
         raise ValueError(f"{data} has the splits {', '.join(splits)}; training needs train and validation")
-    size = options.image_size or max(splits["train"][0]["image"].size)
+    size = options.image_size or first_side(splits["train"])
     training, choosing = (_known_faces(splits, split, size, table, progress) for split in ("train", "validation"))
     with fresh_folder(out, overwrite) as folder:
         work = folder / "checkpoints"
