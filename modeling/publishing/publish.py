@@ -25,6 +25,7 @@ CODE = (
     "losses.py",
     "modeling_affectnet_plus.py",
     "pipeline_affectnet_plus.py",
+    "stems.py",
 )
 REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", *CODE)
 OPTIONAL = ("training.json", "metrics.json", *(f"{name}.png" for name in SHOWN))

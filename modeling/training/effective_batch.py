@@ -26,6 +26,8 @@ autocast context but that of the model's own forward pass (accelerate's): it wou
 Each process must have the same number of batches, as the Trainer sees to; their sizes may differ.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -113,15 +115,31 @@ def part_loss(
 
 @torch.no_grad()
 def _first_pass(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
-    """The moments of this process's faces, as the second pass will find them; the random state is put back."""
+    """The moments of this process's faces, as the second pass will find them.
+
+    The random state is put back, and batch norm's running statistics are left to the second pass.
+    """
     model.train()
     device = batches[0]["pixel_values"].device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _statistics_kept(model):
         moments = [
             affect_moments(model(pixel_values=batch["pixel_values"]).valence_arousal, batch["valence_arousal"])
             for batch in batches
         ]
     return torch.stack(moments).sum(dim=0)
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _processes() -> int:

@@ -13,6 +13,8 @@ from transformers import TrainerCallback
 class WeightAverage(TrainerCallback):
     """Exponential moving average of every parameter, brought up to date after each step of the optimizer.
 
+    The running statistics of batch norm are averaged alike: those of the last step belong to other weights.
+
     average <- d * average + (1 - d) * weights, with d = min(decay, (1 + step) / (10 + step)), so that the random
     weights of the beginning are soon forgotten (Polyak & Juditsky 1992; the warm-up is that of TensorFlow's
     ExponentialMovingAverage).
@@ -23,7 +25,8 @@ class WeightAverage(TrainerCallback):
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        self._parameters = dict(model.named_parameters())
+        buffers = {name: value for name, value in model.named_buffers() if value.is_floating_point()}
+        self._parameters = dict(model.named_parameters()) | buffers
         self._decay = decay
         self._values: dict[str, Tensor] = {}
 

@@ -5,8 +5,8 @@ No torch in here: the command line reads its defaults from this module, and its 
 
 from dataclasses import dataclass, field, replace
 
-# mini and tiny are ours, for small pictures and CPUs; small and base are DeiT-S and ViT-B, so that their checkpoints
-# fit.
+# mini, tiny and wide (a teacher for tiny) are ours, for small pictures; small and base are DeiT-S and ViT-B, so that
+# their checkpoints fit.
 SIZES: dict[str, dict] = {
     "mini": {
         "hidden_size": 128,
@@ -17,16 +17,29 @@ SIZES: dict[str, dict] = {
         "pooling": "mean",
         "initializer_range": 0.088,  # 1 / sqrt(128), for the reason given at tiny
     },
+    # Most of its 2.8 million weights are convolutions: at 48 pixels they win over more layers of the transformer
+    # (benchmarks/README.md, the ablations of FER+).
     "tiny": {
         "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 3,
-        "stem_channels": (32, 64, 128, 256),
+        "intermediate_size": 384,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "stem_channels": (48, 96, 160, 208),
+        "stem_type": "residual",
         "pooling": "mean",
         # 1 / sqrt(192). The usual .02 suits a width of 768 and more: with it, drawn faces were not learnt within 500
         # steps of 32, with this KL fell from 1.33 to .89 in the same time.
         "initializer_range": 0.07,
+    },
+    "wide": {
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 8,
+        "stem_channels": (64, 128, 192, 256),
+        "stem_type": "residual",
+        "pooling": "mean",
+        "initializer_range": 0.0625,
     },
     "small": {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6},
     "base": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -99,7 +112,7 @@ _SCALED = (
 class TrainingOptions:
     """Attributes, beside the obvious ones:
 
-    size: mini, tiny, small or base; ignored when `from_vit` or `from_pretrained` names a checkpoint.
+    size: mini, tiny, wide, small or base; ignored when `from_vit` or `from_pretrained` names a checkpoint.
     image_size: side in pixels; None takes the side of the first training picture.
     patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
     from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
@@ -113,8 +126,13 @@ class TrainingOptions:
     drop_path: share of faces that skip the last layer in training, falling to 0 at the first.
     classifier_dropout: share of the pooled features that the heads do not see in training.
     layer_decay: learning rate of a layer as a share of that of the layer above it; 1 gives all the same.
+    max_grad_norm: gradients of a greater norm are shortened to it.
     average: decay of the moving average of the weights, which is then what is measured and saved; 0 is off.
     patience: epochs without a better checkpoint after which training stops; None never stops early.
+    teachers: model folders; the mean of their answers to the same changed pictures is mixed into the soft labels, and
+        stands in their place where they are unknown (distillation, Hinton et al. 2015; with the same view of the
+        picture for both, Beyer et al. 2022, "a good teacher is patient and consistent").
+    teaching: share of the teachers' answers in the target, in [0, 1].
     holdout: share of the training faces that choose the best checkpoint; 0 lets the validation split choose, which
         makes the figures on that split a little too good.
     allow_empty_classes: train although a class occurs in no training target.
@@ -141,7 +159,10 @@ class TrainingOptions:
     layer_decay: float = 1.0
     drop_path: float = 0.0
     classifier_dropout: float = 0.0
+    max_grad_norm: float = 1.0
     average: float = 0.0
+    teachers: tuple[str, ...] = ()
+    teaching: float = 0.7
     patience: int | None = None
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -162,6 +183,9 @@ class TrainingOptions:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         for name, good, expected in (
             ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
+            ("classifier_dropout", 0 <= self.classifier_dropout < 1, "in [0, 1)"),
+            ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
+            ("teaching", 0 <= self.teaching <= 1, "in [0, 1]"),
             ("average", 0 <= self.average < 1, "in [0, 1)"),
             ("layer_decay", 0 < self.layer_decay <= 1, "in (0, 1]"),
             ("epochs", self.epochs > 0, "above 0"),

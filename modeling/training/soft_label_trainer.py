@@ -18,6 +18,7 @@ from .layer_decay import parameter_groups
 from .mixup import mix
 from .options import TrainingOptions
 from .samplers import EpochSampler
+from .teachers import Teachers
 from .trainer import FaceTrainer
 from .work_folder import newest_checkpoint
 
@@ -59,6 +60,10 @@ class SoftLabelTrainer(FaceTrainer):
         super().__init__(partial(augment, strength=options.augmentation), model=model, **others)
         self._options, self._sampler = options, sampler
         self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
+        self._teachers: Teachers | None = None
+        if options.teachers:
+            size, bf16 = model.config.image_size, self.args.bf16
+            self._teachers = Teachers(options.teachers, options.teaching, size, self.args.device, bf16)
         self._average = WeightAverage(model, options.average) if options.average else None
         if self._average:
             self.add_callback(self._average)
@@ -81,7 +86,8 @@ class SoftLabelTrainer(FaceTrainer):
     # --- a step ----------------------------------------------------------------------------------------------------
 
     def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return mix(super()._changed(batch), self._options.mixup, self._options.cutmix)
+        batch = mix(super()._changed(batch), self._options.mixup, self._options.cutmix)
+        return self._teachers.taught(batch) if self._teachers else batch
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device):
         self._batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)

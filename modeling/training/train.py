@@ -171,6 +171,7 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
         "label_smoothing": options.label_smoothing,
         "class_weights": None if options.class_weights is None else list(options.class_weights),
         "drop_path_rate": options.drop_path,
+        "classifier_dropout": options.classifier_dropout,
         # A weight of 0 says for good that this head was never trained, so that nobody reads its output.
         "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
@@ -198,7 +199,7 @@ def _arguments(work: Path, options: TrainingOptions) -> TrainingArguments:
         gradient_accumulation_steps=options.accumulation,
         weight_decay=options.weight_decay,
         warmup_steps=options.warmup,
-        max_grad_norm=1.0,
+        max_grad_norm=options.max_grad_norm,
         eval_strategy="epoch",
         save_total_limit=2,
         restore_callback_states_from_checkpoint=True,  # the clock, and the patience of early stopping
@@ -240,7 +241,9 @@ def _metrics(prediction, config: AffectNetPlusConfig) -> dict[str, float]:
 def _record(data, options, splits, every, training, choosing, trainer) -> dict:
     state = trainer.state
     return {
-        "options": asdict(options) | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS},
+        "options": asdict(options)
+        | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS}
+        | {"teachers": [_public_name(teacher) for teacher in options.teachers]},
         "data": about(data),
         "emotions": list(EMOTIONS),
         "training_faces": len(training),

@@ -72,6 +72,7 @@ class ConvolutionAndNorm(nn.Module):
         return self.norm(self.convolution(values))
 
     def fold(self) -> None:
+        assert isinstance(self.norm, nn.BatchNorm2d), "folded already"
         self.convolution = fuse_conv_bn_eval(self.convolution.eval(), self.norm.eval())
         self.norm = nn.Identity()
 
@@ -81,12 +82,12 @@ def folded(model: nn.Module) -> nn.Module:
 
     Its answers are those of the model in evaluation mode, to rounding. It can be neither trained nor saved as a model.
     """
-    pairs = [name for name, part in model.named_modules() if isinstance(part, ConvolutionAndNorm)]
-    if not pairs:
+    if not any(isinstance(part, ConvolutionAndNorm) for part in model.modules()):
         return model
     model = copy.deepcopy(model).eval()
-    for name in pairs:
-        model.get_submodule(name).fold()
+    for part in model.modules():
+        if isinstance(part, ConvolutionAndNorm):
+            part.fold()
     return model
 
 

@@ -91,3 +91,14 @@ def test_an_average_of_another_model_is_refused(tmp_path):
         WeightAverage(nn.Linear(3, 2, bias=False), 0.9).load(tmp_path / "average.safetensors")
     with pytest.raises(FileNotFoundError):
         WeightAverage(nn.Linear(3, 2), 0.9).load(tmp_path / "nothing")
+
+
+def test_running_statistics_of_batch_norm_are_averaged_too():
+    model = nn.BatchNorm2d(2)
+    average = WeightAverage(model, 0.9)
+    average.on_train_begin(None, at(0), None)
+    model.running_mean.fill_(1.0)
+    average.on_step_end(None, at(100), None)
+    average.keep()
+    torch.testing.assert_close(model.running_mean, torch.full((2,), 0.1))
+    assert model.num_batches_tracked == 0

@@ -38,7 +38,7 @@ SHAPE = {
     "patch_size": 4,
 }
 STEM = {"stem_channels": [8, 16]}
-CODE = ["configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py"]
+CODE = ["configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py", "stems.py"]
 AUTO_MAP = {
     "AutoConfig": "configuration_affectnet_plus.AffectNetPlusConfig",
     "AutoModel": "modeling_affectnet_plus.AffectNetPlusForSoftLabels",
