@@ -1,4 +1,4 @@
-"""Every code block of the README runs, in order, in a folder where `make demo` has been (with fewer faces)."""
+"""Every code block of the README, and of pages that go on from it, runs in order where `make demo` has been."""
 
 import os
 import re
@@ -12,7 +12,12 @@ import pytest
 from affectnet_plus_modeling import demo
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+PAGES = ("README.md", "modeling/preparing/README.md", "modeling/evaluation/README.md")
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / page).read_text(), flags=re.M | re.S)
+]
 # A figure of the README that takes minutes, and what the test takes instead.
 SHORTER = {
     "--epochs 20": "--epochs 8 --batch-size 16",
