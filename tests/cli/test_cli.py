@@ -63,7 +63,7 @@ def test_help_is_there(capsys, verb):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--config", "huge"), ("draw", "a", "-n", "x")]
+    "arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--size", "huge"), ("draw", "a", "-n", "x")]
 )
 def test_unusable_arguments_exit_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as end:
@@ -89,8 +89,11 @@ print(sorted(heavy & set(sys.modules)))
     assert child.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys):
+def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys, tmp_path):
     seen = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").touch()
 
     def noted(data, out, options, resume, overwrite, progress):
         seen.append((data, out, options, resume, overwrite))
@@ -101,7 +104,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     assert seen.pop() == ("data", "out", TrainingOptions(), False, False)
     assert "best at step 1 with loss 0.5000" in capsys.readouterr().out
     arguments = (
-        "--config small --from-vit v --target hard --view easy --image-size 48 --patch-size 4 --epochs 2.5 "
+        "--size small --from-vit v --target hard --view easy --image-size 48 --patch-size 4 --epochs 2.5 "
         "--batch-size 3 --learning-rate 0.1 --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 "
         "--class-weights 1 2 3 4 5 6 7 8 --valence-arousal-weight 0.5 --holdout 0.6 --seed 7 --bf16 yes "
         "--resume --overwrite"
