@@ -25,6 +25,12 @@ VERBS = (
     "export",
     "pretrain",
     "app",
+    "doctor",
+    "train-ensemble",
+    "train-au",
+    "label",
+    "fit-fusion",
+    "completion",
 )
 QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", "no"]
 
@@ -224,10 +230,10 @@ def test_strict_is_about_findings_that_are_errors(monkeypatch, tmp_path):
     finding = {"level": "warning", "check": "label order", "message": "odd", "count": 1, "examples": []}
     report = {"splits": {}, "quarantined": 0, "quarantine_reasons": {}, "embedded": False, "findings": [finding]}
     monkeypatch.setattr("affectnet_plus_modeling.preparing.prepare", lambda *_: report)
-    assert run("prepare", "raw", "out", "--strict") == 0
+    assert run("prepare", tmp_path, tmp_path / "out", "--strict") == 0
     finding["level"] = "error"
-    assert run("prepare", "raw", "out", "--strict") == 1
-    assert run("prepare", "raw", "out") == 0
+    assert run("prepare", tmp_path, tmp_path / "out", "--strict") == 1
+    assert run("prepare", tmp_path, tmp_path / "out") == 0
 
 
 def test_prepare_speaks_to_programs_on_one_stream_and_to_people_on_the_other(capsys, tmp_path, drawn_tree):
