@@ -89,7 +89,7 @@ def prepare(options, protocol: str) -> Path:
 def train(options, data: Path, target: str) -> tuple[Path, str]:
     model = options.work / f"{target}_{options.epochs}_{options.seed}"
     chosen = [
-        "--config",
+        "--size",
         "tiny",
         "--target",
         target,

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..files import write_json
 from ..metrics.calibration.formulas import expected_calibration_error, top_mass
 from ..metrics.soft_label.formulas import kl_divergence
 from ..vit.answers import prediction_set
+from .options import CalibrationOptions
 from .predict import load_model, predict_faces
 from .predictions import Predictions
 from .scores import top_confidence
@@ -27,39 +28,6 @@ from .uncertainty import (
     in_share,
     soften,
 )
-
-
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """What is promised, and what it is fitted to.
-
-    Args:
-        coverage: between 0 and 1, how often the prediction set holds the truth.
-        method: "threshold" (the smallest sets on average) or "aps" (larger sets for harder faces).
-        of: what the truth is: "label", the face's human label, or "vote", that of one random annotator, as often as
-            the soft label says. AffectNet+ has the label of one annotator and a soft label that was computed; where
-            the soft label is counted votes, as in FER+, "vote" promises more.
-        against: what the temperature is fitted to: "soft" labels or "hard" ones.
-        abstain_accuracy: in (0, 1], how often the answers are to be right that the model does not abstain from.
-        share: in (0, 1], share of the split that is used; `in_share` says which faces, so that others can be measured.
-        seed: of that share, and of the votes that are drawn.
-
-    Raises:
-        ValueError: `of` or `against` is another word. Other values are refused where they are used.
-    """
-
-    coverage: float = 0.9
-    method: str = "threshold"
-    of: str = "label"
-    against: str = "soft"
-    abstain_accuracy: float = 0.9
-    share: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, values in (("of", ("label", "vote")), ("against", ("soft", "hard"))):
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(repr, values))}")
 
 
 def calibrate(

@@ -46,7 +46,7 @@ Parts of the faces:
 import json
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -59,10 +59,10 @@ from ..files import write_json
 from ..preparing.manifest import about
 from ..sources.origin import LICENSED
 from .audit import audit
-from .bootstrap import check_resampling
 from .compare import compare
 from .external import SUFFIXES, read_external
 from .groups import GROUPS_ARE, attribute_groupings, subset_grouping
+from .options import EvaluationOptions
 from .pictures import SHOWN, draw_pictures, draw_sheets
 from .predict import load_model, predict_faces
 from .predictions import Predictions
@@ -70,33 +70,6 @@ from .report import write_report
 from .uncertainty import in_share
 
 PICTURES = {f"{name}{suffix}" for name in SHOWN for suffix in (".png", ".svg")} | {"mistakes.png", "ambiguous.png"}
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What is computed beside the numbers of all faces.
-
-    Attributes:
-        resamples, level, seed: of the bootstrap intervals, see `bootstrap`.
-        min_cell: the least rows of which a number is shown in a subset or group.
-        compare: another model folder or file of predictions, for the paired differences.
-        label_order: of files of predictions, see `external`.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-
-    resamples: int = 2000
-    level: float = 0.95
-    seed: int = 0
-    min_cell: int = 50
-    compare: str | None = None
-    label_order: str | None = None
-
-    def __post_init__(self):
-        check_resampling(self.resamples, self.level)
-        if self.min_cell < 1:
-            raise ValueError(f"min_cell is {self.min_cell}, expected at least 1")
 
 
 def evaluate(

@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -122,18 +121,6 @@ def _refuse_own_faces(out: Path, source: Images) -> None:
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------
-
-
-def parse_shard(text: str) -> Shard:
-    """(i, n) of "i/n", the i-th of n parts, counted from 0.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if not found or int(found[1]) >= int(found[2]):
-        raise ValueError(f"shard is {text!r}, expected i/n with i from 0 to n - 1, such as 0/4")
-    return int(found[1]), int(found[2])
 
 
 def _shard(shard: Shard | None) -> Shard:
