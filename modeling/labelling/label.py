@@ -39,7 +39,7 @@ from .label_output import Demographics, Tally, load_demographics, write_output
 ACCOUNT = "labelling.json"
 # Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
 # begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
-LABEL_FORMAT = 1
+LABEL_FORMAT = 2
 Progress = Callable[[str, int, int], None]
 Shard = tuple[int, int]
 
