@@ -94,7 +94,7 @@ def _prepare(options) -> int:
 
 
 def _examine_faces(options) -> dict:
-    from ..doctor import doctor
+    from ..examination import doctor
 
     with show_bars() as progress:
         return doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
@@ -127,7 +127,7 @@ def _add_doctor(verbs) -> None:
 
 
 def _doctor(options) -> int:
-    from ..doctor import format_examination
+    from ..examination import format_examination
 
     report = _examine_model(options) if options.data else _examine_faces(options)
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_examination(report))

@@ -17,6 +17,11 @@ ROW_FORMAT = 2
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
 
 
+def is_prepared(folder) -> bool:
+    """Whether `prepare` wrote this folder, or it is a copy of what was published: it holds the manifest."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
 def plan_of(source: Source, embed: bool) -> dict:
     """What decides about the rows of a prepared folder: the source as it is now, the options, and `ROW_FORMAT`."""
     return {
