@@ -7,15 +7,8 @@ import affectnet_plus_modeling as ap
 from affectnet_plus_modeling.data.dataset import about_faces, choose, load_prepared
 
 FEW = ap.EvaluationOptions(resamples=20)
-NAMED = {
-    "model",
-    "data",
-    "view",
-    "split",
-    "command",
-    "crop",
-    "baselines",
-}  # how things are called, and a folder's prior
+# What things are called, and the baseline that the folder of a model knows.
+NAMED = {"model", "data", "view", "split", "command", "crop", "baselines"}
 
 
 @pytest.fixture(scope="module")
