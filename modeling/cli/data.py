@@ -160,7 +160,7 @@ def _doctor(options: Doctor) -> int:
     need_prepared(options.data)
     if options.data is not None:
         need_model(options.path, "config.json")
-    from ..doctor import format_examination
+    from ..examination import format_examination
 
     report = _examine_faces(options) if options.data is None else _examine_model(options)
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_examination(report))
@@ -168,7 +168,7 @@ def _doctor(options: Doctor) -> int:
 
 
 def _examine_faces(options: Doctor) -> dict:
-    from ..doctor import doctor
+    from ..examination import doctor
 
     with show_bars() as progress:
         return doctor(options.path, _processes(options.workers), options.near_duplicates, partial(progress, "examine"))

@@ -8,6 +8,7 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 """
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -23,10 +24,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
-from ..data.dataset import FaceDataset, first_side, normalise
+from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
-from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
@@ -45,12 +45,12 @@ SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their
 def pretrain(
     images,
     out,
-    options: PretrainingOptions,
+    options: PretrainingOptions = PretrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
-    """Train a stem and an encoder on the faces in the folder `images`, and write them to the folder `out`.
+    """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 
     `AffectNetPlusForSoftLabels.from_faces(out)` starts from it. It holds no heads, so that nobody takes it for a model
     that knows expressions, and without a stem (small, base) it is a stock ViT, which `ViTModel.from_pretrained` loads.
@@ -88,7 +88,7 @@ def pretrain(
     if processes.process_index:  # else all processes would hide the same squares
         torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
     trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(Path(images), options, len(faces), trainer)
+    record = _record(images, options, len(faces), trainer)
     if processes.is_main_process:
         with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
             _reconstructions(model, faces, options).save(path, "PNG")
@@ -178,8 +178,9 @@ def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
     )
 
 
-def _record(images: Path, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
-    source = about(images)
+def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
+    named = isinstance(images, (str, os.PathLike, datasets.Dataset))
+    source = about_faces(images) if named else {"name": f"{faces} pictures", "origin": None}
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "options": asdict(options),

@@ -15,10 +15,9 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..data.dataset import FaceDataset, first_side, load_prepared, targets_of
+from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
-from ..preparing.manifest import about
 from ..pretrained import model_folder
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
@@ -34,12 +33,12 @@ from .work_folder import claimed, newest_checkpoint
 def train(
     data,
     out,
-    options: TrainingOptions,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
-    """Train on the prepared folder `data` and write the model folder `out`.
+    """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
     Checkpoints live in `<out>.training` while the run goes on; `out` appears when it is complete. The checkpoint
     with the lowest loss over all choosing faces together (see `TrainingOptions.holdout`) is the one that is kept.
@@ -239,7 +238,7 @@ def _record(data, options, splits, every, training, choosing, trainer) -> dict:
         "options": asdict(options)
         | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS}
         | {"teachers": [_public_name(teacher) for teacher in options.teachers]},
-        "data": about(data),
+        "data": about_faces(data),
         "emotions": list(EMOTIONS),
         "training_faces": len(training),
         "never_drawn": trainer.never_drawn,

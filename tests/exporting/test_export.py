@@ -378,9 +378,9 @@ def test_weights_that_are_not_finite_leave_nothing_behind(trained, drawn, tmp_pa
 
 
 def test_faces_that_are_not_there_or_cannot_be_read_are_named(model, exported, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere is neither prepared data, nor a picture"):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist; give a folder, tar or zip of pictures"):
         list(parity.face_batches([tmp_path / "nowhere"], 48))
-    with pytest.raises(FileNotFoundError, match="nor a folder of pictures"):
+    with pytest.raises(FileNotFoundError, match="holds no .jpg, .jpeg, .png .*give a folder, tar or zip of pictures"):
         list(parity.face_batches([tmp_path], 48))
     content = io.BytesIO()
     picture("RGB", (64, 64)).save(content, "JPEG")
