@@ -1,6 +1,6 @@
 """The verbs of the command line that hand on; `cli` adds them to the others."""
 
-import json
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -38,74 +38,26 @@ def _add_publish(verbs) -> None:
 
 def _publish(options) -> int:
     from ..publishing.hub import HubOptions
+    from ..publishing.publish import kind_of, publish, stage
+    from ..publishing.publish_space import Space
 
-    kind = _kind(options)
-    for flag, given, of in (
-        ("--license", options.license, (_publish_model, _publish_ensemble)),
-        ("--dataset", options.dataset, (_publish_model,)),
-        ("--with-seen", options.with_seen, (_publish_ensemble,)),
-        ("--i-may-share-licensed-faces", options.may_share, (_publish_data,)),
+    kind = Space if options.space else kind_of(options.folder)
+    known = inspect.signature(kind).parameters
+    given = {}
+    for flag, name, value in (
+        ("--license", "licence", options.license),
+        ("--dataset", "dataset_id", options.dataset),
+        ("--with-seen", "with_seen", options.with_seen),
+        ("--i-may-share-licensed-faces", "may_share", options.may_share),
     ):
-        if given and kind not in of:
+        if value and name not in known:
             raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
+        if value:
+            given[name] = value
+    what = kind(options.folder, **given)
     how = HubOptions(options.private, options.public, options.gated, options.revision, options.tag)
-    print(kind(options, how))
+    print(stage(what, options.repo, options.overwrite) if options.to_folder else publish(what, options.repo, how))
     return 0
-
-
-def _kind(options):
-    """The function that publishes what is in the folder, which is told by its files."""
-    folder = Path(options.folder)
-    if options.space:
-        return _publish_space
-    if (folder / "manifest.json").is_file():
-        return _publish_data
-    config = folder / "config.json"
-    if config.is_file():
-        ensemble = json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble"
-        return _publish_ensemble if ensemble else _publish_model
-    return _publish_metric if (folder / f"{folder.resolve().name}.py").is_file() else _publish_model
-
-
-def _publish_data(options, how):
-    from ..publishing.publish_data import publish_data, stage_data
-
-    if options.to_folder:
-        return stage_data(options.folder, options.repo, options.overwrite)
-    return publish_data(options.folder, options.repo, how, options.may_share)
-
-
-def _publish_model(options, how):
-    from ..publishing.publish import publish, stage
-
-    if options.to_folder:
-        licence = options.license or "other"
-        return stage(options.folder, options.repo, licence, options.overwrite, dataset_id=options.dataset)
-    return publish(options.folder, options.repo, how, options.license, options.dataset)
-
-
-def _publish_ensemble(options, how):
-    from ..publishing.publish_ensemble import publish_ensemble, stage_ensemble
-
-    if options.to_folder:
-        return stage_ensemble(options.folder, options.repo, options.license, options.with_seen, options.overwrite)
-    return publish_ensemble(options.folder, options.repo, how, options.license, options.with_seen)
-
-
-def _publish_metric(options, how):
-    from ..publishing.publish_metric import publish_metric, stage_metric
-
-    if options.to_folder:
-        return stage_metric(options.folder, options.repo, options.overwrite)
-    return publish_metric(options.folder, options.repo, how)
-
-
-def _publish_space(options, how):
-    from ..publishing.publish_space import publish_space, stage_space
-
-    if options.to_folder:
-        return stage_space(options.folder, options.repo, options.overwrite)
-    return publish_space(options.folder, options.repo, how)
 
 
 def _add_export(verbs) -> None:

@@ -52,6 +52,7 @@ class Repository:
         kind: "model", "dataset" or "space".
         sdk: of a Space: "static" or "gradio".
         closed: it must never be open to everybody, who would read what is not free.
+        reason: why it is closed, in words; None where it is not, or where whoever publishes said so.
         ours: names of files that an earlier push may have left, and that go where they are not pushed again.
     """
 
@@ -60,6 +61,7 @@ class Repository:
     closed: bool
     ours: re.Pattern[str]
     sdk: str | None = None
+    reason: str | None = None
 
 
 def push(contents: Contents, to: Repository, options: HubOptions, message: str, say: Callable[[str], None]) -> str:
