@@ -45,8 +45,8 @@ def decode(source: str | Path | bytes | np.ndarray | Image.Image, out: np.ndarra
         OSError: it is no such picture; the message names the path.
     """
     if isinstance(source, (np.ndarray, Image.Image)):
-        picture = source if isinstance(source, np.ndarray) else _upright_rgb(source.copy())
-        return picture if out is None else _put(picture, out)
+        held = source if isinstance(source, np.ndarray) else _upright_rgb(source.copy())
+        return held if out is None else _put(held, out)
     name = "embedded image" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else _read(source)

@@ -1,7 +1,7 @@
 """The verbs of the command line that make soft labels."""
 
 import json
-from dataclasses import dataclass
+from dataclass, fieldes import dataclass
 from functools import partial
 
 from ..labelling.action_units.options import ActionUnitOptions
@@ -88,7 +88,7 @@ class Label:
         help="folder, tar or zip of pictures, an AffectNet+ tree, or a prepared folder", positional=True
     )
     out: str = words.out("folder to write the tree to")
-    options: LabelOptions
+    options: LabelOptions = field()
     shard: str | None = option(
         None,
         help="label every N-th chunk from the I-th on, counted from 0; torchrun says it by itself",

@@ -1,6 +1,6 @@
 """The verbs of the command line that hand on."""
 
-import json
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ class Publish:
         flag="--i-may-share-licensed-faces",
     )
     options: HubOptions = HubOptions()
+    dry_run: bool = option(False, help="list what would be sent, and send nothing; needs no token")
     to_folder: bool = option(
         False, help="write what would be pushed to the folder REPO, and ask nothing of the Hub", group="folder"
     )
@@ -57,76 +58,30 @@ class Publish:
 def _publish(options: Publish) -> int:
     if not options.space:
         need(options.folder)
-    kind = _kind(options)
-    for flag, given, of in (
-        ("--license", options.license, (_publish_model, _publish_ensemble)),
-        ("--dataset", options.dataset, (_publish_model,)),
-        ("--with-seen", options.with_seen, (_publish_ensemble,)),
-        ("--i-may-share-licensed-faces", options.may_share, (_publish_data,)),
-    ):
-        if given and kind not in of:
-            raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
-    if kind is _publish_model:
-        need_model(options.folder)
     if options.to_folder:
         need_free(options.repo, options.overwrite)
-    print(kind(options))
+    from ..publishing.publish import kind_of, plan, publish, stage
+    from ..publishing.publish_space import Space
+
+    kind = Space if options.space else kind_of(options.folder)
+    known = inspect.signature(kind).parameters
+    given = {}
+    for flag, name, value in (
+        ("--license", "licence", options.license),
+        ("--dataset", "dataset_id", options.dataset),
+        ("--with-seen", "with_seen", options.with_seen),
+        ("--i-may-share-licensed-faces", "may_share", options.may_share),
+    ):
+        if value and name not in known:
+            raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
+        if value:
+            given[name] = value
+    what = kind(options.folder, **given)
+    if options.to_folder:
+        print(stage(what, options.repo, options.overwrite))
+    else:
+        print((plan if options.dry_run else publish)(what, options.repo, options.options))
     return 0
-
-
-def _kind(options: Publish):
-    """The function that publishes what is in the folder, which is told by its files."""
-    folder = Path(options.folder)
-    if options.space:
-        return _publish_space
-    if (folder / "manifest.json").is_file():
-        return _publish_data
-    config = folder / "config.json"
-    if config.is_file():
-        ensemble = json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble"
-        return _publish_ensemble if ensemble else _publish_model
-    return _publish_metric if (folder / f"{folder.resolve().name}.py").is_file() else _publish_model
-
-
-def _publish_data(options: Publish):
-    from ..publishing.publish_data import publish_data, stage_data
-
-    if options.to_folder:
-        return stage_data(options.folder, options.repo, options.overwrite)
-    return publish_data(options.folder, options.repo, options.options, options.may_share)
-
-
-def _publish_model(options: Publish):
-    from ..publishing.publish import publish, stage
-
-    if options.to_folder:
-        licence = options.license or "other"
-        return stage(options.folder, options.repo, licence, options.overwrite, dataset_id=options.dataset)
-    return publish(options.folder, options.repo, options.options, options.license, options.dataset)
-
-
-def _publish_ensemble(options: Publish):
-    from ..publishing.publish_ensemble import publish_ensemble, stage_ensemble
-
-    if options.to_folder:
-        return stage_ensemble(options.folder, options.repo, options.license, options.with_seen, options.overwrite)
-    return publish_ensemble(options.folder, options.repo, options.options, options.license, options.with_seen)
-
-
-def _publish_metric(options: Publish):
-    from ..publishing.publish_metric import publish_metric, stage_metric
-
-    if options.to_folder:
-        return stage_metric(options.folder, options.repo, options.overwrite)
-    return publish_metric(options.folder, options.repo, options.options)
-
-
-def _publish_space(options: Publish):
-    from ..publishing.publish_space import publish_space, stage_space
-
-    if options.to_folder:
-        return stage_space(options.folder, options.repo, options.overwrite)
-    return publish_space(options.folder, options.repo, options.options)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def open_pictures(source, annotated: bool = False) -> Images:
     if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim != 4):
         return HeldPictures([source])
     if isinstance(source, (list, tuple, np.ndarray)):
-        return _listed(source)
+        return _listed(list(source))
     path = Path(os.path.abspath(fetched(source)))
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give {WANTED}")

@@ -9,8 +9,8 @@ from ..evaluation.pictures import SHOWN
 from ..terms import Terms, terms_of
 from ..training.options import TrainingOptions
 from ..vit import AffectNetPlusConfig
+from .weights import NON_COMMERCIAL, licence_of
 
-NON_COMMERCIAL = ("AffectNet", "AffectNet+")  # origins whose terms go with the weights that were trained on them
 _TRAINING_KEYS = (
     "options",
     "data",
@@ -159,7 +159,7 @@ def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: 
         training=training,
         metrics=metrics,
         pictures={f"{name}.png": shown for name, shown in SHOWN.items() if (folder / f"{name}.png").is_file()},
-        licence=_licence(training, licence),
+        licence=licence_of(training, licence),
         dataset_id=dataset_id,
     )
 
@@ -186,21 +186,6 @@ def _check_metrics(metrics: dict, config: AffectNetPlusConfig) -> None:
         raise ValueError(
             "metrics.json is of this model as it was calibrated otherwise; run affectnet-plus evaluate again"
         )
-
-
-def _licence(training: dict | None, said: str) -> dict[str, Any]:
-    origin = training["data"]["origin"] if training else None
-    terms = _terms(training) if training else None
-    if origin in NON_COMMERCIAL and said != "other":
-        raise ValueError(
-            f"the weights were trained on {origin}, whose terms go with them, and the licence {said} is given; "
-            "leave --license out"
-        )
-    if said != "other":
-        return {"license": said}
-    if terms is None or terms.free or terms.licence["license"] != "other":
-        return {"license": "other", "license_name": "see-card"}
-    return terms.licence
 
 
 def _terms(training: dict) -> Terms | None:

@@ -25,6 +25,7 @@ class Repository:
         kind: "model", "dataset" or "space".
         sdk: of a Space: "static" or "gradio".
         closed: it must never be open to everybody, who would read what is not free.
+        reason: why it is closed, in words; None where it is not, or where whoever publishes said so.
         ours: names of files that an earlier push may have left, and that go where they are not pushed again.
     """
 
@@ -33,6 +34,7 @@ class Repository:
     closed: bool
     ours: re.Pattern[str]
     sdk: str | None = None
+    reason: str | None = None
 
 
 def push(contents: Contents, to: Repository, options: HubOptions, message: str, say: Callable[[str], None]) -> str:
@@ -42,7 +44,6 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
     A new repository for it is private; a gate opens when everything is there and was compared with what was sent.
 
     Args:
-        options: with `dry_run` nothing is asked of the Hub or sent to it; what would be sent is said.
         say: is told what was done, in a line.
 
     Raises:
@@ -51,9 +52,6 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
         OSError: the Hub cannot be reached, refuses, or holds something else than was sent.
     """
     check_contents(contents)
-    if options.dry_run:
-        say(_what_would_be_sent(contents, to, options))
-        return f"nothing was sent to {to.name}"
     api = HfApi()
     with listening(_NOTHING_HALF):
         before = _settings(api, to)
@@ -76,19 +74,6 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
     done = f"{changed} files in commit" if changed else "nothing changed since commit"
     say(f"{done} {commit[:8]} of {options.revision}{f', tag {options.tag}' * bool(options.tag)}; {readers}")
     return str(address)
-
-
-def _what_would_be_sent(contents: Contents, to: Repository, options: HubOptions) -> str:
-    """A line for each file, and what would become of them; nobody is asked what is there already."""
-    sizes = {
-        name: len(content) if isinstance(content, bytes) else content.stat().st_size
-        for name, content in contents.items()
-    }
-    private = options.private or to.closed and not options.public and not options.gated
-    readers = "behind a gate" if options.gated else "private" if private else "open to everybody"
-    where = f"the {to.kind} {to.name}, branch {options.revision}{f', tag {options.tag}' * bool(options.tag)}"
-    total = f"{len(sizes)} files, {sum(sizes.values()):,} bytes, in one commit to {where}; if it is new, {readers}"
-    return "\n".join([*(f"{size:>15,}  {name}" for name, size in sorted(sizes.items())), total])
 
 
 # --- who may read ----------------------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ class HubOptions:
     gated: bool = option(False, help="readers ask, and you approve each by hand")
     revision: str = option("main", help="branch to commit to, made if need be", group="commit")
     tag: str | None = option(None, help="name for the commit, such as v1.0")
-    dry_run: bool = option(False, help="list what would be sent, and send nothing; needs no token")
 
     def __post_init__(self):
         if self.public and (self.private or self.gated):

@@ -1,112 +1,148 @@
-"""A model folder with its card to the Hub, in one commit; loading is plain `from_pretrained`."""
+"""The one way from what is published to the Hub, to a folder, or to a list of what would be sent.
+
+Each kind (`Model`, `Ensemble`, `PreparedData`, `Metric`, `Space`) gives files and repository; all else is here.
+"""
 
 import json
-import re
-import shutil
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from safetensors import safe_open
-
-from .. import vit
-from ..evaluation.pictures import SHOWN
-from ..files import fresh_folder
-from .guard import Contents, check_contents
+from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
-from .model_card import render_model_card
-from .results import EVAL_RESULTS_FILE, eval_results_file
-from .weights import why_closed
-
-# What a published model consists of. Nothing else of the folder leaves the machine: no checkpoints, no picture of a
-# face, and no pickle. The code is all of vit/, which is what transformers copies beside the weights.
-CODE = tuple(sorted(path.name for path in Path(vit.__file__).parent.glob("*.py") if path.name != "__init__.py"))
-REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", *CODE)
-OPTIONAL = ("training.json", "metrics.json", *(f"{name}.png" for name in SHOWN))
 
 
-def stage(
-    model_folder,
-    out,
-    licence: str = "other",
-    overwrite: bool = False,
-    repo_id: str | None = None,
-    dataset_id: str | None = None,
-) -> Path:
-    """Write to the folder `out` exactly what `publish` would push: weights, code, processor, numbers and the card.
+class Publication(Protocol):
+    """A kind of publication; `message` is that of its commit."""
 
-    Args:
-        repo_id: the name that the card's examples load; None names the folder itself.
-        dataset_id: where the evaluated data is on the Hub; the results are then a file of its own format too.
+    @property
+    def message(self) -> str: ...
 
-    Raises:
-        FileNotFoundError: a file that a model needs is missing.
-        FileExistsError: `out` exists and `overwrite` is false.
-        ValueError: the weights are not a safetensors file of the model's own; a file is not what its name says, or
-            holds a secret.
-    """
-    source, out = Path(model_folder), Path(out)
-    missing = [name for name in REQUIRED if not (source / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"{source} holds no {', '.join(missing)}; give the folder that train wrote")
-    _check_weights(source / "model.safetensors")
-    with fresh_folder(out, overwrite) as folder:
-        present = [name for name in OPTIONAL if (source / name).is_file()]
-        for name in [*REQUIRED, *present]:
-            shutil.copyfile(source / name, folder / name)
-        card = render_model_card(folder, repo_id or out.name, licence, dataset_id)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        if dataset_id and "metrics.json" in present:
-            results = eval_results_file(json.loads((folder / "metrics.json").read_text()), dataset_id)
-            (folder / EVAL_RESULTS_FILE).parent.mkdir()
-            (folder / EVAL_RESULTS_FILE).write_text(results, encoding="utf-8")
-        check_contents(_contents(folder))
-    return out
+    def contents(self, repo_id: str) -> Contents:
+        """The files, by their names in the repository, whose name stands in the examples of the card."""
 
+    def repository(self, repo_id: str, options: HubOptions) -> Repository:
+        """Where they go, and whether it must stay closed; raises PermissionError where they may not go there so.
 
-def _contents(staged: Path) -> Contents:
-    return {str(path.relative_to(staged)): path for path in sorted(staged.rglob("*")) if path.is_file()}
-
-
-def _check_weights(path: Path) -> None:
-    try:
-        with safe_open(path, framework="pt") as weights:
-            names = weights.keys()
-    except Exception as error:  # safetensors raises its own untyped error
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    if "classifier.weight" not in names:
-        raise ValueError(f"{path} holds no classifier.weight, so it is not a soft-label model")
+        Asked after `contents`, which has told that the files are what they should be.
+        """
 
 
 def publish(
-    model_folder,
-    repo_id: str,
-    options: HubOptions,
-    licence: str | None = None,
-    dataset_id: str | None = None,
-    say: Callable[[str], None] = print,
+    what: Publication | str | Path, repo_id: str, options: HubOptions, say: Callable[[str], None] = print
 ) -> str:
-    """Push the model to the Hub repository `repo_id`, which is made if need be; returns its address.
+    """Push to the Hub repository `repo_id`, which is made if need be; returns its address.
 
-    One commit holds everything, so a half-published model is never seen; nothing is pushed when nothing changed.
-    Numbers and pictures of an earlier model that this one has not are removed by it.
+    One commit holds everything, so something half-published is never seen; nothing is pushed when nothing changed.
 
     Args:
-        licence: of the weights, as the Hub names it; None is "other", which the card explains.
-        dataset_id: as for `stage`.
-        say: is told what was done, and why the weights stay closed where they do.
+        what: one of the kinds, or a folder, whose kind its files tell.
+        say: is told what was done, and why it stays closed where it does.
 
     Raises:
-        FileNotFoundError, ValueError: as for `stage`, `weights.why_closed` and `hub.push`.
-        OSError: as for `hub.push`; PermissionError also where `weights.why_closed` says so.
+        FileNotFoundError, ValueError, PermissionError: as the kind's own `contents` and `repository`, and `hub.push`.
+        OSError: as for `hub.push`.
     """
-    reason = why_closed(Path(model_folder), licence, options)
-    with tempfile.TemporaryDirectory() as folder:
-        staged = stage(
-            model_folder, Path(folder) / "model", licence or "other", repo_id=repo_id, dataset_id=dataset_id
-        )
-        if reason:
-            say(reason)
-        ours = re.compile("|".join(map(re.escape, (*OPTIONAL, EVAL_RESULTS_FILE))))
-        to = Repository(repo_id, "model", closed=reason is not None, ours=ours)
-        return push(_contents(staged), to, options, "Publish model", say)
+    what = _publication(what)
+    contents, to = what.contents(repo_id), what.repository(repo_id, options)
+    if to.reason:
+        say(to.reason)
+    return push(contents, to, options, what.message, say)
+
+
+def stage(what: Publication | str | Path, out, overwrite: bool = False, repo_id: str | None = None) -> Path:
+    """Write to the folder `out` exactly what `publish` would push.
+
+    Args:
+        what: as for `publish`.
+        repo_id: the name that the examples of the card load; None names the folder itself.
+
+    Raises:
+        FileExistsError: `out` exists and `overwrite` is false.
+        FileNotFoundError, ValueError: as the kind's own `contents`; a file is not what its name says, or holds a
+            secret.
+    """
+    return write_contents(_publication(what).contents(repo_id or Path(out).name), out, overwrite)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `publish` would send.
+
+    Attributes:
+        files: bytes of each file, by its name in the repository.
+        repository: its name.
+        commit: to which branch, and under which tag.
+        kind: "model", "dataset" or "space".
+        readers: who could read it, if it is made now; one that is there and open keeps its readers, unless it must
+            be closed: then nothing is sent.
+        reason: why it is closed, None where it need not be, or whoever publishes said so.
+    """
+
+    files: dict[str, int]
+    repository: str
+    kind: str
+    commit: str
+    readers: str
+    reason: str | None
+
+    def __str__(self):
+        lines = [f"{size:>14,}  {name}" for name, size in self.files.items()]
+        whole = f"{sum(self.files.values()):>14,}  bytes in {len(self.files)} files"
+        to = f"to the {self.kind} repository {self.repository}, {self.commit}: {self.readers}"
+        reason = [self.reason] if self.reason else []
+        return "\n".join([*lines, whole, to, *reason, f"nothing was sent to {self.repository}"])
+
+
+def plan(what: Publication | str | Path, repo_id: str, options: HubOptions) -> Plan:
+    """What `publish` would send, checked as it would be; nothing is sent, and no token is needed.
+
+    Only a `Space` asks the Hub, who may read its model.
+
+    Raises:
+        as `publish`, but for what the Hub alone can tell.
+    """
+    what = _publication(what)
+    contents, to = what.contents(repo_id), what.repository(repo_id, options)
+    check_contents(contents)
+    sizes = {
+        name: content.stat().st_size if isinstance(content, Path) else len(content)
+        for name, content in contents.items()
+    }
+    commit = f"branch {options.revision}{f', tag {options.tag}' * bool(options.tag)}"
+    return Plan(dict(sorted(sizes.items())), repo_id, to.kind, commit, _readers(to, options), to.reason)
+
+
+def _readers(to: Repository, options: HubOptions) -> str:
+    if options.private or (to.closed and not options.gated):
+        return "only you read it"
+    return "readers pass a gate (manual)" if options.gated else "everybody reads it"
+
+
+def _publication(what: Publication | str | Path) -> Publication:
+    return kind_of(what)(what) if isinstance(what, str | Path) else what
+
+
+def kind_of(folder) -> Callable[..., Publication]:
+    """The kind of what is in a folder, which is told by its files: its class, to be called with the folder.
+
+    What is nothing else is taken for a `Model`, which says what is missing. A `Space` has no folder.
+    """
+    folder = Path(folder)
+    if (folder / "manifest.json").is_file():
+        from .publish_data import PreparedData
+
+        return PreparedData
+    config = folder / "config.json"
+    if config.is_file() and json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble":
+        from .publish_ensemble import Ensemble
+
+        return Ensemble
+    if not config.is_file() and (folder / f"{folder.resolve().name}.py").is_file():
+        from .publish_metric import Metric
+
+        return Metric
+    from .publish_model import Model
+
+    return Model

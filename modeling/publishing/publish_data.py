@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,67 +11,59 @@ import pyarrow.parquet as pq
 from ..preparing.card import THIS_FOLDER
 from ..preparing.manifest import MANIFEST, verify
 from ..terms import terms_of
-from .guard import Contents, write_contents
-from .hub import HubOptions, Repository, push
+from .guard import Contents
+from .hub import HubOptions, Repository
 
 MAY_SHARE = "--i-may-share-licensed-faces"
 _DATA_FILE = re.compile(r"data/[\w-]+\.parquet")
 
 
-def stage_data(folder, out, overwrite: bool = False, repo_id: str | None = None) -> Path:
-    """Write to the folder `out` exactly what `publish_data` would push.
+@dataclass(frozen=True)
+class PreparedData:
+    """The folder that `prepare` wrote with its pictures in the files; publishing takes away older Parquet files.
 
-    Args:
-        repo_id: the name that the card's example loads; None names the folder itself.
-
-    Raises:
-        FileExistsError: `out` exists and `overwrite` is false.
-        FileNotFoundError, ValueError: as for `publish_data`.
-    """
-    _, contents = _contents(Path(folder), repo_id or Path(out).name)
-    return write_contents(contents, out, overwrite)
-
-
-def publish_data(
-    folder,
-    repo_id: str,
-    options: HubOptions,
-    may_share: bool = False,
-    say: Callable[[str], None] = print,
-) -> str:
-    """Push the prepared folder to the dataset repository `repo_id`, which is made if need be; returns its address.
-
-    One commit holds everything, and takes away the Parquet files of an earlier push. Drawn faces may be public. All
-    others need `may_share`, and a repository that is private, as a new one is, or whose owner approves every reader by
-    hand: the Hub is asked what it is before the first byte is sent, and its gate opens when everything is in it.
+    Drawn faces may be public. All others need `may_share`, and a repository that is private, as a new one is, or whose
+    owner approves every reader by hand: the Hub is asked what it is before the first byte is sent, and its gate opens
+    when everything is in it.
 
     Args:
         may_share: you say that the licensor lets you put these faces on the Hub.
-
-    Raises:
-        FileNotFoundError: it is no prepared folder.
-        ValueError: a picture is not in the files, or a file is missing or not what the manifest says.
-        PermissionError: the faces are not free and this way of sharing them is not allowed.
-        OSError: as for `hub.push`.
     """
-    origin, contents = _contents(Path(folder), repo_id)
-    terms = terms_of(origin)
-    if not terms.free and not may_share:
-        raise PermissionError(
-            f"these faces ({terms.name}) are not free to pass on. {terms.conditions} If the licensor lets you put "
-            f"them on the Hub, say so with {MAY_SHARE}"
-        )
-    if not terms.free and options.public:
-        raise PermissionError(f"these faces ({terms.name}) are never public: pass --gated to approve readers, or none")
-    to = Repository(repo_id, "dataset", closed=not terms.free, ours=_DATA_FILE)
-    return push(contents, to, options, "Publish data", say)
+
+    folder: str | Path
+    may_share: bool = False
+    message = "Publish data"
+
+    def contents(self, repo_id: str) -> Contents:
+        """What is published as `repo_id`, the name that the example of the card loads.
+
+        Raises:
+            FileNotFoundError: it is no prepared folder.
+            ValueError: a picture is not in the files, or a file is missing or not what the manifest says.
+        """
+        return _contents(Path(self.folder), repo_id)
+
+    def repository(self, repo_id: str, options: HubOptions) -> Repository:
+        """Raises PermissionError: the faces are not free and this way of sharing them is not allowed."""
+        manifest = json.loads((Path(self.folder) / MANIFEST).read_bytes())
+        terms = terms_of(manifest["source"]["origin"])
+        if not terms.free and not self.may_share:
+            raise PermissionError(
+                f"these faces ({terms.name}) are not free to pass on. {terms.conditions} If the licensor lets you put "
+                f"them on the Hub, say so with {MAY_SHARE}"
+            )
+        if not terms.free and options.public:
+            raise PermissionError(
+                f"these faces ({terms.name}) are never public: pass --gated to approve readers, or none"
+            )
+        return Repository(repo_id, "dataset", closed=not terms.free, ours=_DATA_FILE)
 
 
 # --- what is pushed --------------------------------------------------------------------------------------------------
 
 
-def _contents(folder: Path, repo_id: str) -> tuple[str, Contents]:
-    """The origin of the faces, and what is pushed: name in the repository -> content, or the file that holds it.
+def _contents(folder: Path, repo_id: str) -> Contents:
+    """What is pushed: name in the repository -> content, or the file that holds it.
 
     report.json and quarantine.jsonl stay here: they name files and paths of this machine and faces that are not part
     of the data, and the card has their counts. The manifest goes without the place of the source.
@@ -87,7 +79,7 @@ def _contents(folder: Path, repo_id: str) -> tuple[str, Contents]:
         for name, content in documents.items()
     }
     contents: Contents = {**documents, MANIFEST: json.dumps(manifest, indent=2).encode() + b"\n"}
-    return manifest["source"]["origin"], contents | {name: folder / name for name in manifest["files"]}
+    return contents | {name: folder / name for name in manifest["files"]}
 
 
 def _checked_manifest(folder: Path) -> dict:

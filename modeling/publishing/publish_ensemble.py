@@ -8,15 +8,15 @@ picture can tell that it was trained on. So it stays here unless the faces are d
 
 import json
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..labelling.ensemble.card import ensemble_card
 from ..labelling.ensemble.model import load_ensemble
 from ..labelling.ensemble.seen import SEEN_FILE
-from .guard import Contents, check_contents, write_contents
-from .hub import HubOptions, Repository, push
-from .weights import are_free, licence_of, why_closed
+from .guard import Contents, check_contents
+from .hub import HubOptions, Repository
+from .weights import are_free, licence_of, read_training, why_closed
 
 _REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json")
 _LOADING = """
@@ -36,39 +36,33 @@ _WITHOUT_SEEN = """\
 `affectnet-plus label` refuses the ensemble: ask its owner."""
 
 
-def stage_ensemble(folder, out, licence: str | None = None, with_seen: bool = False, overwrite: bool = False) -> Path:
-    """Write to the folder `out` exactly what `publish_ensemble` would push."""
-    return write_contents(_contents(Path(folder), Path(out).name, licence, with_seen), out, overwrite)
-
-
-def publish_ensemble(
-    folder,
-    repo_id: str,
-    options: HubOptions,
-    licence: str | None = None,
-    with_seen: bool = False,
-    say: Callable[[str], None] = print,
-) -> str:
-    """Push the folder of train-ensemble to the model repository `repo_id`; returns its address.
+@dataclass(frozen=True)
+class Ensemble:
+    """The folder that `train-ensemble` wrote.
 
     Args:
         licence: of the weights, as the Hub names it; None is that of the faces, or "other".
         with_seen: publish the digests of training faces that are not free, too.
-
-    Raises:
-        FileNotFoundError, ValueError: it is no ensemble, or as for `weights.why_closed` and `hub.push`.
-        OSError: as for `hub.push`; PermissionError also where `weights.why_closed` says so.
     """
-    reason = why_closed(Path(folder), licence, options)
-    contents = _contents(Path(folder), repo_id, licence, with_seen)
-    if reason:
-        say(reason)
-    to = Repository(repo_id, "model", closed=reason is not None, ours=re.compile(re.escape(SEEN_FILE)))
-    return push(contents, to, options, "Publish ensemble", say)
+
+    folder: str | Path
+    licence: str | None = None
+    with_seen: bool = False
+    message = "Publish ensemble"
+
+    def contents(self, repo_id: str) -> Contents:
+        """Raises FileNotFoundError or ValueError where it is no ensemble."""
+        return _contents(Path(self.folder), repo_id, self.licence, self.with_seen)
+
+    def repository(self, repo_id: str, options: HubOptions) -> Repository:
+        """Raises PermissionError and ValueError as `weights.why_closed` does."""
+        reason = why_closed(read_training(Path(self.folder)), self.licence, options)
+        ours = re.compile(re.escape(SEEN_FILE))
+        return Repository(repo_id, "model", closed=reason is not None, ours=ours, reason=reason)
 
 
 def _contents(folder: Path, repo_id: str, licence: str | None, with_seen: bool) -> Contents:
-    with_seen = with_seen or are_free(folder)
+    with_seen = with_seen or are_free(read_training(folder))
     names = [*_REQUIRED, *([SEEN_FILE] if with_seen else ())]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -76,8 +70,8 @@ def _contents(folder: Path, repo_id: str, licence: str | None, with_seen: bool) 
     check_contents({name: folder / name for name in names})  # before the weights are read
     load_ensemble(folder)
     name = repo_id.rpartition("/")[2]
-    card = ensemble_card(name, json.loads((folder / "training.json").read_text()))
-    terms = {"license": licence} if licence else licence_of(folder)
+    training = json.loads((folder / "training.json").read_text())
+    card, terms = ensemble_card(name, training), licence_of(training, licence)
     card = card.replace("---\n", "---\n" + "".join(f"{key}: {value}\n" for key, value in terms.items()), 1)
     label = (_WITH_SEEN if with_seen else _WITHOUT_SEEN).format(repo=repo_id, name=name)
     card += _LOADING.format(repo=repo_id, label=label)

@@ -2,11 +2,11 @@
 
 import html
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from .guard import Contents, write_contents
-from .hub import HubOptions, Repository, push
+from .guard import Contents
+from .hub import HubOptions, Repository
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -20,38 +20,37 @@ pre {{ white-space: pre-wrap }}</style>
 """
 
 
-def stage_metric(folder, out, overwrite: bool = False) -> Path:
-    """Write to the folder `out` exactly what `publish_metric` would push."""
-    return write_contents(_contents(Path(folder), Path(out).name), out, overwrite)
+@dataclass(frozen=True)
+class Metric:
+    """The folder of a metric: its code, its card and a page that shows it; `evaluate.load(repo_id)` loads it."""
 
+    folder: str | Path
+    message = "Publish metric"
 
-def publish_metric(folder, repo_id: str, options: HubOptions, say: Callable[[str], None] = print) -> str:
-    """Push the folder of a metric (its code and its card, and a page that shows the card) to the Space `repo_id`.
+    def contents(self, repo_id: str) -> Contents:
+        """Every Python file beside `<name>.py`, and the card, which loads the metric from where it is published.
 
-    Returns its address; `evaluate.load(repo_id)` loads it.
+        Raises:
+            FileNotFoundError: it is no folder of a metric.
+            ValueError: the repository has another name than the metric.
+        """
+        folder = Path(self.folder)
+        name = folder.resolve().name
+        missing = [file for file in (f"{name}.py", "README.md") if not (folder / file).is_file()]
+        if missing:
+            raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of a metric")
+        if repo_id.rpartition("/")[2] != name:
+            raise ValueError(
+                f"evaluate looks for a file of the repository's own name: call it {name}, as the metric is"
+            )
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        card = re.sub(rf'evaluate\.load\("[^"]*{name}"', f'evaluate.load("{repo_id}"', card)
+        page = _PAGE.format(name=name, card=html.escape(card.partition("\n---\n")[2].strip()))
+        code = {path.name: path for path in sorted(folder.glob("*.py"))}
+        return {"README.md": card.encode(), "index.html": page.encode(), **code}
 
-    Raises:
-        FileNotFoundError: it is no folder of a metric.
-        ValueError: the repository has another name than the metric; Spaces have no gate; or as for `hub.push`.
-        OSError: as for `hub.push`.
-    """
-    if options.gated:
-        raise ValueError("Spaces have no gate; ask for --private or --public")
-    contents = _contents(Path(folder), repo_id)
-    to = Repository(repo_id, "space", closed=False, ours=re.compile(r"[\w]+\.py"), sdk="static")
-    return push(contents, to, options, "Publish metric", say)
-
-
-def _contents(folder: Path, repo_id: str) -> Contents:
-    """Every Python file beside `<name>/<name>.py`, and the card, which loads the metric from where it is published."""
-    name = folder.resolve().name
-    missing = [file for file in (f"{name}.py", "README.md") if not (folder / file).is_file()]
-    if missing:
-        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of a metric")
-    if repo_id.rpartition("/")[2] != name:
-        raise ValueError(f"evaluate looks for a file of the repository's own name: call it {name}, as the metric is")
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    card = re.sub(rf'evaluate\.load\("[^"]*{name}"', f'evaluate.load("{repo_id}"', card)
-    page = _PAGE.format(name=name, card=html.escape(card.partition("\n---\n")[2].strip()))
-    code = {path.name: path for path in sorted(folder.glob("*.py"))}
-    return {"README.md": card.encode(), "index.html": page.encode(), **code}
+    def repository(self, repo_id: str, options: HubOptions) -> Repository:
+        """Raises ValueError: Spaces have no gate."""
+        if options.gated:
+            raise ValueError("Spaces have no gate; ask for --private or --public")
+        return Repository(repo_id, "space", closed=False, ours=re.compile(r"[\w]+\.py"), sdk="static")

@@ -1,54 +1,78 @@
-"""Who may read weights: those of faces that are not free stay closed until somebody says otherwise."""
+"""Who may have weights, and under which terms: those of the faces they learnt from, where these have any."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..terms import TERMS, UNKNOWN, terms_of
-from .card_data import NON_COMMERCIAL
 from .hub import HubOptions
 
+NON_COMMERCIAL = ("AffectNet", "AffectNet+")  # origins whose terms go with the weights that were trained on them
+NOT_CHOSEN = {"license": "other", "license_name": "see-card"}
 
-def why_closed(folder: Path, licence: str | None, options: HubOptions) -> str | None:
-    """Why the weights of a folder may not lie where everybody reads them; None where they may.
+
+def read_training(folder: Path) -> dict | None:
+    """The record of a training, training.json; None where there is none."""
+    record = folder / "training.json"
+    return json.loads(record.read_text()) if record.is_file() else None
+
+
+def licence_of(training: dict | None, said: str | None = None) -> dict[str, Any]:
+    """The keys of a card that state the terms of weights.
+
+    Args:
+        training: the record of their training, None where there is none.
+        said: the licence that is asked for, as the Hub names it; None and "other" leave it to the faces.
+
+    Raises:
+        ValueError: a licence is asked for, for weights that stand under the terms of their faces.
+    """
+    origin, _ = _faces(training)
+    if said not in (None, "other"):
+        if origin in NON_COMMERCIAL:
+            raise ValueError(
+                f"these weights were trained on {origin}, whose terms go with them, so they cannot be given out as "
+                f"{said}: leave --license out"
+            )
+        return {"license": said}
+    licence = terms_of(origin).licence
+    return licence if licence["license"] == "other" else NOT_CHOSEN
+
+
+def why_closed(training: dict | None, said: str | None, options: HubOptions) -> str | None:
+    """Why weights may not lie where everybody reads them; None where they may.
 
     Those of AffectNet, AffectNet+ and FER+ may be opened for research with `public`. Where nobody can tell whose faces
     they learnt from, `public` needs a licence: who opens them says under which terms.
 
+    Args:
+        training, said: as for `licence_of`.
+
     Raises:
         PermissionError: `public`, for faces of unknown origin and without a licence.
-        ValueError: a licence is given for weights that stand under the terms of their faces.
+        ValueError: as for `licence_of`.
     """
-    origin, started = _faces(folder)
-    if are_free(folder):
+    origin, started = _faces(training)
+    if are_free(training):
         return None
     learnt = f"these weights started from {started}" if started else f"these weights learnt from {origin}"
     if origin not in TERMS or origin == UNKNOWN or started:
-        if options.public and licence is None:
+        if options.public and said is None:
             raise PermissionError(
                 f"{learnt}: whose faces those were is not recorded. To open them to everybody, say "
                 "under which terms with --license"
             )
-    if origin in NON_COMMERCIAL and licence not in (None, "other"):
-        raise ValueError(
-            f"{learnt}, whose terms go with them, so they cannot be given out as {licence}: leave --license out"
-        )
+    licence_of(training, said)
     return None if options.public else f"{learnt}, so they stay closed; --public or --gated opens them"
 
 
-def are_free(folder: Path) -> bool:
+def are_free(training: dict | None) -> bool:
     """Whether weights learnt from drawn faces alone. What those had seen that they started from, no record tells."""
-    origin, started = _faces(folder)
+    origin, started = _faces(training)
     return terms_of(origin).free and not started
 
 
-def licence_of(folder: Path) -> dict[str, str]:
-    """The keys of a card for weights whose licence nobody named."""
-    origin, _ = _faces(folder)
-    return TERMS[origin].licence if origin in NON_COMMERCIAL else {"license": "other", "license_name": "see-card"}
-
-
-def _faces(folder: Path) -> tuple[str, str | None]:
-    """The origin of the faces in the record of the training, and the weights of ours that it started from."""
-    record = folder / "training.json"
-    training = json.loads(record.read_text()) if record.is_file() else {}
+def _faces(training: dict | None) -> tuple[str, str | None]:
+    """The origin of the faces, and the weights of ours that the training started from."""
+    training = training or {}
     return training.get("data", {}).get("origin") or UNKNOWN, training.get("options", {}).get("from_pretrained")

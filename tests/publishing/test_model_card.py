@@ -374,7 +374,7 @@ def test_weights_of_licensed_faces_are_for_research_in_text_and_head(fixed, orig
     assert head["license_link"].startswith("https://") and head["license_link"] in section(text, "Terms")
     assert "for **non-commercial research only**. They were trained on " + origin in section(text, "Terms")
     assert "For **non-commercial research only**, see [Terms](#terms)." in text
-    with pytest.raises(ValueError, match=rf"trained on {re.escape(origin)}, whose terms go with them, and the lic"):
+    with pytest.raises(ValueError, match=rf"trained on {re.escape(origin)}, whose terms go with them, so they cannot"):
         render_model_card(fixed, "user/faces", "mit")
 
 

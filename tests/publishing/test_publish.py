@@ -19,7 +19,8 @@ from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data.dataset import decode, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model
 from affectnet_plus_modeling.publishing.hub import HubOptions
-from affectnet_plus_modeling.publishing.publish import publish, stage
+from affectnet_plus_modeling.publishing.publish import plan, publish, stage
+from affectnet_plus_modeling.publishing.publish_model import Model
 from hub.client import signed_in
 
 CODE = [
@@ -115,6 +116,40 @@ def test_a_folder_that_is_there_is_replaced_only_when_asked(trained, tmp_path):
     assert sorted(os.listdir(stage(trained, out, overwrite=True))) == PUBLISHED
 
 
+# ---- what would be sent
+
+
+def test_a_plan_lists_what_would_be_sent_and_asks_nobody(hub, model_copy, tmp_path):
+    staged = stage(Model(model_copy, dataset_id="tester/data"), tmp_path / "staged", repo_id="tester/faces")
+    found = plan(Model(model_copy, dataset_id="tester/data"), "tester/faces", HubOptions())
+    files = [path for path in staged.rglob("*") if path.is_file()]
+    assert found.files == {str(path.relative_to(staged)): path.stat().st_size for path in files}
+    assert (found.repository, found.kind, found.readers) == ("tester/faces", "model", "everybody reads it")
+    assert found.reason is None and not hub.requests
+    said = str(found).splitlines()
+    assert len(said) == len(files) + 2 and said[-1] == "to the model repository tester/faces: everybody reads it"
+
+
+@pytest.mark.parametrize(
+    "wish, readers, closed",
+    [
+        ({}, "only you read it", True),
+        ({"gated": True}, "readers pass a gate (manual)", True),
+        ({"public": True}, "everybody reads it", False),
+    ],
+)
+def test_a_plan_says_who_would_read_and_why(hub, model_copy, wish, readers, closed):
+    learnt_from(model_copy, "AffectNet+")
+    found = plan(model_copy, "tester/faces", HubOptions(**wish))
+    assert found.readers == readers and ("so they stay closed" in str(found.reason)) is closed
+    with pytest.raises(ValueError, match="so they cannot be given out as mit"):
+        plan(Model(model_copy, "mit"), "tester/faces", HubOptions(**wish))
+    (model_copy / "training.json").write_text("{'not': JSON}")
+    with pytest.raises(ValueError):
+        plan(model_copy, "tester/faces", HubOptions(**wish))
+    assert not hub.requests
+
+
 # ---- over HTTP and back
 
 
@@ -199,7 +234,7 @@ def test_one_commit_holds_everything_and_the_same_again_makes_none(hub, model_co
     assert len([path for method, path, _ in hub.requests if path.startswith("/lfs/")]) == 1
     files = hub.files("tester/faces")
     assert sorted(files) == [".gitattributes", *PUBLISHED]
-    staged = stage(model_copy, tmp_path / "staged", "mit", repo_id="tester/faces")
+    staged = stage(Model(model_copy, "mit"), tmp_path / "staged", repo_id="tester/faces")
     assert {name: (staged / name).read_bytes() for name in PUBLISHED} == {name: files[name] for name in PUBLISHED}
     assert b"license: mit" in files["README.md"] and repo.private is False
     assert repo.resolve("main").tree["model.safetensors"].lfs

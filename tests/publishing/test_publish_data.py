@@ -20,7 +20,7 @@ from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.manifest import verify
 from affectnet_plus_modeling.publishing import publish_data as module
 from affectnet_plus_modeling.publishing.hub import HubOptions
-from affectnet_plus_modeling.publishing.publish_data import stage_data
+from affectnet_plus_modeling.publishing.publish import publish, stage
 from affectnet_plus_modeling.sources.tree import writing_tree
 from affectnet_plus_modeling.terms import UNKNOWN
 from hub.client import signed_in
@@ -51,7 +51,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def publish_data(folder, repo_id, may_share=False, **options):
-    return module.publish_data(folder, repo_id, HubOptions(**options), may_share, say=lambda text: None)
+    return publish(module.PreparedData(folder, may_share), repo_id, HubOptions(**options), say=lambda text: None)
 
 
 def sealed(folder: Path, origin: str) -> Path:
@@ -154,15 +154,15 @@ def test_files_of_an_earlier_push_do_not_stay(hub, drawn_data):
 
 
 def test_staging_writes_what_would_be_pushed(hub, licensed, tmp_path):
-    out = stage_data(licensed, tmp_path / "staged", repo_id=REPO)
+    out = stage(licensed, tmp_path / "staged", repo_id=REPO)
     assert not hub.requests, "staging asks nobody"
     publish_data(licensed, REPO, private=True, may_share=True)
     files = {name: content for name, content in hub.files(REPO, "dataset").items() if name != ".gitattributes"}
     assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
     assert [finding for finding in verify(out) if finding.level != "note"] == [], "its own manifest denies it"
     with pytest.raises(FileExistsError, match="--overwrite"):
-        stage_data(licensed, out)
-    assert stage_data(licensed, out, overwrite=True) == out
+        stage(licensed, out)
+    assert stage(licensed, out, overwrite=True) == out
     assert 'load_dataset("staged"' in (out / "README.md").read_text()
 
 

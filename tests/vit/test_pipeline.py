@@ -23,7 +23,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import images
 from affectnet_plus_modeling.data.dataset import decode, normalise
-from affectnet_plus_modeling.publishing.publish import CODE
+from affectnet_plus_modeling.publishing.publish_model import CODE
 from affectnet_plus_modeling.training.saving import save_model
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels, pipeline_affectnet_plus
 from affectnet_plus_modeling.vit.answers import answers, nonconformity, prediction_set
