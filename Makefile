@@ -1,27 +1,32 @@
-# make demo: everything once, on faces we draw. make test: every test but the slow ones. make script36: the loader as a
-# script under datasets 3.6. All do their own set-up.
+# make demo: everything once, on faces we draw. make test: every test but the slow ones; make slow: those. make script36:
+# the loader as a script under datasets 3.6. All do their own set-up. make parts: the browser and the landmark models
+# without which some tests are skipped.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 VENV36 ?= .venv36
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow script36 lint clean
+# A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_OPTIONS)
+
+.PHONY: demo test slow parts script36 lint clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m affectnet_plus_modeling.demo demo
 
-# A process for each core, up to 8, and in each of them one thread.
-test: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+test: $(VENV)/ready-dev
+	$(PYTEST)
 
-slow: $(VENV)/ready
-	$(BIN)/python -m pytest -m slow
+slow: $(VENV)/ready-dev
+	$(PYTEST) -m slow
+
+parts: $(VENV)/parts/ready
 
 script36: $(VENV36)/ready
 	$(VENV36)/bin/python -m pytest tests/script36
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
@@ -30,12 +35,22 @@ lint: $(VENV)/ready
 clean:
 	rm -rf $(VENV) $(VENV36) demo build *.egg-info
 
-# torch goes first, so that a CPU wheel that is at hand serves; TORCH="torch --index-url ..." chooses another.
+# What the package needs at run time. torch goes first, so that a CPU wheel that is at hand serves;
+# TORCH="torch --index-url ..." chooses another.
 $(VENV)/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q $(TORCH)
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+# Needs npm and, where there is no Chromium yet, Debian's apt-get as root. tests/support/parts.py says where it is used.
+$(VENV)/parts/ready: tests/support/bring_parts.sh | $(VENV)/ready-dev
+	bash tests/support/bring_parts.sh $(BIN)/python $(VENV)/parts
 	touch $@
 
 # datasets 3.6 is the last that runs scripts; nothing of ours is installed beside it.

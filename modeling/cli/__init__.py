@@ -1,6 +1,7 @@
 """`affectnet-plus VERB`: parses, calls, prints. Heavy imports wait until a verb needs them."""
 
 import argparse
+import os
 import signal
 import sys
 
@@ -25,6 +26,9 @@ VERBS: dict[str, Verb] = {verb.name: verb for room in ROOMS.values() for verb in
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it did what it says, 1 when it could not, 2 for unusable arguments."""
+    # Read when torch is imported. Threads that share a layer would spin while they wait for one another, and with one
+    # other busy process on two cores a step took 3 to 11 times as long; asleep, below twice (benchmarks/busy.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished folders are cleaned up
     words = sys.argv[1:] if arguments is None else arguments
     verb = VERBS.get(words[0]) if words else None

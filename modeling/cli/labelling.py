@@ -1,7 +1,7 @@
 """The verbs of the command line that make soft labels."""
 
 import json
-from dataclass, fieldes import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ..labelling.action_units.options import ActionUnitOptions

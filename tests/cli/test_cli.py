@@ -91,8 +91,18 @@ for arguments in (["--help"], ["train", "--help"]):
 heavy = {"torch", "transformers", "datasets", "numpy", "PIL", "matplotlib", "scipy", "sklearn", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=900, check=True)
     assert child.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("own, expected", [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(own, expected):
+    """libgomp itself, loaded by torch after a verb has begun, says how often a waiting thread spins."""
+    script = "from affectnet_plus_modeling import cli; cli.main(['predict', 'nowhere', 'nothing']); import torch"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_WAIT", "GOMP_"))}
+    environment |= own | {"OMP_DISPLAY_ENV": "verbose"}
+    child = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert f"GOMP_SPINCOUNT = '{expected}'" in child.stderr
 
 
 def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys, tmp_path):
@@ -255,6 +265,6 @@ def test_a_terminated_command_leaves_nothing(tmp_path):
     while "faces/s" not in child.stderr.readline(200):
         assert child.poll() is None
     child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    child.communicate(timeout=900)
     assert child.returncode == 143
     assert os.listdir(tmp_path) == []

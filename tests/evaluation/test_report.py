@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from affectnet_plus_modeling.evaluation.pictures import SHOWN, draw_pictures
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.report import write_report
 from support.evaluated import LONG_NAMES, some_metrics, some_predictions
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+from support.parts import CHROMIUM, NO_CHROMIUM
 
 
 class Page(HTMLParser):
@@ -278,7 +276,7 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("there is neither chromium nor google-chrome on this machine")
+        pytest.skip(NO_CHROMIUM)
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -311,7 +311,7 @@ def test_the_example_alone_prints_what_pytorch_answers(exported, model, pictures
     shutil.copy(exported / "example.py", tmp_path)
     shutil.copy(exported / "model.onnx", tmp_path)
     command = [sys.executable, "-I", "example.py", "model.onnx", *map(str, pictures)]
-    printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=120).stdout
+    printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=900).stdout
     lines = printed.splitlines()
     assert len(lines) == 11 * len(pictures)
     for number, path in enumerate(pictures):

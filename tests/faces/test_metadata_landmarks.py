@@ -1,6 +1,5 @@
 """Adapters over landmark models, each with its real model where it is at hand, and what is said of a face or none."""
 
-import os
 import sys
 import tarfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from affectnet_plus_modeling.faces.blendshapes import UNITS, action_units
 from affectnet_plus_modeling.faces.landmarker import FoundFace, framed
 from affectnet_plus_modeling.images import decode
 from affectnet_plus_modeling.sources.synthetic import draw_face
+from support.parts import HINT, model_file
 
 MODELS = {  # what must be installed, and the environment variables that name the model files
     "mediapipe": ["AFFECTNET_PLUS_FACE_LANDMARKER"],
@@ -119,7 +119,7 @@ def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package
     ],
 )
 def test_a_file_that_is_no_model_is_refused(tmp_path, package, names, message):
-    pytest.importorskip(package, reason=f"{package} is not installed")
+    pytest.importorskip(package, reason=f"{package} is not installed ({HINT})")
     for name in names:
         (tmp_path / name).write_bytes(b"not a model" * 100)
     with pytest.raises(ValueError, match=f"{names[0]} {message}"):
@@ -131,10 +131,10 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, package, names, message):
 
 @pytest.fixture(scope="module", params=list(MODELS))
 def landmarker(request):
-    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
-    paths = [os.environ.get(variable) for variable in MODELS[request.param]]
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed ({HINT})")
+    paths = [model_file(variable) for variable in MODELS[request.param]]
     if None in paths:
-        pytest.skip(f"{' and '.join(MODELS[request.param])} do not say where the model is")
+        pytest.skip(f"{' and '.join(MODELS[request.param])} do not say where the model is ({HINT})")
     with open_landmarker(*paths) as model:
         yield model
 

@@ -8,6 +8,7 @@ import pytest
 from affectnet_plus_modeling.faces.pose import FACE, FOCAL, POINTS, head_pose
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.shape import rotation
+from support.parts import HINT
 
 SIZE = (224, 200)
 
@@ -52,7 +53,7 @@ def test_only_the_points_that_no_expression_moves_count():
 
 
 def test_with_noise_the_answer_is_that_of_opencv():
-    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed: no second opinion")
+    cv2 = pytest.importorskip("cv2", reason=f"OpenCV is not installed: no second opinion ({HINT})")
     focal, middle = FOCAL * max(SIZE), (np.array(SIZE) - 1) / 2
     camera = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
     away = np.array([1.0, 1.0, -1.0])  # OpenCV's z goes away from the viewer

@@ -11,7 +11,7 @@ from .server import LoopbackHub
 
 def call(hub: LoopbackHub, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict, bytes]:
     """A request; returns status, headers and body."""
-    connection = HTTPConnection(hub.url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(hub.url.removeprefix("http://"), timeout=900)
     connection.request(method, path, body, headers)
     response = connection.getresponse()
     answer = response.status, dict(response.headers), response.read()

@@ -205,7 +205,7 @@ def run_child(script: str, hub: LoopbackHub, folder: Path) -> dict:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr
     return json.loads(child.stdout.splitlines()[-1])

@@ -607,7 +607,7 @@ def forking(body: str, images, out: Path, ensemble: Path, undisturbed: dict) -> 
         [sys.executable, "-c", program, str(images), str(out), str(ensemble), json.dumps(undisturbed)],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=900,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr + done.stdout

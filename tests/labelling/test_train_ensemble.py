@@ -199,7 +199,7 @@ def test_a_killed_run_goes_on_and_two_processes_share_the_work(drawn, tmp_path):
     with pytest.raises(ValueError, match="interrupted run of other faces or options"):
         train_ensemble(drawn, tmp_path / "out", options(epochs=3), say=lambda text: None)
     processes = [started(drawn, tmp_path / "out"), started(drawn, tmp_path / "out")]
-    said = [process.communicate(timeout=200)[0] for process in processes]
+    said = [process.communicate(timeout=900)[0] for process in processes]
     # One that starts when the other has finished is refused, as the ensemble is there.
     assert 0 in [process.returncode for process in processes], said
     assert same_networks(tmp_path / "undisturbed", tmp_path / "out")

@@ -240,7 +240,7 @@ def test_two_processes_with_the_folders_alone_find_what_one_does(tmp_path):
         subprocess.Popen([*command, str(process), str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for process in range(2)
     ]
-    first, second = (process.communicate(timeout=120)[0].splitlines() for process in running)
+    first, second = (process.communicate(timeout=900)[0].splitlines() for process in running)
     assert [json.loads(line) for line in first] == [load(name, config).compute(**r) for name, config, r in rows]
     assert second == ["null"] * 4, "only the first process answers"
 

@@ -54,7 +54,7 @@ def read_with_mlcroissant(folder: Path, *views: str) -> dict:
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     assert "WARNING" not in child.stderr, child.stderr[-2000:]

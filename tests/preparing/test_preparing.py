@@ -195,7 +195,7 @@ def test_another_process_elsewhere_opens_it(raw_tree, tmp_path):
         cwd=other,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['validation/1', 'validation/4', 'validation/7'] (24, 24) False"

@@ -220,7 +220,7 @@ def forking(body: str, raw, out, options=None, expected=None) -> list[str]:
         [sys.executable, "-c", "\n".join([PRELUDE, getsource(contents), getsource(left_beside), body]), *arguments],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout.splitlines()

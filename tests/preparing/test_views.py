@@ -65,7 +65,7 @@ def test_two_processes_give_the_rows_of_the_tree(folders, tree, tmp_path, kind):
 def apart(program: str) -> None:
     """Run it in a fresh interpreter. `datasets` forks, and a fork of this process, in which threads of torch and of
     the tests' Hub may hold a lock, can hang for ever."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
 
 

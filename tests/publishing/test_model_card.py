@@ -464,7 +464,7 @@ def test_the_examples_of_the_card_work(trained, tmp_path):
     blocks = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
     assert len(blocks) == 3
     child = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=900
     )
     assert child.returncode == 0, child.stderr
     assert "'label'" in child.stdout and "'soft_label'" in child.stdout and "tensor" in child.stdout

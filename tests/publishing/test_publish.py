@@ -200,7 +200,7 @@ def test_a_published_model_is_loaded_back_without_this_package(hub, trained, dra
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr
     said = json.loads(child.stdout.splitlines()[-1])

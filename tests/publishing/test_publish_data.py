@@ -395,7 +395,7 @@ def load_back(hub: LoopbackHub, home: Path, *repos: str, **environment) -> list:
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr
     return json.loads(child.stdout.splitlines()[-1])

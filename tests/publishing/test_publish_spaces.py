@@ -58,7 +58,7 @@ def test_published_metrics_are_loaded_back_by_evaluate_without_this_package(hub,
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert child.returncode == 0, child.stderr
     published, local = json.loads(child.stdout.splitlines()[-1])

@@ -150,7 +150,7 @@ def test_a_run_that_is_killed_at_a_random_step_ends_as_if_it_had_not_been(drawn,
     )
     assert any(line.strip() == "HERE" for line in child.stdout)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=60)
+    child.communicate(timeout=900)
     assert child.returncode == -9 and os.listdir(tmp_path) == ["model.training"]
     assert main([*words, "--resume"]) == 0
     assert same(weights(tmp_path / "model"), everything[0])

@@ -222,7 +222,7 @@ def test_a_killed_run_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, numbe
     )
     assert any(line.strip() == "HERE" for line in child.stdout)
     child.send_signal(number)
-    child.communicate(timeout=60)
+    child.communicate(timeout=900)
     assert child.returncode == (143 if number == signal.SIGTERM else -9)
     assert os.listdir(tmp_path) == ["model.training"]
     train(drawn, out, quick(epochs=3), resume=True)

@@ -429,7 +429,7 @@ def test_a_process_without_this_package_loads_the_folder_and_saves_it_again(save
         env=os.environ | caches,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())

@@ -590,7 +590,7 @@ def test_a_process_without_this_package_asks_a_folder_and_the_hub(saved, paths, 
                 env=hub.environment(tmp_path / "home"),
                 capture_output=True,
                 text=True,
-                timeout=200,
+                timeout=900,
             )
             assert child.returncode == 0, child.stderr
     said = json.loads(child.stdout.splitlines()[-1])
