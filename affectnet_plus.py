@@ -36,6 +36,12 @@ MAX_IMAGE_BYTES = 20_000_000  # a real one has about 8 kB
 MAX_IMAGE_SIDE = 4096
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
+# What systems and the tools of file servers leave beside files; no face, in a folder, a zip or a tar.
+_SYSTEM_FILE = re.compile(
+    r"(?:\A|/)(?:\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini|__MACOSX|@eaDir|\.ipynb_checkpoints)(?:/|\Z)",
+    re.IGNORECASE,
+)
+
 SPLITS = {  # split -> folder under the root
     "train": "human_annotated/train_set",
     "validation": "human_annotated/validation_set",
@@ -236,6 +242,11 @@ class Face(NamedTuple):
     problem: str | None = None
 
 
+def is_system_file(path: str) -> bool:
+    """Whether a name, or one of the folders in a path with / between, is one that systems leave beside files."""
+    return _SYSTEM_FILE.search(path) is not None
+
+
 def find_splits(folder) -> dict[str, Path]:
     """The splits that are present: {"train": folder of images/ and annotations/, ...}, in the order of `SPLITS`.
 
@@ -310,6 +321,8 @@ def _stems(names: Iterable[str], suffixes: tuple[str, ...]) -> dict[str, str]:
     """stem -> the name of its file; of several files their names with / between, which no name holds."""
     stems: dict[str, str] = {}
     for name in names:
+        if is_system_file(name):
+            continue
         stem, suffix = os.path.splitext(name)
         stem = stem if suffix.lower() in suffixes else name
         stems[stem] = f"{stems[stem]}/{name}" if stem in stems else name
@@ -339,6 +352,8 @@ def stamps(folder: Path) -> Iterator[bytes]:
     place = os.open(folder, os.O_RDONLY)
     try:
         for name in sorted(os.listdir(folder)):
+            if is_system_file(name):
+                continue
             found = os.stat(name, dir_fd=place, follow_symlinks=False)
             yield f"{name}/{found.st_size}/{found.st_mtime_ns}\n".encode(errors="surrogateescape")
     finally:

@@ -153,7 +153,7 @@ def make_export(model: Path, work: Path, name: str) -> Path:
     out, few = work / f"{name}-onnx", work / "few-faces"
     if not out.exists():
         make_faces(few, 8, 224)
-        words: list = [command(), "export", model, out, "--onnx", "--int8", "--images", few]
+        words: list = [command(), "export", model, out, "--int8", "--images", few]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return out
 

@@ -62,7 +62,7 @@ def main() -> None:
         "pretrain",
         data,
         encoder,
-        "--config",
+        "--size",
         "mini",
         "--epochs",
         options.pretraining_epochs,
@@ -102,7 +102,7 @@ def make(out: Path, *words) -> None:
 
 def measure(options, data: Path, few: Path, encoder: Path, start: str, seed: int) -> dict:
     folder = options.work / f"few_{start}_{options.labelled}_{options.epochs}_{seed}"
-    beginning: list = ["--config", "mini"] if start == "scratch" else ["--from-pretrained", encoder]
+    beginning: list = ["--size", "mini"] if start == "scratch" else ["--from-pretrained", encoder]
     chosen = [
         "--epochs",
         options.epochs,

@@ -101,7 +101,7 @@ def train(options, name: str, seed: int, patience: float) -> None:
 
 def arguments(options, target: str, seed: int) -> list:
     return [
-        "--config",
+        "--size",
         "mini",
         "--target",
         target,

@@ -33,16 +33,20 @@ if FAST:
 _FIRST_BYTES = 1 << 16  # a real picture has about 8 kB, and asking for its size takes as long as reading it
 
 
-def decode(source: str | Path | bytes, out: np.ndarray | None = None) -> np.ndarray:
+def decode(source: str | Path | bytes | np.ndarray | Image.Image, out: np.ndarray | None = None) -> np.ndarray:
     """The pixels of one picture, (height, width, 3) uint8, by the rule above.
 
     Args:
-        source: a path, or the content of the file.
+        source: a path, the content of the file, or what is decoded already: a (height, width, 3) uint8 RGB array, or
+            a PIL image, which stays as it is.
         out: C-contiguous (height, width, 3) uint8 to write to, and then returned: the picture is resized to it.
 
     Raises:
         OSError: it is no such picture; the message names the path.
     """
+    if isinstance(source, (np.ndarray, Image.Image)):
+        picture = source if isinstance(source, np.ndarray) else _upright_rgb(source.copy())
+        return picture if out is None else _put(picture, out)
     name = "embedded image" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else _read(source)
@@ -53,8 +57,10 @@ def decode(source: str | Path | bytes, out: np.ndarray | None = None) -> np.ndar
             picture = _decode_with_pillow(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the kinds that Pillow raises
         raise OSError(f"{name} cannot be read as JPEG or PNG: {error}") from error
-    if out is None or picture is out:
-        return picture
+    return picture if out is None or picture is out else _put(picture, out)
+
+
+def _put(picture: np.ndarray, out: np.ndarray) -> np.ndarray:
     out[...] = resize(picture, out.shape[1], out.shape[0])
     return out
 
@@ -101,12 +107,17 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
         if max(image.size) > MAX_IMAGE_SIDE:
             raise ValueError(f"it is {image.size[0]}x{image.size[1]}, expected at most {MAX_IMAGE_SIDE} a side")
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode == "I;16":
-            upper = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(upper[:, :, None], 3, axis=2)
-        image.info.pop("transparency", None)  # it is dropped on purpose, and Pillow would warn
-        return np.array(image.convert("RGB"))
+        return _upright_rgb(image)
+
+
+def _upright_rgb(image: Image.Image) -> np.ndarray:
+    """The pixels; the image is changed."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "I;16":
+        upper = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(upper[:, :, None], 3, axis=2)
+    image.info.pop("transparency", None)  # it is dropped on purpose, and Pillow would warn
+    return np.array(image.convert("RGB"))
 
 
 def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:

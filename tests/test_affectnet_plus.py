@@ -25,7 +25,9 @@ from affectnet_plus import (
     check_image,
     features,
     find_splits,
+    fingerprint_of,
     in_view,
+    is_system_file,
     list_faces,
     read_annotation,
     read_face,
@@ -371,8 +373,6 @@ def test_faces_are_sorted_as_whole_numbers(raw_tree):
         "1 (1).jpg",
         "\u0663.jpg",
         "\u00fc.jpg",
-        "Thumbs.db",
-        ".DS_Store",
         "5",
         "5.gif",
         "1.0.jpg",
@@ -385,6 +385,37 @@ def test_a_file_of_another_name_is_named_and_comes_last(tree_copy, name):
     faces = list_faces("train", tree_copy / TRAIN)
     assert faces[-1].problem == f"{name!r} is not named <whole number>.jpg|png|json"
     assert len(faces) == 37 and not any(face.problem for face in faces[:-1])
+
+
+SYSTEM_FILES = ["Thumbs.db", "thumbs.DB", ".DS_Store", "desktop.ini", "._1.jpg", "._1.json"]
+SYSTEM_FOLDERS = ["__MACOSX", "@eaDir", ".ipynb_checkpoints"]
+
+
+@pytest.mark.parametrize("name", SYSTEM_FILES + SYSTEM_FOLDERS)
+def test_what_systems_leave_beside_files_is_no_face_and_changes_nothing(tree_copy, name):
+    before = list_faces("train", tree_copy / TRAIN), fingerprint_of({"train": tree_copy / TRAIN})
+    for part in ("images", "annotations"):
+        place = tree_copy / TRAIN / part / name
+        if name in SYSTEM_FOLDERS:
+            place.mkdir()
+            (place / "1.jpg").write_bytes(picture())
+        else:
+            place.write_bytes(picture())
+    assert (list_faces("train", tree_copy / TRAIN), fingerprint_of({"train": tree_copy / TRAIN})) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["a/__MACOSX/1.jpg", "@eaDir/1.jpg/SYNO.jpg", "a/._1.jpg", "x/.ipynb_checkpoints/1-checkpoint.png"]
+)
+def test_a_path_through_a_system_folder_is_one_of_the_system(path):
+    assert is_system_file(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["1.jpg", "a/my Thumbs.db.jpg", "a.DS_Store/1.jpg", ".hidden.jpg", "x/__MACOSX2/1.jpg"]
+)
+def test_other_paths_are_not(path):
+    assert not is_system_file(path)
 
 
 def test_a_name_that_is_no_text_has_a_reason_that_can_be_printed(tree_copy):

@@ -4,29 +4,59 @@ import argparse
 import signal
 import sys
 
-from .data import add_data_verbs
-from .evaluation import add_evaluation_verbs
-from .labelling import add_labelling_verbs
-from .publishing import add_publishing_verbs
-from .training import add_training_verbs
+from .arguments import Parser, Verb, did_you_mean, parse
+from .completion import completion_verb
+from .data import DATA_VERBS
+from .evaluation import EVALUATION_VERBS
+from .labelling import LABELLING_VERBS
+from .publishing import PUBLISHING_VERBS
+from .training import TRAINING_VERBS
+
+ROOMS: dict[str, tuple[Verb, ...]] = {
+    "data": DATA_VERBS,
+    "training": TRAINING_VERBS,
+    "asking a model": EVALUATION_VERBS,
+    "soft labels for your own faces": LABELLING_VERBS,
+    "handing on": PUBLISHING_VERBS,
+    "this command": (completion_verb(lambda: VERBS),),
+}
+VERBS: dict[str, Verb] = {verb.name: verb for room in ROOMS.values() for verb in room}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it did what it says, 1 when it could not, 2 for unusable arguments."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished folders are cleaned up
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    verb = VERBS.get(words[0]) if words else None
+    if verb is None:
+        return _without_verb(words)
     try:
-        return options.run(options)
+        return verb.run(parse(verb, words[1:]))
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
         reason = " ".join(str(error).split())  # the Hub's refusals are many lines
-        print(f"affectnet-plus {options.verb}: {reason}", file=sys.stderr)
+        print(f"affectnet-plus {verb.name}: {reason}", file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="affectnet-plus", description="AffectNet+: data, soft labels, models, cards")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    rooms = (add_data_verbs, add_labelling_verbs, add_training_verbs, add_evaluation_verbs, add_publishing_verbs)
-    for add in rooms:
-        add(verbs)
-    return parser
+def _without_verb(words: list[str]) -> int:
+    parser = Parser(
+        prog="affectnet-plus",
+        usage="affectnet-plus VERB ... [options]",
+        description="AffectNet+: data, soft labels, models, cards. affectnet-plus VERB --help says more of each verb.",
+        epilog="\n\n".join(
+            "\n".join([f"{room}:", *(f"  {verb.name:<15} {verb.options.__doc__}" for verb in verbs)])
+            for room, verbs in ROOMS.items()
+        ),
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("verb", nargs="?", metavar="VERB", help=argparse.SUPPRESS)
+    given = parser.parse(words[:1])
+    if given.version:
+        from importlib.metadata import version
+
+        print(f"affectnet-plus {version('affectnet-plus')}")
+        return 0
+    if given.verb is None:
+        parser.error("a verb is missing, such as prepare or train")
+    parser.error(f"there is no verb {given.verb}{did_you_mean(given.verb, VERBS)}")

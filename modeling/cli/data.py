@@ -1,28 +1,35 @@
-"""The verbs of the command line that make, check and look at data; `cli` adds them to the others."""
+"""The verbs of the command line that make, check and look at data."""
 
 import json
-import sys
+import os
+from dataclasses import dataclass
 from functools import partial
 
-from .command import add_verb, add_workers, count_workers, show_bars, show_progress
+from ..options import check_options, option
+from . import words
+from .arguments import Verb
+from .progress import say, show_bars, show_progress
+from .refusals import need, need_free, need_model, need_prepared
 
 
-def add_data_verbs(verbs) -> None:
-    """Declare draw, import-ferplus, prepare and doctor."""
-    for add in (_add_draw, _add_import_ferplus, _add_prepare, _add_doctor):
-        add(verbs)
+@dataclass(frozen=True)
+class Draw:
+    """Draw faces with exact soft labels, as an AffectNet+ tree."""
+
+    out: str = words.out()
+    n: int = option(2000, help="faces in train and validation together", low=1)
+    validation_fraction: float = option(0.2, help="share of these that goes to validation", low=0, high=1, metavar="X")
+    no_human: int = option(0, help="further faces without a human label", low=0)
+    seed: int = words.seed()
+    fast: bool = option(False, help="repeat 512 faces: trees of any size, to measure with")
+    overwrite: bool = words.overwrite()
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _add_draw(verbs) -> None:
-    verb = add_verb(verbs, "draw", _draw, "draw faces with exact soft labels, as an AffectNet+ tree", "out")
-    verb.add_argument("-n", type=int, default=2000, help="faces in train and validation together")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--validation-fraction", type=float, default=0.2)
-    verb.add_argument("--no-human", type=int, default=0, help="further faces without a human label")
-    verb.add_argument("--fast", action="store_true", help="repeat 512 faces: trees of any size, to measure with")
-
-
-def _draw(options) -> int:
+def _draw(options: Draw) -> int:
+    need_free(options.out, options.overwrite)
     from ..sources.synthetic import draw_repeated_tree, draw_tree
 
     draw = draw_repeated_tree if options.fast else draw_tree
@@ -39,14 +46,25 @@ def _draw(options) -> int:
     return 0
 
 
-def _add_import_ferplus(verbs) -> None:
-    verb = add_verb(verbs, "import-ferplus", _import_ferplus, "write FER+ as an AffectNet+ tree", "source", "out")
-    verb.add_argument("--validation", choices=("PublicTest", "PrivateTest"), default="PublicTest")
-    verb.add_argument("--protocol", choices=("A", "B"), default="A", help="A: argmax; B: the paper's majority")
-    verb.add_argument("--drop-leaks", action="store_true", help="train without images that are in validation too")
+@dataclass(frozen=True)
+class ImportFerplus:
+    """Write FER+, faces with the votes of ten people, as an AffectNet+ tree."""
+
+    source: str = option(help="folder with the images of FER2013 and fer2013new.csv", positional=True)
+    out: str = words.out()
+    validation: str = option(
+        "PublicTest", help="part of FER2013 that becomes validation", choices=("PublicTest", "PrivateTest")
+    )
+    protocol: str = option(
+        "A", help="label: A, that with most votes; B, only where it has the majority", choices=("A", "B")
+    )
+    drop_leaks: bool = option(False, help="train without the images that are in validation too")
+    overwrite: bool = words.overwrite()
 
 
-def _import_ferplus(options) -> int:
+def _import_ferplus(options: ImportFerplus) -> int:
+    need(options.source)
+    need_free(options.out, options.overwrite)
     from ..sources.ferplus import format_import, import_ferplus
 
     with show_bars() as progress:
@@ -63,24 +81,36 @@ def _import_ferplus(options) -> int:
     return 0
 
 
-def _add_prepare(verbs) -> None:
-    text = "check a tree and write the folder that load_dataset opens"
-    verb = add_verb(verbs, "prepare", _prepare, text, "raw", "out")
-    verb.add_argument("--embed", action="store_true", help="put the images into the files, so that OUT can be moved")
-    add_workers(verb)
-    verb.add_argument("--json", action="store_true", help="print the report as JSON, for programs")
-    verb.add_argument("--strict", action="store_true", help="exit with 1 when a face was quarantined or for an error")
+@dataclass(frozen=True)
+class Prepare:
+    """Check every face of a tree and write the folder that load_dataset opens."""
+
+    raw: str = option(help="AffectNet+ as delivered: its folder, its zip parts, or an older release", positional=True)
+    out: str = words.out()
+    embed: bool = option(False, help="put the images into the files, so that OUT can be moved")
+    workers: int | None = words.workers()
+    json: bool = option(False, help="print the report as JSON, for programs")
+    strict: bool = option(False, help="exit with 1 when a face was left out or the report has an error")
+    overwrite: bool = words.overwrite()
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _prepare(options) -> int:
+def _prepare(options: Prepare) -> int:
+    need(options.raw)
+    need_free(options.out, options.overwrite, finished="manifest.json")
     from ..preparing import format_report, prepare
-
-    def say(text: str) -> None:
-        print(f"affectnet-plus prepare: {text}", file=sys.stderr)
 
     with show_bars() as progress:
         report = prepare(
-            options.raw, options.out, options.embed, options.overwrite, count_workers(options), progress, say
+            options.raw,
+            options.out,
+            options.embed,
+            options.overwrite,
+            _processes(options.workers),
+            progress,
+            partial(say, "prepare"),
         )
     if options.json:
         print(json.dumps(report, indent=2))
@@ -93,42 +123,72 @@ def _prepare(options) -> int:
     return 1 if options.strict and (report["quarantined"] or _has_errors(report)) else 0
 
 
-def _examine_faces(options) -> dict:
-    from ..doctor import doctor
-
-    with show_bars() as progress:
-        return doctor(options.path, count_workers(options), options.near_duplicates, partial(progress, "examine"))
-
-
-def _examine_model(options) -> dict:
-    from ..evaluation.model_order import examine_model
-
-    return examine_model(options.path, options.data, options.view, options.split, show_progress("ask"))
+def _processes(workers: int | None) -> int:
+    return workers or len(os.sched_getaffinity(0))
 
 
 def _has_errors(report: dict) -> bool:
     return any(finding["level"] == "error" for finding in report["findings"])
 
 
-def _add_doctor(verbs) -> None:
-    text = "examine faces, as delivered or prepared, or the label order of a model; exit with 1 on errors"
-    verb = add_verb(verbs, "doctor", _doctor, text, "path", overwrite=False)
-    verb.add_argument("data", nargs="?", help="prepared faces with labels, to ask the model PATH about")
-    verb.add_argument("--view", default="default", help="of DATA")
-    verb.add_argument("--split", default="validation", help="of DATA")
-    add_workers(verb)
-    verb.add_argument(
-        "--no-near-duplicates",
-        dest="near_duplicates",
-        action="store_false",
-        help="decode no picture, which saves most of the time",
-    )
-    verb.add_argument("--json", action="store_true", help="print the report for programs")
+@dataclass(frozen=True)
+class Doctor:
+    """Examine faces, as delivered or prepared; or, with DATA, the order of a model's labels. Exit with 1 on errors."""
+
+    path: str = option(help="faces as delivered, a folder that prepare wrote, or a model", positional=True)
+    data: str | None = option(None, help="folder that prepare wrote, to ask the model PATH about", positional=True)
+    view: str | None = option(None, help="view of DATA; without it, default", group="of a model", metavar="NAME")
+    split: str | None = option(None, help="split of DATA; without it, validation", metavar="SPLIT")
+    near_duplicates: bool = option(True, help="decode no picture, which saves most of the time", group="of faces")
+    workers: int | None = words.workers()
+    json: bool = option(False, help="print the report as JSON, for programs", group="report")
+
+    def __post_init__(self):
+        """Refuse what would mean nothing: the two kinds of examination have no option in common but --json."""
+        check_options(self)
+        if self.data is None:
+            given, of = {"--view": self.view, "--split": self.split}, "a model: name DATA after it"
+        else:
+            given = {"--workers": self.workers, "--no-near-duplicates": not self.near_duplicates}
+            of = "faces, and DATA asks for the examination of a model"
+        if meaningless := [flag for flag, value in given.items() if value]:
+            raise ValueError(f"{' and '.join(meaningless)} is about {of}")
 
 
-def _doctor(options) -> int:
-    from ..doctor import format_examination
+def _doctor(options: Doctor) -> int:
+    need(options.path, options.data)
+    need_prepared(options.data)
+    if options.data is not None:
+        need_model(options.path, "config.json")
+    from ..examination import format_examination
 
-    report = _examine_model(options) if options.data else _examine_faces(options)
+    report = _examine_faces(options) if options.data is None else _examine_model(options)
     print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_examination(report))
     return 1 if _has_errors(report) else 0
+
+
+def _examine_faces(options: Doctor) -> dict:
+    from ..examination import doctor
+
+    with show_bars() as progress:
+        return doctor(options.path, _processes(options.workers), options.near_duplicates, partial(progress, "examine"))
+
+
+def _examine_model(options: Doctor) -> dict:
+    from ..evaluation.model_order import examine_model
+
+    view, split = options.view or "default", options.split or "validation"
+    return examine_model(options.path, options.data, view, split, show_progress("ask"))
+
+
+DATA_VERBS = (
+    Verb("draw", Draw, _draw, ("raw -n 2000 --seed 0", "raw -n 100000 --fast")),
+    Verb(
+        "import-ferplus",
+        ImportFerplus,
+        _import_ferplus,
+        ("FERPLUS faces --drop-leaks", "FERPLUS faces --validation PrivateTest --protocol B"),
+    ),
+    Verb("prepare", Prepare, _prepare, ("AffectNet+ prepared", "AffectNet+ prepared --embed --strict")),
+    Verb("doctor", Doctor, _doctor, ("prepared", "model prepared --split validation")),
+)

@@ -1,108 +1,165 @@
-"""The verbs of the command line that ask a model; `cli` adds them to the others."""
+"""The verbs of the command line that ask a model."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from .command import add_verb, show_progress
+from ..evaluation.options import CalibrationOptions, EvaluationOptions
+from ..options import check_options, option
+from . import words
+from .arguments import Verb
+from .progress import say, show_progress
+from .refusals import need, need_model, need_prepared
 
 
-def add_evaluation_verbs(verbs) -> None:
-    """Declare evaluate, calibrate, predict and app."""
-    for add in (_add_evaluate, _add_calibrate, _add_predict, _add_app):
-        add(verbs)
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page."""
 
-
-def _add_evaluate(verbs) -> None:
-    text = "measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page"
-    verb = add_verb(verbs, "evaluate", _evaluate, text, overwrite=False)
-    verb.add_argument(
-        "model",
-        help="folder of a model, or .csv or .jsonl of predictions: image_id, and a probability "
-        "of each emotion by name, or p0, p1, ... with --label-order",
+    model: str = option(
+        help="folder of a model; or .csv or .jsonl of predictions: image_id, and a probability of each emotion by "
+        "name, or p0, p1, ... with --label-order",
+        positional=True,
     )
-    verb.add_argument("data", help="folder that prepare wrote")
-    verb.add_argument("--view", default="default")
-    verb.add_argument("--split", default="validation")
-    verb.add_argument("--out", help="folder for metrics.json and the pictures; default: MODEL, if it is a folder")
-    verb.add_argument("--batch-size", type=int, default=64)
-    verb.add_argument("--compare", metavar="OTHER", help="model or predictions to set beside MODEL, face by face")
-    verb.add_argument("--label-order", metavar="ORDER", help="what p0, p1, ... of a file stand for, such as ferplus")
-    verb.add_argument("--min-cell", type=int, default=50, help="least faces of which a number of a group is shown")
-    verb.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, for the intervals")
-    verb.add_argument("--level", type=float, default=0.95, help="of the intervals")
-    verb.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    data: str = words.data()
+    out: str | None = option(None, help="folder for metrics.json and the pictures; without it, MODEL", metavar="OUT")
+    view: str = words.view()
+    split: str = words.split()
+    batch_size: int = words.batch_size(64)
+    options: EvaluationOptions = EvaluationOptions()
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _evaluate(options) -> int:
-    from ..evaluation.evaluate import EvaluationOptions, evaluate, is_file_of_predictions
+def _evaluate(options: Evaluate) -> int:
+    if options.out is None and Path(options.model).is_file():
+        raise ValueError(f"{options.model} is a file: say with --out in which folder to write")
+    need_prepared(options.data)
+    for model in (options.model, options.options.compare):
+        if model is not None and not Path(model).is_file():
+            need_model(model)
+    from ..evaluation.evaluate import evaluate
     from ..evaluation.scores import format_metrics
 
-    if options.out is None and is_file_of_predictions(options.model):
-        raise ValueError(f"{options.model} is a file: say with --out in which folder to write")
     out = Path(options.out or options.model)
-    names = ("resamples", "level", "seed", "min_cell", "compare", "label_order")
-    chosen = EvaluationOptions(**{name: getattr(options, name) for name in names})
     progress = show_progress("evaluate")
     metrics = evaluate(
-        options.model, options.data, out, options.view, options.split, options.batch_size, progress, chosen
+        options.model, options.data, out, options.view, options.split, options.batch_size, progress, options.options
     )
     print(format_metrics(metrics))
     print(f"written: {out}/metrics.json, report.html and pictures")
     return 0
 
 
-def _add_calibrate(verbs) -> None:
-    text = "fit a model's temperature, prediction sets and abstaining on a split it was not trained on"
-    verb = add_verb(verbs, "calibrate", _calibrate, text, "model", "data", overwrite=False)
-    verb.add_argument("--view", default="default")
-    verb.add_argument("--split", default="validation")
-    verb.add_argument("--coverage", type=float, default=0.9, help="how often the prediction set holds the truth")
-    verb.add_argument("--method", choices=("threshold", "aps"), default="threshold", help="rule of the prediction set")
-    verb.add_argument("--of", choices=("label", "vote"), default="label", help="truth: the label, or one random vote")
-    verb.add_argument("--against", choices=("soft", "hard"), default="soft", help="labels that the temperature fits")
-    verb.add_argument("--abstain-accuracy", type=float, default=0.9, help="accuracy of the faces that are answered")
-    verb.add_argument("--share", type=float, default=1.0, help="random share of the faces to use")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--batch-size", type=int, default=64)
+@dataclass(frozen=True)
+class Calibrate:
+    """Fit a model's temperature, prediction sets and abstaining on a split it was not trained on."""
+
+    model: str = words.model()
+    data: str = words.data()
+    view: str = words.view()
+    split: str = words.split()
+    batch_size: int = words.batch_size(64)
+    options: CalibrationOptions = CalibrationOptions()
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _calibrate(options) -> int:
-    from ..evaluation.calibrate import CalibrationOptions, calibrate, format_calibration
+def _calibrate(options: Calibrate) -> int:
+    need_model(options.model)
+    need_prepared(options.data)
+    from ..evaluation.calibrate import calibrate, format_calibration
 
-    names = ("coverage", "method", "of", "against", "abstain_accuracy", "share", "seed")
-    chosen = CalibrationOptions(**{name: getattr(options, name) for name in names})
-    progress = show_progress("calibrate")
-    found = calibrate(options.model, options.data, chosen, options.view, options.split, options.batch_size, progress)
+    found = calibrate(
+        options.model,
+        options.data,
+        options.options,
+        options.view,
+        options.split,
+        options.batch_size,
+        show_progress("calibrate"),
+    )
     print(format_calibration(found))
     print(f"written: {options.model}/config.json. Measure it with affectnet-plus evaluate, on other faces")
     return 0
 
 
-def _add_predict(verbs) -> None:
-    text = "soft label, valence and arousal of pictures, as JSON lines"
-    verb = add_verb(verbs, "predict", _predict, text, "model", overwrite=False)
-    verb.add_argument("images", nargs="+", help="pictures, or folders of them")
-    verb.add_argument("--batch-size", type=int, default=32, help="most pictures in the network at once")
-    verb.add_argument("--bf16", action="store_true", help="run the network in bfloat16: faster, and less exact")
+@dataclass(frozen=True)
+class Predict:
+    """Soft label, valence and arousal of pictures, as JSON lines. Exit with 1 when a picture failed."""
+
+    model: str = words.model()
+    images: tuple[str, ...] = option(help="pictures of one face each, or folders of them", positional=True)
+    batch_size: int = words.batch_size(32)
+    bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _predict(options) -> int:
+def _predict(options: Predict) -> int:
+    """Pictures that are missing are told first, and the others are gone on with, if there are any."""
+    need_model(options.model)
+    there = [path for path in options.images if Path(path).exists()]
+    if not there:
+        need(*options.images)
+    failed = 0
+    for path in options.images:
+        if not Path(path).exists():
+            failed += 1
+            print(json.dumps({"image": path, "error": f"{path} does not exist"}), flush=True)
     from ..evaluation.predict import predict
 
-    for line in predict(options.model, options.images, options.batch_size, options.bf16):
+    answered = 0
+    for line in predict(options.model, there, options.batch_size, options.bf16):
         print(json.dumps(line), flush=True)
-    return 0
+        failed += "error" in line
+        answered += "error" not in line
+    if failed:
+        say("predict", f'{failed} of {failed + answered} pictures failed; their lines say why under "error"')
+    return 1 if failed else 0
 
 
-def _add_app(verbs) -> None:
-    text = "a page on this machine to try a model: photos, webcam, and faces of a prepared folder"
-    verb = add_verb(verbs, "app", _app, text, "model", overwrite=False)
-    verb.add_argument("--data", metavar="PREPARED", help="prepared folder: its faces beside what is known of them")
-    verb.add_argument("--port", type=int, help="default: the first free one from 7860")
+@dataclass(frozen=True)
+class App:
+    """Open a page on this machine to try a model: photos, webcam, and faces of a prepared folder."""
+
+    model: str = words.model()
+    data: str | None = option(
+        None, help="folder that prepare wrote, to show its faces beside what is known of them", metavar="DATA"
+    )
+    port: int | None = option(None, help="port of the page; without it, the first free one from 7860", low=0)
+
+    def __post_init__(self):
+        check_options(self)
 
 
-def _app(options) -> int:
+def _app(options: App) -> int:
+    need_model(options.model)
+    need_prepared(options.data)
     from ..app.serve import serve
 
     serve(options.model, options.data, options.port, lambda text: print(text, flush=True))
     return 0
+
+
+EVALUATION_VERBS = (
+    Verb(
+        "evaluate",
+        Evaluate,
+        _evaluate,
+        ("model prepared", "THEIRS.csv prepared --label-order ferplus --out theirs"),
+        reads_options=True,
+    ),
+    Verb(
+        "calibrate",
+        Calibrate,
+        _calibrate,
+        ("model prepared --share 0.5", "model prepared --of vote --coverage .95"),
+        reads_options=True,
+    ),
+    Verb("predict", Predict, _predict, ("model face.jpg", "model photos more/photo.png --bf16 > answers.jsonl")),
+    Verb("app", App, _app, ("model", "model --data prepared --port 8000")),
+)

@@ -1,44 +1,62 @@
-"""The verbs of the command line that hand on; `cli` adds them to the others."""
+"""The verbs of the command line that hand on."""
 
 import json
-from functools import partial
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from .command import add_verb
+from ..options import option
+from ..publishing.options import HubOptions
+from . import words
+from .arguments import Verb
+from .refusals import need, need_free, need_model
 
 
-def add_publishing_verbs(verbs) -> None:
-    """Declare publish and export."""
-    for add in (_add_publish, _add_export):
-        add(verbs)
+@dataclass(frozen=True)
+class Publish:
+    """Push a model, an ensemble, prepared data, a metric or a page to try a model, with its card, in one commit."""
 
-
-def _add_publish(verbs) -> None:
-    text = "push a model, an ensemble, prepared data, a metric or a page to try a model, with its card, in one commit"
-    verb = add_verb(verbs, "publish", _publish, text, "folder", "repo")
-    verb.add_argument("--space", action="store_true", help="push a page to try the model FOLDER of the Hub")
-    readers = verb.add_mutually_exclusive_group()
-    readers.add_argument("--private", action="store_true", help="only you read, as what is not free unless you say")
-    readers.add_argument("--public", action="store_true", help="everybody reads; never for faces that are not free")
-    verb.add_argument("--gated", action="store_true", help="readers ask, and you approve each by hand")
-    verb.add_argument("--revision", default="main", help="the branch to commit to; made if need be")
-    verb.add_argument("--tag", help="name the commit, such as v1.0")
-    verb.add_argument("--to-folder", action="store_true", help="write what would be pushed to the folder REPO")
-    verb.add_argument("--license", help="weights: their licence, as the Hub names it; default: other")
-    verb.add_argument("--dataset", metavar="ID", help="model: where the data of its evaluation is on the Hub")
-    seen = "ensemble: also the digests of its faces: label needs them, and they tell whether a face was trained on"
-    verb.add_argument("--with-seen", action="store_true", help=seen)
-    verb.add_argument(
-        "--i-may-share-licensed-faces",
-        dest="may_share",
-        action="store_true",
-        help="data: the licensor lets you put these faces on the Hub",
+    folder: str = option(
+        help="folder that train, train-ensemble or prepare wrote, or of a metric; with --space, a model of the Hub",
+        positional=True,
     )
+    repo: str = option(help="you/name on the Hub; with --to-folder, the folder to write", positional=True)
+    space: bool = option(False, help="push a page to try the model FOLDER of the Hub", group="what is sent")
+    license: str | None = option(None, help="weights: their licence, as the Hub names it; without it, other")
+    dataset: str | None = option(None, help="model: where the data of its evaluation is on the Hub", metavar="ID")
+    with_seen: bool = option(
+        False,
+        help="ensemble: also the digests of its faces: label needs them, and they tell whether a face was trained on",
+    )
+    may_share: bool = option(
+        False,
+        help="data: the licensor lets you put these faces on the Hub",
+        flag="--i-may-share-licensed-faces",
+    )
+    options: HubOptions = HubOptions()
+    to_folder: bool = option(
+        False, help="write what would be pushed to the folder REPO, and ask nothing of the Hub", group="folder"
+    )
+    overwrite: bool = option(False, help="replace the folder REPO where it exists")
+
+    def __post_init__(self):
+        """Refuse a target that could be meant in two ways, and flags of the other target."""
+        if not self.to_folder and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", self.repo):
+            raise ValueError(
+                f"{self.repo!r} is no repository of the Hub, expected you/name; to write a folder, add --to-folder"
+            )
+        if self.overwrite and not self.to_folder:
+            raise ValueError("--overwrite is about a folder: add --to-folder, or leave it out")
+        if self.to_folder and self.options != HubOptions():
+            raise ValueError(
+                "--to-folder asks nothing of the Hub: leave out --private, --public, --gated, --revision, --tag and "
+                "--dry-run"
+            )
 
 
-def _publish(options) -> int:
-    from ..publishing.hub import HubOptions
-
+def _publish(options: Publish) -> int:
+    if not options.space:
+        need(options.folder)
     kind = _kind(options)
     for flag, given, of in (
         ("--license", options.license, (_publish_model, _publish_ensemble)),
@@ -48,12 +66,15 @@ def _publish(options) -> int:
     ):
         if given and kind not in of:
             raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
-    how = HubOptions(options.private, options.public, options.gated, options.revision, options.tag)
-    print(kind(options, how))
+    if kind is _publish_model:
+        need_model(options.folder)
+    if options.to_folder:
+        need_free(options.repo, options.overwrite)
+    print(kind(options))
     return 0
 
 
-def _kind(options):
+def _kind(options: Publish):
     """The function that publishes what is in the folder, which is told by its files."""
     folder = Path(options.folder)
     if options.space:
@@ -67,60 +88,72 @@ def _kind(options):
     return _publish_metric if (folder / f"{folder.resolve().name}.py").is_file() else _publish_model
 
 
-def _publish_data(options, how):
+def _publish_data(options: Publish):
     from ..publishing.publish_data import publish_data, stage_data
 
     if options.to_folder:
         return stage_data(options.folder, options.repo, options.overwrite)
-    return publish_data(options.folder, options.repo, how, options.may_share)
+    return publish_data(options.folder, options.repo, options.options, options.may_share)
 
 
-def _publish_model(options, how):
+def _publish_model(options: Publish):
     from ..publishing.publish import publish, stage
 
     if options.to_folder:
         licence = options.license or "other"
         return stage(options.folder, options.repo, licence, options.overwrite, dataset_id=options.dataset)
-    return publish(options.folder, options.repo, how, options.license, options.dataset)
+    return publish(options.folder, options.repo, options.options, options.license, options.dataset)
 
 
-def _publish_ensemble(options, how):
+def _publish_ensemble(options: Publish):
     from ..publishing.publish_ensemble import publish_ensemble, stage_ensemble
 
     if options.to_folder:
         return stage_ensemble(options.folder, options.repo, options.license, options.with_seen, options.overwrite)
-    return publish_ensemble(options.folder, options.repo, how, options.license, options.with_seen)
+    return publish_ensemble(options.folder, options.repo, options.options, options.license, options.with_seen)
 
 
-def _publish_metric(options, how):
+def _publish_metric(options: Publish):
     from ..publishing.publish_metric import publish_metric, stage_metric
 
     if options.to_folder:
         return stage_metric(options.folder, options.repo, options.overwrite)
-    return publish_metric(options.folder, options.repo, how)
+    return publish_metric(options.folder, options.repo, options.options)
 
 
-def _publish_space(options, how):
+def _publish_space(options: Publish):
     from ..publishing.publish_space import publish_space, stage_space
 
     if options.to_folder:
         return stage_space(options.folder, options.repo, options.overwrite)
-    return publish_space(options.folder, options.repo, how)
+    return publish_space(options.folder, options.repo, options.options)
 
 
-def _add_export(verbs) -> None:
-    text = "write a model as ONNX, with a comparison with PyTorch, an example and a page"
-    verb = add_verb(verbs, "export", _export, text, "model", "out")
-    verb.add_argument("--onnx", action="store_true", required=True, help="the format; there is one")
-    verb.add_argument("--int8", action="store_true", help="also model-int8.onnx: smaller, and faster on CPUs")
-    verb.add_argument("--fp16", action="store_true", help="also model-fp16.onnx: half the size, for GPUs")
-    what = "prepared data, pictures or folders of pictures to compare on; none: drawn faces"
-    verb.add_argument("--images", nargs="+", default=[], metavar="FACES", help=what)
-    verb.add_argument("--view", default="default", help="of prepared data")
-    verb.add_argument("--split", default="validation", help="of prepared data")
+@dataclass(frozen=True)
+class Export:
+    """Write a model as ONNX, with a comparison with PyTorch, an example and a page."""
+
+    model: str = words.model()
+    out: str = words.out()
+    int8: bool = option(False, help="also model-int8.onnx: smaller, and faster on CPUs", group="files")
+    fp16: bool = option(False, help="also model-fp16.onnx: half the size, for GPUs")
+    images: tuple[str, ...] = option(
+        (),
+        help="prepared folders, pictures or folders of pictures to compare on; without it, drawn faces",
+        metavar="FACES",
+        group="comparison",
+    )
+    view: str = words.view()
+    split: str = words.split()
+    overwrite: bool = words.overwrite()
 
 
-def _export(options) -> int:
+def _export(options: Export) -> int:
+    need_model(options.model)
+    need(*options.images)
+    need_free(options.out, options.overwrite)
+    from functools import partial
+
     from tqdm import tqdm
 
     from ..exporting.export import export
@@ -139,3 +172,9 @@ def _export(options) -> int:
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
     print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
     return 0
+
+
+PUBLISHING_VERBS = (
+    Verb("publish", Publish, _publish, ("model you/name --dry-run", "prepared you/faces --gated")),
+    Verb("export", Export, _export, ("model exported", "model exported --int8 --images prepared")),
+)

@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 
 from affectnet_plus import EMOTIONS
 
 from .. import images
+from ..preparing.manifest import MANIFEST, about, is_prepared
+from .readers import Encoded
 
 MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
 AT_A_TIME = 64  # faces whose files are held in memory together
@@ -127,16 +131,85 @@ def targets_of(data: datasets.Dataset, target: str) -> Tensor:
     return _distributions(columns["soft_label_normalized"]) if target == "soft" else _one_hot(_labels(columns))
 
 
-def load_prepared(folder: str | Path, view: str, split: str | None = None):
-    """One split of a prepared folder, or all of them by name.
+def first_side(pictures: datasets.Dataset) -> int:
+    """The longer side of the first picture, in pixels: what the faces of one source have in common.
+
+    Raises:
+        OSError: it cannot be read; the message names it.
+    """
+    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
+    return max(images.decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
+
+
+HUB = "hf://datasets/"
+
+
+def load_prepared(data, view: str, split: str | None = None):
+    """One split of prepared faces, or all of them by name.
+
+    Args:
+        data: the folder that prepare wrote; "hf://datasets/OWNER/NAME", one that was published; or what `load_dataset`
+            made of one, a Dataset or DatasetDict. Its rows are taken as they are: its view was chosen with it.
 
     Raises:
         FileNotFoundError: it is no such folder. `load_dataset` alone would ask the Hub for a data set of that name.
         ValueError: it has no such view or split.
     """
-    if not Path(folder, "README.md").is_file():
-        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+    if isinstance(data, datasets.Dataset):
+        return datasets.DatasetDict({str(data.split or "train"): data}) if split is None else data
+    if isinstance(data, datasets.DatasetDict):
+        if split is not None and split not in data:
+            raise ValueError(f"the data has no split {split!r}, but {', '.join(data)}")
+        return data if split is None else data[split]
+    folder = fetched(data)
+    if not is_prepared(folder):
+        raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
     return datasets.load_dataset(str(folder), view, split=split)
+
+
+def fetched(source) -> Path:
+    """The folder of "hf://datasets/OWNER/NAME", with "@REVISION" or without, fetched from the Hub; others as they are.
+
+    Raises:
+        OSError: the Hub does not give it.
+    """
+    if not str(source).startswith(HUB):
+        return Path(source)
+    name, _, revision = str(source).removeprefix(HUB).partition("@")
+    return Path(snapshot_download(name, repo_type="dataset", revision=revision or None))
+
+
+class Chosen(NamedTuple):
+    """The rows of one split, and what a record says of them: `about` as `about_faces`, view and split."""
+
+    rows: datasets.Dataset
+    about: dict
+    view: str
+    split: str
+
+
+def choose(data, view: str, split: str) -> Chosen:
+    """One split of what `load_prepared` takes. A data set in memory knows itself which view and split it is.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_prepared`.
+    """
+    rows = load_prepared(data, view, split)
+    if isinstance(data, (datasets.Dataset, datasets.DatasetDict)):
+        view, split = rows.info.config_name or view, str(rows.split or split)
+    return Chosen(rows, about_faces(data), view, split)
+
+
+def about_faces(data) -> dict:
+    """`preparing.manifest.about` of what `load_prepared` takes. A data set in memory does not say whose faces it has.
+
+    What is trained on one may therefore not be published openly: give the folder for that.
+    """
+    if isinstance(data, datasets.DatasetDict):
+        data = next(iter(data.values()))
+    if isinstance(data, datasets.Dataset):
+        return {"name": data.info.dataset_name or "dataset", "origin": None, "fingerprint": None}
+    return about(fetched(data)) | ({"name": str(data)} if str(data).startswith(HUB) else {})
 
 
 def _labels(columns: pa.Table) -> Tensor:
@@ -160,8 +233,8 @@ def _one_hot(labels: Tensor) -> Tensor:
     return known.masked_fill((labels < 0)[:, None], float("nan"))
 
 
-def decode(source: str | Path | bytes, image_size: int) -> Tensor:
-    """One picture, a path or its bytes, as (3, image_size, image_size) uint8 RGB, by the rule of `images`.
+def decode(source: Encoded, image_size: int) -> Tensor:
+    """One picture, as `images.decode` takes it, as (3, image_size, image_size) uint8 RGB, by the rule of `images`.
 
     Raises:
         OSError: it cannot be read; the message names the path.

@@ -1,46 +1,44 @@
-"""Faces to look at without their labels: those of a prepared folder, or of any folder of pictures."""
+"""Faces to look at without their labels: those of a prepared folder, or any pictures."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 
-from affectnet_plus import IMAGE_SUFFIXES, features
+from affectnet_plus import BadRow, features
 
-from ..preparing.manifest import MANIFEST
-from .dataset import load_prepared
+from ..preparing.manifest import MANIFEST, is_prepared
+from .dataset import fetched, load_prepared
+from .pictures import Images, open_pictures
+from .plain_pictures import FolderPictures
 
 EVERY_FACE = ("all", "no_human")  # the views that have every face once between them
 
 
-def unlabelled(folder, views: Sequence[str] | None) -> datasets.Dataset:
+def unlabelled(pictures, views: Sequence[str] | None) -> datasets.Dataset:
     """`image_id`, `image`, and as unknown what else `FaceDataset` asks for.
 
+    Pictures that are no files of their own, as in archives, are copied into the cache of `datasets`.
+
     Args:
-        folder: one that prepare wrote, whose validation split stays unseen, or one of pictures, searched in depth.
+        pictures: what `open_pictures` takes; of what prepare wrote the validation split stays unseen.
         views: of a prepared folder; None takes every face.
 
     Raises:
         FileNotFoundError: it does not exist, or holds no picture.
-        NotADirectoryError: it is a file.
+        OSError: a picture of an archive cannot be read; the message names it.
         ValueError: the views overlap, one of them does not exist, or has no train split; or plain pictures are to
             have views.
     """
-    folder = Path(os.path.abspath(folder))
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder} does not exist; {_WANTED}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; {_WANTED}")
-    if (folder / MANIFEST).is_file():
-        return _without_labels(_prepared(folder, views))
+    if isinstance(pictures, (str, os.PathLike)):
+        pictures = Path(os.path.abspath(fetched(pictures)))
+        if is_prepared(pictures):
+            return _without_labels(_prepared(pictures, views))
     if views is not None:
-        raise ValueError(f"{folder} holds no {MANIFEST}, so it was not prepared and has no view {', '.join(views)}")
-    return _without_labels(_pictures(folder))
-
-
-_WANTED = "give a folder of pictures, or one that prepare wrote"
+        raise ValueError(f"{pictures} holds no {MANIFEST}, so it was not prepared and has no view {', '.join(views)}")
+    return _without_labels(_plain(open_pictures(pictures)))
 
 
 def _prepared(folder: Path, views: Sequence[str] | None) -> datasets.Dataset:
@@ -53,15 +51,25 @@ def _prepared(folder: Path, views: Sequence[str] | None) -> datasets.Dataset:
     return faces
 
 
-def _pictures(folder: Path) -> datasets.Dataset:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no {', '.join(IMAGE_SUFFIXES)}; {_WANTED}")
+def _plain(opened: Images) -> datasets.Dataset:
+    kinds = datasets.Features({name: features()[name] for name in ("image_id", "image")})
+    if not isinstance(opened, FolderPictures):
+        content = {"opened": opened, "fingerprint": opened.fingerprint()}  # what the cache is keyed by
+        return datasets.Dataset.from_generator(_rows, features=kinds, gen_kwargs=content)
     columns = {
-        "image_id": [str(path.relative_to(folder)) for path in found],
-        "image": [{"bytes": None, "path": str(path)} for path in found],
+        "image_id": [picture.name for picture in opened.pictures()],
+        "image": [{"bytes": None, "path": picture.place} for picture in opened.pictures()],
     }
-    return datasets.Dataset.from_dict(columns, datasets.Features({name: features()[name] for name in columns}))
+    return datasets.Dataset.from_dict(columns, kinds)
+
+
+def _rows(opened: Images, fingerprint: str) -> Iterator[dict]:
+    for picture in opened.pictures():
+        try:
+            content = opened.read(picture)[1]
+        except BadRow as reason:
+            raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
+        yield {"image_id": picture.name, "image": {"bytes": content, "path": None}}
 
 
 def _without_labels(faces: datasets.Dataset) -> datasets.Dataset:

@@ -3,18 +3,20 @@
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
 from scipy.stats import entropy
 
-from ..data.dataset import FaceDataset, load_prepared
+from ..data.dataset import FaceDataset, choose
 from ..files import write_json
 from ..metrics.calibration.formulas import expected_calibration_error, top_mass
 from ..metrics.soft_label.formulas import kl_divergence
 from ..vit.answers import prediction_set
+from .options import CalibrationOptions
 from .predict import load_model, predict_faces
 from .predictions import Predictions
 from .scores import top_confidence
@@ -29,82 +31,63 @@ from .uncertainty import (
 )
 
 
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """What is promised, and what it is fitted to.
+class Calibration(TypedDict):
+    """What `calibrate` found.
 
-    Args:
-        coverage: between 0 and 1, how often the prediction set holds the truth.
-        method: "threshold" (the smallest sets on average) or "aps" (larger sets for harder faces).
-        of: what the truth is: "label", the face's human label, or "vote", that of one random annotator, as often as
-            the soft label says. AffectNet+ has the label of one annotator and a soft label that was computed; where
-            the soft label is counted votes, as in FER+, "vote" promises more.
-        against: what the temperature is fitted to: "soft" labels or "hard" ones.
-        abstain_accuracy: in (0, 1], how often the answers are to be right that the model does not abstain from.
-        share: in (0, 1], share of the split that is used; `in_share` says which faces, so that others can be measured.
-        seed: of that share, and of the votes that are drawn.
-
-    Raises:
-        ValueError: `of` or `against` is another word. Other values are refused where they are used.
+    `uncertainty`, as written into config.json; `left_out`, how many faces of the share lack what is asked for;
+    `after`, the figures of `measure_uncertainty` on the faces of the fit; and `before`, its `kl` and both ECE before
+    the logits were divided.
     """
 
-    coverage: float = 0.9
-    method: str = "threshold"
-    of: str = "label"
-    against: str = "soft"
-    abstain_accuracy: float = 0.9
-    share: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, values in (("of", ("label", "vote")), ("against", ("soft", "hard"))):
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(map(repr, values))}")
+    uncertainty: dict
+    left_out: int
+    before: dict[str, float]
+    after: dict[str, float]
 
 
 def calibrate(
-    model_folder,
+    model,
     data,
-    options: CalibrationOptions,
+    options: CalibrationOptions = CalibrationOptions(),  # noqa: B008 (it is frozen)
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
     progress: Callable[[Iterable], Iterable] = iter,
-) -> dict:
-    """Fit temperature, prediction set and abstaining of a model on one split of the prepared folder `data`.
+) -> Calibration:
+    """Fit temperature, prediction set and abstaining of a model on one split of `data`, as `load_prepared` takes it.
 
-    Writes `logit_temperature` and `uncertainty` into the model's config.json, whole or not at all; no other file is
-    touched. The faces must not have been trained on. A model that was calibrated before is calibrated anew.
-
-    Returns:
-        `uncertainty`, as written; `left_out`, how many faces of the share lack what is asked for; `after`, the figures
-        of `measure_uncertainty` on the faces of the fit, and `before`, its `kl` and both ECE before the logits were
-        divided.
+    Writes `logit_temperature` and `uncertainty` into the config.json of a model's folder, whole or not at all; no
+    other file is touched. A model in memory gets them in its `config`. The faces must not have been trained on. What
+    was calibrated before is calibrated anew.
 
     Raises:
         FileNotFoundError, OSError: a folder lacks something, a picture cannot be read.
         ValueError: an option is outside its range, or the split has no faces to fit to.
     """
-    model = load_model(model_folder)
-    rows = load_prepared(data, view, split)
+    if isinstance(model, (str, Path)) and not Path(model).is_dir():
+        raise FileNotFoundError(f"{model} is no folder; what is fitted is written into a model folder of yours")
+    network = load_model(model)
+    rows, about, view, split = choose(data, view, split)
     chosen = np.flatnonzero(in_share(rows["image_id"], options.share, options.seed))
-    where = f"{Path(data).name}, {split} split, {view} view"
+    where = f"{about['name']}, {split} split, {view} view"
     if not len(chosen):
         raise ValueError(f"{where}: a share of {options.share} of {len(rows)} faces is none; ask for a larger one")
-    faces = FaceDataset(rows.select(chosen), model.config.image_size)
-    predictions = known_rows(predict_faces(model, faces, batch_size, progress), options, where)
+    faces = FaceDataset(rows.select(chosen), network.config.image_size)
+    predictions = known_rows(predict_faces(network, faces, batch_size, progress), options, where)
     fitted = fit_uncertainty(predictions, options)
-    temperature = model.config.logit_temperature * fitted["temperature"]
-    about = {"data": Path(data).name, "view": view, "split": split}
-    uncertainty = fitted | about | {"temperature": temperature}
+    temperature = network.config.logit_temperature * fitted["temperature"]
+    uncertainty = fitted | {"data": about["name"], "view": view, "split": split, "temperature": temperature}
     before = measure_uncertainty(predictions, fitted)
-    found = {
+    found: Calibration = {
         "uncertainty": uncertainty,
         "left_out": len(chosen) - fitted["rows"],
         "before": {name: before[name] for name in ("kl", "ece", "ece_soft")},
         "after": measure_uncertainty(apply_temperature(predictions, fitted["temperature"]), fitted),
     }
-    path = Path(model_folder) / "config.json"
+    if network is model:
+        network.config.logit_temperature, network.config.uncertainty = temperature, uncertainty
+        return found
+    path = Path(model) / "config.json"
     config = json.loads(path.read_text()) | {"logit_temperature": temperature, "uncertainty": uncertainty}
     write_json(path, dict(sorted(config.items())))  # in the order that transformers writes
     return found
@@ -199,7 +182,7 @@ def _entropies(predictions: Predictions) -> np.ndarray:
     return entropy(predictions.probabilities, axis=1)
 
 
-def format_calibration(found: dict) -> str:
+def format_calibration(found: Calibration) -> str:
     """The dict of `calibrate` as lines for a terminal, with what the user has to know of it."""
     uncertainty, before, after = found["uncertainty"], found["before"], found["after"]
     coverage, threshold = uncertainty["coverage"], uncertainty["abstain_entropy"]

@@ -8,7 +8,7 @@ from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number
 from .predictions import Predictions
 
 
-def compare(this: Predictions, other: Predictions, resamples: int, seed: int, level: float) -> dict:
+def paired_differences(this: Predictions, other: Predictions, resamples: int, seed: int, level: float) -> dict:
     """This model's numbers less the other's, each resample of faces being the same for both.
 
     Returns:

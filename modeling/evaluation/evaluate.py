@@ -44,9 +44,10 @@ Parts of the faces:
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -54,17 +55,16 @@ from typing import NamedTuple
 import datasets
 import numpy as np
 
-from ..data.dataset import FaceDataset, load_prepared
+from ..data.dataset import Chosen, FaceDataset, choose, load_prepared
 from ..files import write_json
-from ..preparing.manifest import about
 from ..sources.origin import LICENSED
 from .audit import audit
-from .bootstrap import check_resampling
-from .compare import compare
+from .compare import paired_differences
 from .external import SUFFIXES, read_external
 from .groups import GROUPS_ARE, attribute_groupings, subset_grouping
+from .options import EvaluationOptions
 from .pictures import SHOWN, draw_pictures, draw_sheets
-from .predict import load_model, predict_faces
+from .predict import load_model, name_of, predict_faces
 from .predictions import Predictions
 from .report import write_report
 from .uncertainty import in_share
@@ -72,37 +72,10 @@ from .uncertainty import in_share
 PICTURES = {f"{name}{suffix}" for name in SHOWN for suffix in (".png", ".svg")} | {"mistakes.png", "ambiguous.png"}
 
 
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What is computed beside the numbers of all faces.
-
-    Attributes:
-        resamples, level, seed: of the bootstrap intervals, see `bootstrap`.
-        min_cell: the least rows of which a number is shown in a subset or group.
-        compare: another model folder or file of predictions, for the paired differences.
-        label_order: of files of predictions, see `external`.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-
-    resamples: int = 2000
-    level: float = 0.95
-    seed: int = 0
-    min_cell: int = 50
-    compare: str | None = None
-    label_order: str | None = None
-
-    def __post_init__(self):
-        check_resampling(self.resamples, self.level)
-        if self.min_cell < 1:
-            raise ValueError(f"min_cell is {self.min_cell}, expected at least 1")
-
-
 def evaluate(
     model,
     data,
-    out,
+    out=None,
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
@@ -111,16 +84,25 @@ def evaluate(
 ) -> dict:
     """`measure` a model, and write metrics.json, report.html and the pictures into `out`, all of them or none.
 
+    Args:
+        model, data: as for `measure`.
+        out: a folder; None writes nothing.
+
     Returns:
         What metrics.json holds.
 
     Raises:
         OSError, ValueError: as `measure`.
     """
-    out = Path(out)
     rows = load_prepared(data, view, split)
     metrics, predictions = measure(model, data, view, split, batch_size, progress, options)
-    title = f"{metrics['model']} on {metrics['data']['name']}, {split} split, {view} view"
+    if out is not None:
+        _write(metrics, predictions, rows, Path(out))
+    return metrics
+
+
+def _write(metrics: dict, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
+    title = f"{metrics['model']} on {metrics['data']['name']}, {metrics['split']} split, {metrics['view']} view"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as folder:
         partial = Path(folder)
@@ -132,7 +114,6 @@ def evaluate(
             file.replace(out / file.name)
     for name in PICTURES - set(names):  # an evaluation before, of other faces, may have left them
         (out / name).unlink(missing_ok=True)
-    return metrics
 
 
 def measure(
@@ -144,13 +125,14 @@ def measure(
     progress: Callable[[Iterable], Iterable] = iter,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
 ) -> tuple[dict, Predictions]:
-    """Measure a model on one split of the prepared folder `data`; nothing is written.
+    """Measure a model on one split of prepared faces; nothing is written.
 
-    The baseline is the mean soft label of the faces that the model was trained on, from its training.json; where that
-    is not known, of the evaluated faces.
+    The baseline is the mean soft label of the faces that the model was trained on, from the training.json of its
+    folder; where that is not known, of the evaluated faces.
 
     Args:
-        model: a model folder, or a file of another tool's predictions, see `external`.
+        model: a model or the folder of one, or a file of another tool's predictions, see `external`.
+        data: as `load_prepared` takes it. Of a data set in memory, the view and the split that it says itself count.
 
     Returns:
         What metrics.json holds, and what the model said.
@@ -161,30 +143,60 @@ def measure(
     """
     if options.label_order and not any(map(is_file_of_predictions, (model, options.compare))):
         raise ValueError(f"label order {options.label_order} is given, and no {' or '.join(SUFFIXES)} file to read")
-    rows = load_prepared(data, view, split)
-    this = _answers(model, rows, batch_size, progress, options.label_order)
-    groups, yaw_edges = attribute_groupings(rows)
+    faces = choose(data, view, split)
+    this = _answers(model, faces.rows, batch_size, progress, options.label_order)
+    groups, yaw_edges = attribute_groupings(faces.rows)
     chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
     metrics = {
-        **_about(model, data, rows, view, split, options),
-        **_calibrated(this, rows, data, split),
+        **_about(model, faces, options),
+        **_calibrated(this, faces),
         "predictions": this.source,
         **chosen,
-        **audit(this.predictions, _prior(model), subset_grouping(rows), groups, **chosen),
+        **audit(this.predictions, _prior(model), subset_grouping(faces.rows), groups, **chosen),
         "yaw_edges": yaw_edges,
         "groups_are": GROUPS_ARE,
         "comparison": None,
     }
     if options.compare:
-        other = _answers(options.compare, rows, batch_size, progress, options.label_order)
-        compared = compare(this.predictions, other.predictions, options.resamples, options.seed, options.level)
-        metrics["comparison"] = {"model": Path(options.compare).name} | compared
+        other = _answers(options.compare, faces.rows, batch_size, progress, options.label_order)
+        metrics["comparison"] = _compared(this, other, name_of(options.compare), options)
     return metrics, this.predictions
+
+
+def compare(
+    model,
+    other,
+    data,
+    view: str = "default",
+    split: str = "validation",
+    batch_size: int = 64,
+    progress: Callable[[Iterable], Iterable] = iter,
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
+) -> dict:
+    """Two models, or another tool's predictions, on the same faces; nothing is written.
+
+    Args:
+        model, other, data: as for `measure`.
+
+    Returns:
+        What metrics.json holds as `comparison`: the numbers of `model` less those of `other`.
+
+    Raises:
+        OSError, ValueError: as `measure`.
+    """
+    rows = choose(data, view, split).rows
+    this, that = (_answers(one, rows, batch_size, progress, options.label_order) for one in (model, other))
+    return _compared(this, that, name_of(other), options)
+
+
+def _compared(this: "_Answers", other: "_Answers", name: str, options: EvaluationOptions) -> dict:
+    found = paired_differences(this.predictions, other.predictions, options.resamples, options.seed, options.level)
+    return {"model": name} | found
 
 
 def is_file_of_predictions(model) -> bool:
     """Whether a model is named by a file of another tool's predictions and not by a folder."""
-    return model is not None and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
+    return isinstance(model, (str, os.PathLike)) and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
 
 
 class _Answers(NamedTuple):
@@ -205,22 +217,22 @@ def _answers(model, rows: datasets.Dataset, batch_size: int, progress, label_ord
     return _Answers(predictions, None, network.config.uncertainty)
 
 
-def _about(model, data, rows: datasets.Dataset, view: str, split: str, options: EvaluationOptions) -> dict:
+def _about(model, faces: Chosen, options: EvaluationOptions) -> dict:
     """What the numbers are of; names only, since a path would tell of the machine."""
-    model, described = Path(model).name, about(data)
-    command = f"affectnet-plus evaluate {model} {Path(data).name} --view {view} --split {split}"
-    for name, value in asdict(options).items():
-        if value != getattr(EvaluationOptions(), name):
-            said = Path(value).name if name == "compare" else value
-            command += f" --{name.replace('_', '-')} {said}"
+    name = name_of(model)
+    command = f"affectnet-plus evaluate {name} {faces.about['name']} --view {faces.view} --split {faces.split}"
+    for option, value in asdict(options).items():
+        if value != getattr(EvaluationOptions(), option):
+            said = Path(value).name if option == "compare" else value
+            command += f" --{option.replace('_', '-')} {said}"
     return {
-        "model": model,
-        "data": described,
-        "view": view,
-        "split": split,
+        "model": name,
+        "data": faces.about,
+        "view": faces.view,
+        "split": faces.split,
         "command": command,
         "version": version("affectnet-plus"),
-        "crop": _crop(described["origin"], rows),
+        "crop": _crop(faces.about["origin"], faces.rows),
     }
 
 
@@ -230,12 +242,12 @@ def _crop(origin: str | None, rows: datasets.Dataset) -> str:
     return f"{origin or 'faces of unknown origin'}: {what}, the first of {width}x{height} pixels"
 
 
-def _calibrated(this: _Answers, rows: datasets.Dataset, data, split: str) -> dict:
+def _calibrated(this: _Answers, faces: Chosen) -> dict:
     """Whether numbers of calibration are of faces that the temperature was fitted to, and of how many of these."""
     fitted = this.uncertainty
-    if fitted is None or (fitted["data"], fitted["split"]) != (Path(data).name, split):
+    if fitted is None or (fitted["data"], fitted["split"]) != (faces.about["name"], faces.split):
         return {"calibrated_on_this_split": False, "calibrated_share": None, "calibrated_rows": 0}
-    among = in_share(rows["image_id"][:], fitted["share"], fitted["seed"])
+    among = in_share(faces.rows["image_id"][:], fitted["share"], fitted["seed"])
     return {
         "calibrated_on_this_split": True,
         "calibrated_share": fitted["share"],
@@ -244,6 +256,8 @@ def _calibrated(this: _Answers, rows: datasets.Dataset, data, split: str) -> dic
 
 
 def _prior(model) -> np.ndarray | None:
+    if not isinstance(model, (str, os.PathLike)):
+        return None
     record = Path(model) / "training.json"
     mean = json.loads(record.read_text())["train_mean_soft_label"] if record.is_file() else None
     return None if mean is None else np.array(mean)

@@ -50,7 +50,7 @@ def examine_model(
     Args:
         model: a folder that `train` wrote, or any that transformers opens as an image classifier of 7 or 8 classes
             (without running code of the folder).
-        data: a prepared folder whose faces have labels.
+        data: prepared faces that have labels, as `load_prepared` takes them.
 
     Returns:
         A report as `doctor`'s, of the kind "model". An "error" where another order than the declared one fits clearly

@@ -1,21 +1,30 @@
 """What a model says: about pictures, and about the faces of a dataset."""
 
+import copy
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypedDict, cast
 
+import datasets
 import numpy as np
 import torch
+from PIL import Image
 
-from affectnet_plus import IMAGE_SUFFIXES
+from affectnet_plus import BadRow
 
 from .. import images
 from ..data.dataset import FaceDataset, normalise
+from ..data.pictures import Images, Picture, open_pictures
+from ..data.plain_pictures import FilePictures
+from ..pretrained import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
+from ..vit.stems import folded
 from ..workers import in_order
 from .predictions import Predictions
 
@@ -24,25 +33,56 @@ from .predictions import Predictions
 TOKENS_AT_ONCE = 300
 
 
-def load_model(folder) -> AffectNetPlusForSoftLabels:
-    """The model of a local folder, in float32 and ready to predict.
+class Answer(TypedDict, total=False):
+    """What is said of one picture, as a line of `predict`.
+
+    `image` is always there: its path, or its number among those of its source. Then either `error`, or what
+    `vit.answers.answers` gives, of which `prediction_set` and `abstain` are of a calibrated model alone.
+    """
+
+    image: str | int
+    error: str
+    label: str
+    soft_label: dict[str, float]  # by emotion, sums to 1
+    valence: float | None  # -1 to 1; None from a model that was trained without them
+    arousal: float | None
+    entropy: float  # nats
+    prediction_set: list[str]
+    abstain: bool
+
+
+def load_model(model) -> AffectNetPlusForSoftLabels:
+    """The model of a local folder, or of a name of `pretrained`, in float32 and ready to predict.
+
+    It is `stems.folded`, so not to be trained or saved. A model that is in memory already is put into eval mode, and
+    stays what and where it is.
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
         ValueError: its config names another kind of model, or a weight is missing, as the heads are after `pretrain`.
     """
-    folder = Path(folder)
+    if isinstance(model, AffectNetPlusForSoftLabels):
+        return model.eval()
+    folder = Path(model_folder(model))
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that train wrote")
     kind = json.loads((folder / "config.json").read_text())["model_type"]
     if kind != "affectnet_plus":
         raise ValueError(f"{folder} holds a {kind!r} model, expected 'affectnet_plus'")
-    model, report = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    loaded, report = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     if report["missing_keys"]:  # transformers fills them at random
         lacking = ", ".join(sorted(report["missing_keys"]))
         raise ValueError(f"{folder} lacks the weights {lacking}; where pretrain wrote it, train --from-pretrained it")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return folded(loaded.eval()).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def name_of(model) -> str:
+    """What a record calls a model: the last part of the folder that it is in or came from, since a path would tell of
+    the machine; the class of one that came from none."""
+    if isinstance(model, AffectNetPlusForSoftLabels):
+        return Path(model.name_or_path).name or type(model).__name__
+    return Path(model).name
 
 
 @torch.inference_mode()
@@ -75,8 +115,8 @@ def predict_faces(
     )
 
 
-def predict(model_folder, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[dict]:
-    """What `predict_pictures` gives, from the model of a folder.
+def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[Answer]:
+    """What `predict_pictures` gives, from a model or the folder of one.
 
     Args:
         bf16: run the network in bfloat16, which moved probabilities of FER+ faces by .0005 on average, .02 at most.
@@ -84,35 +124,64 @@ def predict(model_folder, sources, batch_size: int = 32, bf16: bool = False) -> 
     Raises:
         FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
     """
-    paths = _pictures(sources)  # what is missing is said before the weights are read
-    model = load_model(model_folder)
+    wanted = _wanted(sources)  # what is missing is said before the weights are read
+    network = load_model(model)
     if bf16:
-        model.to(torch.bfloat16)
-    yield from predict_pictures(model, paths, batch_size)
+        network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
+    yield from _predict(network, wanted, batch_size)
 
 
-def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32) -> Iterator[dict]:
-    """One dict per picture, in the order given: its path as `image`, and what `vit.answers.answers` says of it.
+def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32) -> Iterator[Answer]:
+    """One `Answer` per picture, in the order given.
 
-    A picture that cannot be read gives a dict with its `error` instead. Answers come while later pictures are read.
+    A picture that cannot be read gives its `error`. Answers come while later pictures are read.
 
     On a CPU each of the threads that torch may use (torch.set_num_threads) reads pictures and runs the network on them
     by itself: threads that share the work of each layer wait for each other many times in a forward pass.
 
     Args:
-        sources: paths of JPEG or PNG pictures of one face each, or of folders, which are searched in depth.
+        sources: pictures of one face each: one, or a list, of what `open_pictures` takes.
         batch_size: most pictures in one forward pass; on a CPU of some `TOKENS_AT_ONCE` at most.
 
     Raises:
-        FileNotFoundError: a source does not exist, or a folder holds no picture.
-        ValueError: the batch size is below 1, or the model answers with NaN or infinity.
+        FileNotFoundError: a source does not exist, or holds no picture.
+        ValueError: a source is something else, the batch size is below 1, or the model answers with NaN or infinity.
     """
+    yield from _predict(model, _wanted(sources), batch_size)
+
+
+class _Wanted(NamedTuple):
+    """A picture to look at, and what an answer calls it."""
+
+    name: str | int
+    opened: Images
+    picture: Picture
+
+
+def _wanted(sources) -> list[_Wanted]:
+    if isinstance(sources, (str, os.PathLike, Image.Image, np.ndarray, datasets.Dataset)):
+        sources = [sources]
+    held = 0  # pictures that have no path count through all sources
+    found = []
+    for source in sources:
+        opened = open_pictures(source)
+        for picture in opened.pictures():
+            if isinstance(source, (str, os.PathLike)):
+                alone = isinstance(opened, FilePictures)
+                name: str | int = str(source if alone else Path(source) / picture.name)
+            else:
+                name = held
+                held += 1
+            found.append(_Wanted(name, opened, picture))
+    return found
+
+
+def _predict(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_size: int) -> Iterator[Answer]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
-    paths = _pictures(sources)
     threads = torch.get_num_threads()
-    at_once = batch_size if model.device.type != "cpu" else min(batch_size, _at_once(model, len(paths), threads))
-    batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
+    at_once = batch_size if model.device.type != "cpu" else min(batch_size, _at_once(model, len(wanted), threads))
+    batches = (wanted[start : start + at_once] for start in range(0, len(wanted), at_once))
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for lines in in_order(pool, threads, partial(_answer, model), batches):
@@ -127,29 +196,19 @@ def _at_once(model: AffectNetPlusForSoftLabels, pictures: int, threads: int) -> 
     return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
 
 
-def _pictures(sources) -> list[Path]:
-    return [path for source in sources for path in _pictures_in(Path(source))]
-
-
-def _pictures_in(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise FileNotFoundError(f"{source} is neither a picture nor a folder with {', '.join(IMAGE_SUFFIXES)} in it")
-    return found
-
-
-def _answer(model: AffectNetPlusForSoftLabels, paths: list[Path]) -> list[dict]:
-    pixels = np.empty((len(paths), model.config.image_size, model.config.image_size, 3), dtype=np.uint8)
-    lines: list[dict] = [{"image": str(path)} for path in paths]
-    for line, path, out in zip(lines, paths, pixels, strict=True):
+def _answer(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted]) -> list[Answer]:
+    pixels = np.empty((len(wanted), model.config.image_size, model.config.image_size, 3), dtype=np.uint8)
+    lines: list[Answer] = [{"image": one.name} for one in wanted]
+    for line, one, out in zip(lines, wanted, pixels, strict=True):
         try:
-            images.decode(path, out)
+            images.decode(one.opened.encoded(one.picture), out)
+        except BadRow as reason:
+            line["error"] = f"{one.name}: {reason}"
         except OSError as error:
-            line["error"] = str(error)
+            line["error"] = str(error).replace("embedded image", str(one.name), 1)
     good = ["error" not in line for line in lines]
     if any(good):
-        found = iter(answers(model.config, *_forward(model, torch.from_numpy(pixels[good]).permute(0, 3, 1, 2))))
-        lines = [line if "error" in line else line | next(found) for line in lines]
+        said = answers(model.config, *_forward(model, torch.from_numpy(pixels[good]).permute(0, 3, 1, 2)))
+        for line, answer in zip((line for line in lines if "error" not in line), said, strict=True):
+            line.update(cast(Answer, answer))
     return lines

@@ -1,19 +1,22 @@
 """A model folder as ONNX files, with a measurement of how near they answer to PyTorch, an example and a page."""
 
+import copy
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from ..evaluation.predict import load_model
+from ..evaluation.predict import load_model, name_of
 from ..files import fresh_folder, write_json
+from ..preparing.manifest import is_prepared
 
 TOLERANCE = 1e-4  # of a logit, and of valence and arousal, in float32
 
 
 def export(
-    model_folder,
+    model,
     out,
     images: Sequence = (),
     int8: bool = False,
@@ -30,9 +33,9 @@ def export(
     the example needs to know stands in the metadata of each file.
 
     Args:
-        model_folder: what `evaluation.predict.load_model` takes.
-        images: prepared folders, pictures and folders of pictures to compare the answers on; none: faces of our own
-            drawing, which the report says.
+        model: what `evaluation.predict.load_model` takes.
+        images: a list of prepared folders, and of what else `open_pictures` takes, to compare the answers on; none:
+            faces of our own drawing, which the report says.
         view: of prepared folders.
         split: of prepared folders.
         progress: wraps the batches of faces, as tqdm does.
@@ -54,20 +57,22 @@ def export(
         raise ImportError(f"export needs onnx, onnxscript and onnxruntime ({error}); {how}") from error
 
     with fresh_folder(out, overwrite) as folder:
-        model = load_model(model_folder).cpu()  # on a GPU convolutions may round to 10 bits (TF32)
-        files = onnx_files.write(model, Path(model_folder).resolve().name, folder, int8, fp16)
-        faces = parity.face_batches(images, model.config.image_size, view, split)
+        name = name_of(Path(model).resolve() if isinstance(model, (str, os.PathLike)) else model)
+        # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
+        network = copy.deepcopy(load_model(model)).cpu()
+        files = onnx_files.write(network, name, folder, int8, fp16)
+        faces = parity.face_batches(images, network.config.image_size, view, split)
         report = {
-            "source_model": Path(model_folder).resolve().name,
+            "source_model": name,
             "version": version("affectnet-plus"),
             "faces": _name_faces(images, view, split, parity.DRAWN),
-            **parity.measure_parity(model, files, progress(faces)),
+            **parity.measure_parity(network, files, progress(faces)),
         }
         _check(report["variants"]["fp32"])
         write_json(folder / "parity.json", report)
         (folder / "parity.md").write_text(parity.format_parity(report), encoding="utf-8")
         shutil.copyfile(onnx_example.__file__, folder / "example.py")
-        page = _page(onnx_files.describe_model(model, report["source_model"]), report, onnx_example.__doc__)
+        page = _page(onnx_files.describe_model(network, report["source_model"]), report, onnx_example.__doc__)
         (folder / "README.md").write_text(page, encoding="utf-8")
     return report
 
@@ -76,10 +81,10 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     """What the faces are; names only, since a path would tell of the machine."""
     if not images:
         return f"{drawn} faces drawn by affectnet-plus, no photographs: name some with --images"
-    names = []
-    for image in map(Path, images):
-        prepared = (image / "manifest.json").is_file()
-        names.append(f"{image.name} ({split} split, {view} view)" if prepared else image.name)
+    paths = [Path(image) for image in images if isinstance(image, (str, os.PathLike))]
+    names = [f"{path.name} ({split} split, {view} view)" if is_prepared(path) else path.name for path in paths]
+    if held := len(images) - len(paths):
+        names.append(f"{held} from memory")
     return ", ".join(names)
 
 

@@ -19,6 +19,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import Tensor, nn
 
 from ..vit import AffectNetPlusForSoftLabels
+from ..vit.stems import folded
 
 OPSET = 20  # the first one with Gelu; onnxruntime 1.17 reads it
 MAX_BYTES = 2_000_000_000  # a file of more has its weights beside it, and is useless when moved alone
@@ -63,7 +64,8 @@ def to_onnx(model: AffectNetPlusForSoftLabels) -> onnx.ModelProto:
     """The model in float32: `pixel_values` (batch, 3, size, size), any batch, to the three `OUTPUTS`.
 
     `logits` and `soft_label` are (batch, classes), `valence_arousal` is (batch, 2). Of two computations of the
-    attention that give the same answers, the one of plain products is exported: sdpa becomes more nodes.
+    attention that give the same answers, the one of plain products is exported: sdpa becomes more nodes. Batch norm
+    is folded into the convolutions before it.
 
     Raises:
         ValueError: the weights take more than `MAX_BYTES`.
@@ -71,7 +73,7 @@ def to_onnx(model: AffectNetPlusForSoftLabels) -> onnx.ModelProto:
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
     if weights > MAX_BYTES:
         raise ValueError(f"the weights take {weights:,} bytes; one ONNX file holds at most {MAX_BYTES:,}")
-    model = copy.deepcopy(model).cpu()
+    model = folded(copy.deepcopy(model).cpu().eval())
     model.set_attn_implementation("eager")
     size = model.config.image_size
     with _quiet():

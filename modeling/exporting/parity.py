@@ -1,5 +1,6 @@
 """How near the answers of an exported model are to those of PyTorch, on faces. Needs the extra `onnx`."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ import onnxruntime
 import torch
 from scipy.special import softmax
 
-from affectnet_plus import IMAGE_SUFFIXES
+from affectnet_plus import BadRow
 
-from ..data.dataset import FaceDataset, decode, load_prepared, normalise
+from ..data.dataset import FaceDataset, decode, fetched, load_prepared, normalise
+from ..data.pictures import Images, Picture, open_pictures
+from ..data.readers import Encoded
 from ..metrics.soft_label.formulas import kl_divergence
+from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
 from ..vit import AffectNetPlusForSoftLabels
 
@@ -34,21 +38,21 @@ def face_batches(sources, size: int, view: str = "default", split: str = "valida
     """The faces of all sources in batches of at most `BATCH`, resized to `size`.
 
     Args:
-        sources: prepared folders, of which one split counts, pictures, and folders of pictures, which are searched in
-            depth. None: `DRAWN` faces of our own drawing.
+        sources: a list of prepared folders, of which one split counts, and of what else `open_pictures` takes. None:
+            `DRAWN` faces of our own drawing.
 
     Raises:
-        FileNotFoundError: a source does not exist, or a folder holds no picture.
+        FileNotFoundError: a source does not exist, or holds no picture.
         ValueError: a prepared folder has no such view or split.
         OSError: a picture cannot be read; the message names it.
     """
     if not sources:
         yield from _drawn(size)
     for source in sources or ():
-        if (Path(source) / "manifest.json").is_file():
+        if isinstance(source, (str, os.PathLike)) and is_prepared(fetched(source)):
             yield from _prepared(source, view, split, size)
         else:
-            yield from _pictures(Path(source), size)
+            yield from _pictures(open_pictures(source), size)
 
 
 def _drawn(size: int) -> Iterator[FaceBatch]:
@@ -70,14 +74,18 @@ def _prepared(folder, view: str, split: str, size: int) -> Iterator[FaceBatch]:
         yield FaceBatch(faces.batch(rows)["pixels"], labels, soft_labels)
 
 
-def _pictures(source: Path, size: int) -> Iterator[FaceBatch]:
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    paths = [source] if source.is_file() else found
-    if not paths:
-        raise FileNotFoundError(f"{source} is neither prepared data, nor a picture, nor a folder of pictures")
-    for start in range(0, len(paths), BATCH):
-        pixels = torch.stack([decode(path, size) for path in paths[start : start + BATCH]])
+def _pictures(opened: Images, size: int) -> Iterator[FaceBatch]:
+    pictures = opened.pictures()
+    for start in range(0, len(pictures), BATCH):
+        pixels = torch.stack([decode(_encoded(opened, picture), size) for picture in pictures[start : start + BATCH]])
         yield FaceBatch(pixels, np.full(len(pixels), -1), np.full((len(pixels), 8), np.nan))
+
+
+def _encoded(opened: Images, picture: Picture) -> Encoded:
+    try:
+        return opened.encoded(picture)
+    except BadRow as reason:
+        raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
 
 
 def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> dict:

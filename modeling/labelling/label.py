@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,7 +24,7 @@ import transformers
 from affectnet_plus import LayoutError
 
 from ..checking.findings import count_reasons
-from ..data.pictures import Images, open_images
+from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import alone, refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
@@ -39,7 +38,7 @@ from .label_output import Demographics, Tally, load_demographics, write_output
 ACCOUNT = "labelling.json"
 # Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
 # begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
-LABEL_FORMAT = 1
+LABEL_FORMAT = 2
 Progress = Callable[[str, int, int], None]
 Shard = tuple[int, int]
 
@@ -62,7 +61,7 @@ def label(
     in that table alone, with the reason; one of which neither branch knows anything has no soft label, but the reason.
 
     Args:
-        images: what `open_images` takes.
+        images: what `open_pictures` takes.
         shard: (i, n): label every n-th chunk from the i-th on. None is what torchrun or accelerate says in RANK and
             WORLD_SIZE, and everything where they do not.
         overwrite: replace `out`, unless it is already what would be written.
@@ -79,7 +78,7 @@ def label(
             while it was labelled; or not one can be read.
     """
     out = Path(os.path.abspath(out))
-    source = open_images(images)
+    source = open_pictures(images, annotated=True)
     _refuse_own_faces(out, source)
     pictures = source.pictures()
     names = [picture.name for picture in pictures]
@@ -122,18 +121,6 @@ def _refuse_own_faces(out: Path, source: Images) -> None:
 
 
 # --- shards ----------------------------------------------------------------------------------------------------------
-
-
-def parse_shard(text: str) -> Shard:
-    """(i, n) of "i/n", the i-th of n parts, counted from 0.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if not found or int(found[1]) >= int(found[2]):
-        raise ValueError(f"shard is {text!r}, expected i/n with i from 0 to n - 1, such as 0/4")
-    return int(found[1]), int(found[2])
 
 
 def _shard(shard: Shard | None) -> Shard:

@@ -1,6 +1,9 @@
 """What `label` may be told, in one typed place. No torch in here: the command line reads its defaults."""
 
+import re
 from dataclasses import dataclass
+
+from ..options import check_options, option
 
 METADATA = ("landmarks", "pose")
 
@@ -22,20 +25,37 @@ class LabelOptions:
     batch_size: faces that go through the networks together. Another one changes the last digits of a confidence.
     """
 
-    ensemble: str
-    action_units: str | None = None
-    action_unit_scale: float | None = None
-    action_unit_model: str | None = None
-    fusion: str | None = None
-    human_label: bool = False
-    metadata: tuple[str, ...] = ()
-    landmark_model: str | None = None
-    landmark_detector: str | None = None
-    deepface: str | None = None
-    fairface: str | None = None
-    batch_size: int = 64
+    ensemble: str = option(help="folder that train-ensemble wrote", metavar="MODEL", group="what labels the faces")
+    action_units: str | None = option(
+        None, help="table of action units by OpenFace 2 or 3, py-feat, LibreFace or draw", metavar="CSV"
+    )
+    action_unit_scale: float | None = option(
+        None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
+    )
+    action_unit_model: str | None = option(
+        None, help="folder that train-au wrote, instead of a table", flag="--au-model", metavar="MODEL"
+    )
+    fusion: str | None = option(
+        None, help="what fit-fusion wrote; without it, a product in which the ensemble weighs .8", metavar="JSON"
+    )
+    human_label: bool = option(False, help="the human label is a source too, if the fusion was fitted with it")
+    metadata: tuple[str, ...] = option(
+        (),
+        help=f"what --landmark-model finds in the pictures: {', '.join(METADATA)}",
+        metavar="WHAT",
+        commas=True,
+        group="further columns",
+    )
+    landmark_model: str | None = option(
+        None, help=".task of MediaPipe, .onnx with 68 points, or .dat of dlib", metavar="FILE"
+    )
+    landmark_detector: str | None = option(None, help=".onnx that finds faces, for a .onnx", metavar="FILE")
+    deepface: str | None = option(None, help="DeepFace's results: age, gender, race", metavar="FILE")
+    fairface: str | None = option(None, help="FairFace's results: gender, race", metavar="FILE")
+    batch_size: int = option(64, help="faces in the networks at once", group="machine")
 
     def __post_init__(self):
+        check_options(self)
         for first, second in (("action_units", "action_unit_model"), ("deepface", "fairface")):
             if getattr(self, first) and getattr(self, second):
                 raise ValueError(f"{first} and {second} are given; give one of the two")
@@ -50,3 +70,15 @@ class LabelOptions:
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n", the i-th of n parts, counted from 0.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ValueError(f"shard is {text!r}, expected i/n with i from 0 to n - 1, such as 0/4")
+    return int(found[1]), int(found[2])

@@ -13,8 +13,13 @@ from ..sources.delivered import Source, open_source
 MANIFEST = "manifest.json"
 # Raise it when the same tree becomes other rows or other files: folders that were prepared before are then told to be
 # old. tests/preparing/test_row_format.py fails when it has to be.
-ROW_FORMAT = 1
+ROW_FORMAT = 2
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
+
+
+def is_prepared(folder) -> bool:
+    """Whether `prepare` wrote this folder, or it is a copy of what was published: it holds the manifest."""
+    return (Path(folder) / MANIFEST).is_file()
 
 
 def plan_of(source: Source, embed: bool) -> dict:

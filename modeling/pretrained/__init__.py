@@ -17,3 +17,9 @@ def pretrained(name: str = "ferplus") -> str:
     if name not in PRETRAINED:
         raise ValueError(f"no model {name!r} comes with the package, only {', '.join(PRETRAINED)}")
     return str(Path(__file__).parent / name)
+
+
+def model_folder(model: str | Path) -> str | Path:
+    """The folder of a name of `PRETRAINED`, unless a model folder of yours has that name; anything else as it is."""
+    named = str(model) in PRETRAINED and not Path(model, "config.json").exists()
+    return pretrained(str(model)) if named else model

@@ -11,37 +11,10 @@ from huggingface_hub.utils.sha import git_hash
 
 from .connection import listening, patiently
 from .guard import Contents, check_contents
+from .options import HubOptions
 
 _NOTHING_HALF = "Everything goes in one commit, so nothing half is there; publish again, and it goes on where it was"
 _TRIES = 3  # at a branch that moves meanwhile
-
-
-@dataclass(frozen=True)
-class HubOptions:
-    """Who reads a repository, and which revision is written.
-
-    Args:
-        private: only the owner reads; holds for a repository that is there already too.
-        public: everybody reads; holds for a repository that is there already too.
-        gated: readers ask, and the owner approves each by hand.
-        revision: the branch to commit to; it is made if need be, without the files of any other.
-        tag: a name for the commit, that never moves.
-
-    Raises:
-        ValueError: `public` together with `private` or `gated`; `tag` and `revision` are one name.
-    """
-
-    private: bool = False
-    public: bool = False
-    gated: bool = False
-    revision: str = "main"
-    tag: str | None = None
-
-    def __post_init__(self):
-        if self.public and (self.private or self.gated):
-            raise ValueError("public is the contrary of private and gated; ask for one of them")
-        if self.tag == self.revision:
-            raise ValueError(f"{self.tag} would be a branch and a tag; give them two names")
 
 
 @dataclass(frozen=True)
@@ -69,6 +42,7 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
     A new repository for it is private; a gate opens when everything is there and was compared with what was sent.
 
     Args:
+        options: with `dry_run` nothing is asked of the Hub or sent to it; what would be sent is said.
         say: is told what was done, in a line.
 
     Raises:
@@ -77,6 +51,9 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
         OSError: the Hub cannot be reached, refuses, or holds something else than was sent.
     """
     check_contents(contents)
+    if options.dry_run:
+        say(_what_would_be_sent(contents, to, options))
+        return f"nothing was sent to {to.name}"
     api = HfApi()
     with listening(_NOTHING_HALF):
         before = _settings(api, to)
@@ -99,6 +76,19 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
     done = f"{changed} files in commit" if changed else "nothing changed since commit"
     say(f"{done} {commit[:8]} of {options.revision}{f', tag {options.tag}' * bool(options.tag)}; {readers}")
     return str(address)
+
+
+def _what_would_be_sent(contents: Contents, to: Repository, options: HubOptions) -> str:
+    """A line for each file, and what would become of them; nobody is asked what is there already."""
+    sizes = {
+        name: len(content) if isinstance(content, bytes) else content.stat().st_size
+        for name, content in contents.items()
+    }
+    private = options.private or to.closed and not options.public and not options.gated
+    readers = "behind a gate" if options.gated else "private" if private else "open to everybody"
+    where = f"the {to.kind} {to.name}, branch {options.revision}{f', tag {options.tag}' * bool(options.tag)}"
+    total = f"{len(sizes)} files, {sum(sizes.values()):,} bytes, in one commit to {where}; if it is new, {readers}"
+    return "\n".join([*(f"{size:>15,}  {name}" for name, size in sorted(sizes.items())), total])
 
 
 # --- who may read ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from .. import vit
 from ..evaluation.pictures import SHOWN
 from ..files import fresh_folder
 from .guard import Contents, check_contents
@@ -18,15 +19,8 @@ from .results import EVAL_RESULTS_FILE, eval_results_file
 from .weights import why_closed
 
 # What a published model consists of. Nothing else of the folder leaves the machine: no checkpoints, no picture of a
-# face, and no pickle.
-CODE = (
-    "answers.py",
-    "configuration_affectnet_plus.py",
-    "losses.py",
-    "modeling_affectnet_plus.py",
-    "pipeline_affectnet_plus.py",
-    "stems.py",
-)
+# face, and no pickle. The code is all of vit/, which is what transformers copies beside the weights.
+CODE = tuple(sorted(path.name for path in Path(vit.__file__).parent.glob("*.py") if path.name != "__init__.py"))
 REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", *CODE)
 OPTIONAL = ("training.json", "metrics.json", *(f"{name}.png" for name in SHOWN))
 

@@ -32,6 +32,10 @@ def publish_space(model_repo: str, repo_id: str, options: HubOptions, say: Calla
     """
     if options.gated:
         raise ValueError("Spaces have no gate; ask for --private or --public")
+    if options.dry_run:  # which does not ask the Hub whether the model is open
+        say(f"the page is private where {model_repo} is private or gated")
+        to = Repository(repo_id, "space", closed=False, ours=_OURS, sdk="gradio")
+        return push(_contents(model_repo), to, options, "Publish page", say)
     with listening(f"{model_repo} has to be on the Hub before its Space"):
         model = patiently(HfApi().model_info, model_repo)
     closed = bool(model.private or model.gated)

@@ -3,9 +3,8 @@
 from ..preparing.columns import markdown_table
 from ..terms import TERMS
 from ..vit import AffectNetPlusConfig
+from ..vit.losses import LOSSES
 from .card_data import ModelCardRecord
-
-_LOSSES = {"kl": "KL divergence", "js": "Jensen-Shannon divergence", "cross_entropy": "cross-entropy"}
 
 
 def training_table(training: dict, config: AffectNetPlusConfig, started_from: str | None) -> str:
@@ -52,10 +51,10 @@ def training_table(training: dict, config: AffectNetPlusConfig, started_from: st
 
 
 def _target(options: dict) -> str:
+    loss = LOSSES[options["loss"]]
     if options["target"] == "soft":
-        return f"soft label, {_LOSSES[options['loss']]}"
-    # The KL divergence from a one-hot label is the cross-entropy.
-    return f"one-hot label, {_LOSSES['cross_entropy' if options['loss'] == 'kl' else options['loss']]}"
+        return f"soft label, {loss.words}"
+    return f"one-hot label, {loss.of_one_hot or loss.words}"
 
 
 def options_table(record: ModelCardRecord) -> str | None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affectnet_plus import is_system_file
+
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 VOTES_CSV = "fer2013new.csv"
 SPLIT_CSV = "label.csv"
@@ -48,7 +50,7 @@ class FaceFolder:
     def faces(self) -> Iterator[tuple[str, bytes | None, str | None]]:
         """Yield (name, PNG bytes, None), or (name, None, reason) for what is no face file."""
         for path in sorted(self.path.iterdir()):
-            if path.name != SPLIT_CSV:
+            if path.name != SPLIT_CSV and not is_system_file(path.name):
                 yield path.name, *self._read(path)
 
     def _read(self, path: Path) -> tuple[bytes | None, str | None]:
@@ -78,7 +80,7 @@ class FaceTar:
         with self._opened() as tar:
             for member in tar:
                 name = self._inner_name(member)
-                if name == SPLIT_CSV or (member.isdir() and name in (".", self.path.stem)):
+                if name == SPLIT_CSV or (member.isdir() and name in (".", self.path.stem)) or is_system_file(name):
                     continue
                 problem = _name_problem(name) or (None if member.isfile() else "not a plain file")
                 problem = problem or _size_problem(member.size)

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, make_row, read_file, stamps
+from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, is_system_file, make_row, read_file, stamps
 
 from ..terms import SoftLabels
 from .older import ORIGIN, annotation_text, number, whole
@@ -211,7 +211,7 @@ def _pictures_in(folder: Path) -> Iterator[str]:
     """Every file in the folders of a folder; the lists may lie among them."""
     for name in _folders(folder):
         for file in os.listdir(folder / name):
-            if not file.endswith(".csv"):
+            if not file.endswith(".csv") and not is_system_file(file):
                 yield f"{name}/{file}"
 
 

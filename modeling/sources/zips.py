@@ -19,6 +19,7 @@ from affectnet_plus import (
     BadRow,
     Face,
     LayoutError,
+    is_system_file,
     make_row,
     pair_faces,
 )
@@ -174,7 +175,7 @@ class _Listing:
             if not found:
                 if name.endswith(ORIGIN_FILE.encode()):
                     notes[os.path.dirname(name)] = entry
-            elif not name.endswith(b"/.DS_Store") and b"__MACOSX/" not in name:
+            elif not is_system_file(decoded(name, entry.flags)):
                 tree, split, part, name = found.groups()
                 place = start + entry.at
                 self._add((_SPLIT_OF[split], part.decode()), decoded(name, entry.flags), place)

@@ -3,7 +3,9 @@
 No torch in here: the command line reads its defaults from this module, and its --help is not to wait for torch.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+from ..options import check_options, option
 
 # mini, tiny and wide (a teacher for tiny) are ours, for small pictures; small and base are DeiT-S and ViT-B, so that
 # their checkpoints fit.
@@ -46,6 +48,11 @@ SIZES: dict[str, dict] = {
 }
 
 
+def patch_for(size: int) -> int:
+    """The patch, in pixels, of pictures of `size` pixels where nobody names one: 8 below 112, and 16 from there."""
+    return 8 if size < 112 else 16
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How strongly `augmentation.augment` changes faces.
@@ -66,22 +73,21 @@ class Augmentation:
         magnitude: how far the strongest of these goes, in [0, 1].
     """
 
-    flip: float = 0.5
-    rotation: float = 15.0
-    scale: float = 0.15
-    aspect: float = 0.0
-    shear: float = 0.0
-    shift: float = 0.08
-    contrast: float = 0.3
-    brightness: float = 0.15
-    gamma: float = 0.0
-    erase: float = 0.25
-    random_operations: int = 0
-    magnitude: float = 0.5
+    flip: float = option(0.5, help="chance of a mirror image", low=0, high=1)
+    rotation: float = option(15.0, help="largest turn of a face, in degrees", low=0)
+    scale: float = option(0.15, help="largest change of a face's size, as a share of it", low=0)
+    aspect: float = option(0.0, help="largest change of width to height, as a share of it", low=0)
+    shear: float = option(0.0, help="largest slant: shift of a row as a share of its distance from the middle", low=0)
+    shift: float = option(0.08, help="largest move of a face, as a share of the picture's side", low=0)
+    contrast: float = option(0.3, help="largest change of contrast, as a share of it", low=0)
+    brightness: float = option(0.15, help="largest change of brightness, as a share of all from black to white", low=0)
+    gamma: float = option(0.0, help="largest change of gamma, as a power of 2", low=0)
+    erase: float = option(0.25, help="chance that a rectangle of a face is greyed out", low=0)
+    random_operations: int = option(0, help="further random changes of each face (RandAugment)", low=0)
+    magnitude: float = option(0.5, help="strength of the further changes, 0 to 1")
 
     def __post_init__(self):
-        if self.random_operations < 0:
-            raise ValueError(f"random_operations is {self.random_operations}; it must be 0 or more")
+        check_options(self)
         if self.random_operations and not 0 <= self.magnitude <= 1:
             raise ValueError(f"magnitude is {self.magnitude}; it must be in [0, 1]")
 
@@ -108,15 +114,19 @@ _SCALED = (
 )
 
 
+_LOSSES = ("kl", "js", "cross_entropy")
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Attributes, beside the obvious ones:
 
     size: mini, tiny, wide, small or base; ignored when `from_vit` or `from_pretrained` names a checkpoint.
-    image_size: side in pixels; None takes the side of the first training picture.
-    patch_size: in pixels; None takes 8 below 112 pixels and 16 from there.
+    image_size: side in pixels; None takes the longer side of the first training picture.
+    patch_size: in pixels; None takes that of `patch_for`.
     from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
-    from_pretrained: a folder that `pretrain` or `train` wrote, whose stem and encoder are the start.
+    from_pretrained: a folder that `pretrain` or `train` wrote, or "ferplus", the model that comes with the package,
+        whose stem and encoder are the start.
     target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
     loss: how far the prediction is from the target, one of `LOSSES`.
     batch_size: faces on one device at a time. A step sees `batch_size` x `accumulation` x processes of them, and its
@@ -141,69 +151,74 @@ class TrainingOptions:
     report_to: a tracker that `transformers` knows, such as trackio (an extra), or "none".
     """
 
-    size: str = "tiny"
-    view: str = "default"
-    target: str = "soft"
-    loss: str = "kl"
-    image_size: int | None = None
-    patch_size: int | None = None
-    from_vit: str | None = None
-    from_pretrained: str | None = None
-    epochs: float = 30
-    batch_size: int = 128
-    accumulation: int = 1
-    sampler: str = "natural"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    layer_decay: float = 1.0
-    drop_path: float = 0.0
-    classifier_dropout: float = 0.0
-    max_grad_norm: float = 1.0
-    average: float = 0.0
-    teachers: tuple[str, ...] = ()
-    teaching: float = 0.7
-    patience: int | None = None
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-    valence_arousal_weight: float = 1.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    holdout: float = 0.0
-    allow_empty_classes: bool = False
-    seed: int = 0
-    bf16: bool | None = None
-    compile: bool = False
-    report_to: str = "none"
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    size: str = option("tiny", help="size of a model that starts from nothing", choices=tuple(SIZES), group="model")
+    from_vit: str | None = option(None, help="ViT checkpoint to start from, a folder or a Hub name; not with --size")
+    from_pretrained: str | None = option(
+        None, help="folder that pretrain or train wrote, to start from; not with --size", metavar="MODEL"
+    )
+    image_size: int | None = option(
+        None, help="side of the pictures in pixels; without it, that of the first picture", low=1
+    )
+    patch_size: int | None = option(
+        None, help="side of a patch in pixels; without it, 8 for pictures below 112 pixels, else 16", low=1
+    )
+    drop_path: float = option(0.0, help="chance that the last layer is skipped in training", low=0, below=1)
+    classifier_dropout: float = option(
+        0.0, help="share of the pooled features that is hidden from the heads in training", low=0, below=1
+    )
+    view: str = option("default", help="view of the data, such as easy or 7-class", group="what is learnt")
+    target: str = option("soft", help="label to learn: soft, or one-hot (hard)", choices=("soft", "hard"))
+    loss: str = option(
+        "kl", help="how far a prediction is from its target: KL or JS divergence, or cross-entropy", choices=_LOSSES
+    )
+    label_smoothing: float = option(
+        0.0, help="share of the target that is spread evenly over the emotions", low=0, high=1
+    )
+    class_weights: tuple[float, ...] | None = option(
+        None, help="weights of the 8 emotions in the loss, in the order of the labels", metavar="W", low=0
+    )
+    valence_arousal_weight: float = option(1.0, help="weight of the loss of valence and arousal", low=0)
+    teachers: tuple[str, ...] = option(
+        (), help="trained models whose answers are mixed into the soft labels (distillation)", metavar="MODEL"
+    )
+    teaching: float = option(0.7, help="share of the teachers' answers in the target", low=0, high=1)
+    sampler: str = option(
+        "natural", help="how often the faces of each class are shown", choices=("natural", "balanced", "square-root")
+    )
+    holdout: float = option(
+        0.0,
+        help="share of the training faces that chooses the best checkpoint; with 0 the validation split does",
+        low=0,
+        below=1,
+    )
+    allow_empty_classes: bool = option(False, help="train although a class has no face to learn from")
+    epochs: float = option(30, help="times that every face is shown", above=0, group="optimisation")
+    batch_size: int = option(128, help="faces on one device at a time", low=1)
+    accumulation: int = option(1, help="batches whose gradients make one step together", low=1)
+    learning_rate: float = option(1e-3, help="peak learning rate", above=0)
+    warmup: float = option(0.05, help="share of the steps in which the learning rate rises", low=0, high=1)
+    weight_decay: float = option(0.05, help="weight decay of AdamW", low=0)
+    layer_decay: float = option(
+        1.0, help="learning rate of a layer, as a share of that of the layer above it", above=0, high=1
+    )
+    max_grad_norm: float = option(1.0, help="longest gradient; a longer one is shortened to it", above=0)
+    average: float = option(
+        0.0, help="decay of the moving average of the weights (EMA), such as .999; 0 is none", low=0, below=1
+    )
+    patience: int | None = option(
+        None, help="epochs without a better checkpoint after which training stops; without it, never", low=1
+    )
+    seed: int = option(0, help="seed of everything that is random", low=0)
+    mixup: float = option(0.0, help="alpha of mixup, which blends faces; 0 is none", low=0, group="augmentation")
+    cutmix: float = option(0.0, help="alpha of CutMix, which pastes parts of faces; 0 is none", low=0)
+    augmentation: Augmentation = option(
+        Augmentation(), help="strength of all random changes together: 0 is none, 1 as given below", scaled=True
+    )
+    bf16: bool | None = option(None, help="compute in bfloat16; auto takes what is faster here", group="machine")
+    compile: bool = option(False, help="compile the model by torch.compile, which pays on a GPU")
+    report_to: str = option("none", help="tracker that transformers knows, such as trackio")
 
     def __post_init__(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
-        for name, good, expected in (
-            ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
-            ("classifier_dropout", 0 <= self.classifier_dropout < 1, "in [0, 1)"),
-            ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
-            ("teaching", 0 <= self.teaching <= 1, "in [0, 1]"),
-            ("average", 0 <= self.average < 1, "in [0, 1)"),
-            ("layer_decay", 0 < self.layer_decay <= 1, "in (0, 1]"),
-            ("epochs", self.epochs > 0, "above 0"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("accumulation", self.accumulation >= 1, "at least 1"),
-            ("patience", self.patience is None or self.patience >= 1, "at least 1"),
-            ("mixup", self.mixup >= 0, "0 or positive"),
-            ("cutmix", self.cutmix >= 0, "0 or positive"),
-        ):
-            if not good:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {expected}")
+        check_options(self)
         if self.from_vit and self.from_pretrained:
             raise ValueError("from_vit and from_pretrained both say what to start from; give one of them")
-
-
-CHOICES = {
-    "size": tuple(SIZES),
-    "target": ("soft", "hard"),
-    "loss": ("kl", "js", "cross_entropy"),
-    "sampler": ("natural", "balanced", "square-root"),
-}

@@ -8,6 +8,7 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 """
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -23,18 +24,16 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
-from ..data.dataset import FaceDataset, normalise
+from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
-from ..images import decode
-from ..preparing.manifest import about
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
 from .card_callback import hardware
 from .masked_model import MaskedFaceModel
 from .masking import draw_masks, hide, pixel_masks
-from .options import SIZES
+from .options import SIZES, patch_for
 from .pretrain_options import PretrainingOptions
 from .saving import save_processor
 from .trainer import FaceTrainer
@@ -46,12 +45,12 @@ SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their
 def pretrain(
     images,
     out,
-    options: PretrainingOptions,
+    options: PretrainingOptions = PretrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
-    """Train a stem and an encoder on the faces in the folder `images`, and write them to the folder `out`.
+    """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 
     `AffectNetPlusForSoftLabels.from_faces(out)` starts from it. It holds no heads, so that nobody takes it for a model
     that knows expressions, and without a stem (small, base) it is a stock ViT, which `ViTModel.from_pretrained` loads.
@@ -89,7 +88,7 @@ def pretrain(
     if processes.process_index:  # else all processes would hide the same squares
         torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
     trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(Path(images), options, len(faces), trainer)
+    record = _record(images, options, len(faces), trainer)
     if processes.is_main_process:
         with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
             _reconstructions(model, faces, options).save(path, "PNG")
@@ -130,8 +129,8 @@ class _StopUnlessFinite(TrainerCallback):
 
 def _decided(options: PretrainingOptions, pictures: datasets.Dataset) -> PretrainingOptions:
     """The options with everything that was left to the data decided, as the record has them."""
-    size = options.image_size or _first_side(pictures)
-    patch = options.patch_size or (8 if size < 112 else 16)
+    size = options.image_size or first_side(pictures)
+    patch = options.patch_size or patch_for(size)
     if size % patch:
         raise ValueError(f"a picture of {size} pixels cannot be divided into patches of {patch}; choose another size")
     # SimMIM: squares of 32 pixels in a picture of 192 teach more than smaller ones, so 6 or 7 along a side.
@@ -139,12 +138,6 @@ def _decided(options: PretrainingOptions, pictures: datasets.Dataset) -> Pretrai
     if square % patch or size % square:
         raise ValueError(f"mask_size is {square}; it must be a multiple of {patch}, the patch, that divides {size}")
     return replace(options, image_size=size, patch_size=patch, mask_size=square)
-
-
-def _first_side(pictures: datasets.Dataset) -> int:
-    """The longer side of the first picture, in pixels: what the faces of one source have in common."""
-    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
-    return max(decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
 
 
 def _known(number: int | None) -> int:
@@ -185,8 +178,9 @@ def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
     )
 
 
-def _record(images: Path, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
-    source = about(images)
+def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
+    named = isinstance(images, (str, os.PathLike, datasets.Dataset))
+    source = about_faces(images) if named else {"name": f"{faces} pictures", "origin": None}
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "options": asdict(options),

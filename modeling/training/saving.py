@@ -23,7 +23,7 @@ def save_model(model: AffectNetPlusForSoftLabels, size: int, folder: Path) -> No
 
 
 def save_processor(size: int, folder: Path) -> None:
-    """Write the stock processor that does what `faces.decode` and `faces.normalise` do."""
+    """Write the stock processor that does what `dataset.decode` and `dataset.normalise` do."""
     _processor(size).save_pretrained(folder)
 
 

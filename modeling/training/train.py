@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import datasets
 import numpy as np
 import torch
 import transformers
@@ -16,15 +15,15 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..data.dataset import FaceDataset, load_prepared, targets_of
+from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
-from ..preparing.manifest import about
+from ..pretrained import model_folder
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
 from .card_callback import CardCallback
-from .options import SIZES, TrainingOptions
+from .options import SIZES, TrainingOptions, patch_for
 from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
@@ -34,12 +33,12 @@ from .work_folder import claimed, newest_checkpoint
 def train(
     data,
     out,
-    options: TrainingOptions,
+    options: TrainingOptions = TrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
-    """Train on the prepared folder `data` and write the model folder `out`.
+    """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
     Checkpoints live in `<out>.training` while the run goes on; `out` appears when it is complete. The checkpoint
     with the lowest loss over all choosing faces together (see `TrainingOptions.holdout`) is the one that is kept.
@@ -62,7 +61,7 @@ def train(
     if "train" not in splits or ("validation" not in splits and not options.holdout):
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
-    size = options.image_size or _first_side(splits["train"])
+    size = options.image_size or first_side(splits["train"])
     options = claimed(out, work, _decided(options, size), resume, overwrite, processes)
     transformers.set_seed(options.seed)
     every, training, choosing = _faces(splits, rows, options, size, progress)
@@ -96,7 +95,7 @@ def train(
 
 def _decided(options: TrainingOptions, size: int) -> TrainingOptions:
     """The options with everything that was left to the data or the device decided, as the record has them."""
-    patch = options.patch_size or (8 if size < 112 else 16)
+    patch = options.patch_size or patch_for(size)
     return replace(options, image_size=size, patch_size=None if _start(options) else patch)
 
 
@@ -131,11 +130,6 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
             "then never be predicted. Choose another view or target, or pass --allow-empty-classes"
         )
     return rows, chosen
-
-
-def _first_side(split: datasets.Dataset) -> int:
-    """The longer side of the first picture, in pixels: what the faces of one source have in common."""
-    return max(split[0]["image"].size)
 
 
 def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[FaceDataset, Subset, Subset]:
@@ -178,7 +172,7 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
     if options.from_vit:
         model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
     elif options.from_pretrained:
-        model = AffectNetPlusForSoftLabels.from_faces(options.from_pretrained, **shared)
+        model = AffectNetPlusForSoftLabels.from_faces(model_folder(options.from_pretrained), **shared)
     else:
         config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
         model = AffectNetPlusForSoftLabels(config)
@@ -244,7 +238,7 @@ def _record(data, options, splits, every, training, choosing, trainer) -> dict:
         "options": asdict(options)
         | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS}
         | {"teachers": [_public_name(teacher) for teacher in options.teachers]},
-        "data": about(data),
+        "data": about_faces(data),
         "emotions": list(EMOTIONS),
         "training_faces": len(training),
         "never_drawn": trainer.never_drawn,

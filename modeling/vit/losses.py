@@ -6,7 +6,8 @@ target is unknown, so that a broken model is never hidden.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,43 @@ NO_VARIANCE = 1e-8  # added to the denominator of CCC: a spread well below 1e-4 
 
 
 # --- soft labels -----------------------------------------------------------------------------------------------------
+
+
+def _cross_entropy(target: Tensor, log_q: Tensor) -> Tensor:
+    return -(target * log_q).sum(dim=1)
+
+
+def _kl(target: Tensor, log_q: Tensor) -> Tensor:
+    return nn.functional.kl_div(log_q, target, reduction="none").sum(dim=1)
+
+
+def _js(target: Tensor, log_q: Tensor) -> Tensor:
+    log_m = torch.logaddexp(target.log(), log_q) - math.log(2)
+    return (torch.xlogy(target, target) - target * log_m + log_q.exp() * (log_q - log_m)).sum(dim=1) / 2
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One way to measure how far a prediction is from a soft label.
+
+    Attributes:
+        divergence: the target and log q, both (batch, classes), to (batch,) numbers of at least 0; 0 log 0 is 0.
+        words: what a card calls it.
+        of_one_hot: what a card calls it where the target is a one-hot label, if that has a name of its own.
+    """
+
+    divergence: Callable[[Tensor, Tensor], Tensor]
+    words: str
+    of_one_hot: str | None = None
+
+
+# The one table of losses, by the name that configurations have. A new one is an entry here; its name is also in
+# `training.options.CHOICES`, which is read where torch must not be waited for.
+LOSSES = {
+    "kl": Loss(_kl, "KL divergence", of_one_hot="cross-entropy"),
+    "js": Loss(_js, "Jensen-Shannon divergence"),
+    "cross_entropy": Loss(_cross_entropy, "cross-entropy"),
+}
 
 
 def soft_label_loss(
@@ -43,7 +81,7 @@ def soft_label_loss(
         class_weights: (classes,), positive, or None.
         label_smoothing: share of the uniform distribution mixed into each target, in [0, 1). Weights are of the
             target before that.
-        kind: "kl", "js" or "cross_entropy".
+        kind: one of `LOSSES`.
         temperature: positive.
         sample_weights: (batch,), 0 or positive, or None.
 
@@ -76,12 +114,16 @@ def soft_label_sums(
     sample_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The sums (w_i D_i, w_i) that `soft_label_loss` is the quotient of; arguments and errors are its own."""
+    if kind not in LOSSES:
+        *others, last = map(repr, LOSSES)
+        raise ValueError(f"the kind of loss is {kind!r}; it must be {', '.join(others)} or {last}")
+    divergence = LOSSES[kind].divergence
     log_q = (_precise(logits) / temperature).log_softmax(dim=1)
     soft_labels = soft_labels.to(log_q.dtype)
     weights = soft_label_weights(soft_labels, class_weights, sample_weights)
     target = _known_rows(soft_labels)
     target = (1 - label_smoothing) * target + label_smoothing / target.shape[1]
-    return (weights * _divergence(kind, target, log_q)).sum(), weights.sum()
+    return (weights * divergence(target, log_q)).sum(), weights.sum()
 
 
 def soft_label_weights(
@@ -101,18 +143,6 @@ def soft_label_weights(
 def soft_label_loss_of(total: Tensor, weight: Tensor) -> Tensor:
     """The loss of the sums over all faces; see `soft_label_sums`."""
     return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
-
-
-def _divergence(kind: str, target: Tensor, log_q: Tensor) -> Tensor:
-    """(batch,) divergences of exp(log_q) from the target; 0 log 0 is 0."""
-    if kind == "cross_entropy":
-        return -(target * log_q).sum(dim=1)
-    if kind == "kl":
-        return nn.functional.kl_div(log_q, target, reduction="none").sum(dim=1)
-    if kind == "js":
-        log_m = torch.logaddexp(target.log(), log_q) - math.log(2)
-        return (torch.xlogy(target, target) - target * log_m + log_q.exp() * (log_q - log_m)).sum(dim=1) / 2
-    raise ValueError(f"the kind of loss is {kind!r}; it must be 'kl', 'js' or 'cross_entropy'")
 
 
 def _known_rows(soft_labels: Tensor) -> Tensor:

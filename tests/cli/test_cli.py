@@ -25,6 +25,12 @@ VERBS = (
     "export",
     "pretrain",
     "app",
+    "doctor",
+    "train-ensemble",
+    "train-au",
+    "label",
+    "fit-fusion",
+    "completion",
 )
 QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", "no"]
 
@@ -63,7 +69,7 @@ def test_help_is_there(capsys, verb):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--config", "huge"), ("draw", "a", "-n", "x")]
+    "arguments", [(), ("dance",), ("draw",), ("train", "a", "b", "--size", "huge"), ("draw", "a", "-n", "x")]
 )
 def test_unusable_arguments_exit_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as end:
@@ -89,8 +95,11 @@ print(sorted(heavy & set(sys.modules)))
     assert child.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys):
+def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys, tmp_path):
     seen = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").touch()
 
     def noted(data, out, options, resume, overwrite, progress):
         seen.append((data, out, options, resume, overwrite))
@@ -101,7 +110,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     assert seen.pop() == ("data", "out", TrainingOptions(), False, False)
     assert "best at step 1 with loss 0.5000" in capsys.readouterr().out
     arguments = (
-        "--config small --from-vit v --target hard --view easy --image-size 48 --patch-size 4 --epochs 2.5 "
+        "--size small --from-vit v --target hard --view easy --image-size 48 --patch-size 4 --epochs 2.5 "
         "--batch-size 3 --learning-rate 0.1 --weight-decay 0.2 --warmup 0.3 --label-smoothing 0.4 "
         "--class-weights 1 2 3 4 5 6 7 8 --valence-arousal-weight 0.5 --holdout 0.6 --seed 7 --bf16 yes "
         "--resume --overwrite"
@@ -221,10 +230,10 @@ def test_strict_is_about_findings_that_are_errors(monkeypatch, tmp_path):
     finding = {"level": "warning", "check": "label order", "message": "odd", "count": 1, "examples": []}
     report = {"splits": {}, "quarantined": 0, "quarantine_reasons": {}, "embedded": False, "findings": [finding]}
     monkeypatch.setattr("affectnet_plus_modeling.preparing.prepare", lambda *_: report)
-    assert run("prepare", "raw", "out", "--strict") == 0
+    assert run("prepare", tmp_path, tmp_path / "out", "--strict") == 0
     finding["level"] = "error"
-    assert run("prepare", "raw", "out", "--strict") == 1
-    assert run("prepare", "raw", "out") == 0
+    assert run("prepare", tmp_path, tmp_path / "out", "--strict") == 1
+    assert run("prepare", tmp_path, tmp_path / "out") == 0
 
 
 def test_prepare_speaks_to_programs_on_one_stream_and_to_people_on_the_other(capsys, tmp_path, drawn_tree):

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from transformers import AutoImageProcessor, pipeline
 
 from affectnet_plus_modeling.data import dataset as faces_module
-from affectnet_plus_modeling.data.dataset import FaceDataset, collate, decode, load_prepared, normalise
+from affectnet_plus_modeling.data.dataset import FaceDataset, collate, decode, first_side, load_prepared, normalise
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.training.arguments import training_arguments
@@ -341,10 +341,21 @@ def test_the_trainer_makes_of_a_batch_what_the_model_takes(drawn, tmp_path):
 
 def test_only_a_prepared_folder_is_loaded(tmp_path, drawn, drawn_tree):
     for folder in (tmp_path / "nothing", drawn_tree):
-        with pytest.raises(FileNotFoundError, match=f"{folder.name} holds no README.md; give the folder that prepare"):
+        with pytest.raises(
+            FileNotFoundError, match=f"{folder.name} holds no manifest.json; give the folder that prepare"
+        ):
             load_prepared(folder, "default")
     with pytest.raises(ValueError, match="nosuchview"):
         load_prepared(drawn, "nosuchview")
     with pytest.raises(ValueError, match="nosuchsplit"):
         load_prepared(drawn, "default", "nosuchsplit")
     assert set(load_prepared(drawn, "default")) == {"train", "validation"}
+
+
+@pytest.mark.parametrize("embed", [False, True])
+@pytest.mark.parametrize("size", [(24, 30), (30, 24)])
+def test_the_first_side_is_the_longer_one_of_the_first_picture(prepared_from, embed, size):
+    content = io.BytesIO()
+    Image.new("RGB", size).save(content, "JPEG")
+    data = prepared_from([(content.getvalue(), annotation(label=1))], embed=embed)
+    assert first_side(load_prepared(data, "default", "train")) == 30

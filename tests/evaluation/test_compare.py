@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from affectnet_plus_modeling.evaluation.bootstrap import paired_difference
-from affectnet_plus_modeling.evaluation.compare import compare, mcnemar
+from affectnet_plus_modeling.evaluation.compare import mcnemar, paired_differences
 from affectnet_plus_modeling.evaluation.intervals import CELL
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
@@ -55,7 +55,7 @@ def test_models_that_are_right_about_the_same_faces_are_not_apart():
 def test_differences_are_of_the_reported_numbers():
     this = informed_predictions(200)
     other = another(this)
-    found = compare(this, other, 200, 0, 0.95)
+    found = paired_differences(this, other, 200, 0, 0.95)
     one, two = evaluate_predictions(this), evaluate_predictions(other)
     assert found["rows"] == 200 and list(found["differences"]) == list(CELL)
     for name in CELL:
@@ -70,7 +70,7 @@ def test_differences_are_of_the_reported_numbers():
 def test_the_interval_of_kl_is_that_of_the_paired_difference():
     this = informed_predictions(150)
     other = another(this)
-    row = compare(this, other, 300, 4, 0.9)["differences"]["kl"]
+    row = paired_differences(this, other, 300, 4, 0.9)["differences"]["kl"]
     rows = [kl_divergence(said.soft_labels, said.probabilities) for said in (this, other)]
     mean, low, high = paired_difference(*rows, resamples=300, seed=4, level=0.9)
     assert (row["difference"], row["interval"]) == (pytest.approx(mean), pytest.approx([low, high]))
@@ -78,10 +78,10 @@ def test_the_interval_of_kl_is_that_of_the_paired_difference():
 
 def test_a_model_is_no_different_from_itself_and_the_other_way_round_turns_the_sign():
     this = informed_predictions(60)
-    for row in compare(this, this, 50, 0, 0.95)["differences"].values():
+    for row in paired_differences(this, this, 50, 0, 0.95)["differences"].values():
         assert row == {"difference": 0, "interval": [0, 0]}
     other = another(this)
-    one, two = (compare(*pair, 50, 0, 0.95)["differences"] for pair in ((this, other), (other, this)))
+    one, two = (paired_differences(*pair, 50, 0, 0.95)["differences"] for pair in ((this, other), (other, this)))
     for name in CELL:
         assert one[name]["difference"] == pytest.approx(-two[name]["difference"])
         assert one[name]["interval"] == pytest.approx([-end for end in two[name]["interval"][::-1]])
@@ -90,10 +90,13 @@ def test_a_model_is_no_different_from_itself_and_the_other_way_round_turns_the_s
 def test_a_tool_that_says_no_valence_has_no_difference_in_it():
     this = informed_predictions(60)
     silent = replace(this, valence_arousal=np.full((60, 2), np.nan))
-    assert compare(this, silent, 50, 0, 0.95)["differences"]["valence_ccc"] == {"difference": None, "interval": None}
+    assert paired_differences(this, silent, 50, 0, 0.95)["differences"]["valence_ccc"] == {
+        "difference": None,
+        "interval": None,
+    }
 
 
 def test_other_faces_are_refused():
     this = informed_predictions(60)
     with pytest.raises(ValueError, match="the faces differ: 60 and 59, expected the same ones"):
-        compare(this, this.take(range(59)), 50, 0, 0.95)
+        paired_differences(this, this.take(range(59)), 50, 0, 0.95)

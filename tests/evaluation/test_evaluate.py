@@ -184,9 +184,9 @@ def test_the_same_seed_gives_the_same_intervals_and_the_command_says_what_was_as
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"resamples": 0}, "resamples 0 and level 0.95"),
-        ({"level": 95}, "level 95"),
-        ({"min_cell": 0}, "min_cell is 0, expected at least 1"),
+        ({"resamples": 0}, "resamples is 0; it must be at least 1"),
+        ({"level": 95}, r"level is 95; it must be in \(0, 1\)"),
+        ({"min_cell": 0}, "min_cell is 0; it must be at least 1"),
     ],
 )
 def test_options_out_of_their_range_are_refused(changes, words):

@@ -11,8 +11,8 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
-from affectnet_plus_modeling.doctor import format_examination
 from affectnet_plus_modeling.evaluation.model_order import agreements, best_permutation, declared_order, examine_model
+from affectnet_plus_modeling.examination import format_examination
 from affectnet_plus_modeling.labels import CIRCUMPLEX, ORDERS
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree

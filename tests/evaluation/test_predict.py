@@ -4,6 +4,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -159,9 +160,42 @@ def test_weights_that_are_no_numbers_are_refused(trained, pictures):
 
 def test_missing_sources_are_refused_before_anything_is_said(trained, pictures, tmp_path):
     (tmp_path / "empty").mkdir()
-    for source in ("empty", "gone.jpg"):
-        with pytest.raises(FileNotFoundError, match=f"{source} is neither a picture nor a folder with .jpg"):
+    for source, problem in (("empty", "holds no .jpg, .jpeg, .png .0 other files."), ("gone.jpg", "does not exist")):
+        with pytest.raises(FileNotFoundError, match=f"{source} {problem}; give a folder, tar or zip of pictures"):
             next(predict(trained, [pictures, tmp_path / source]))
+
+
+def said(lines) -> list:
+    return [{name: value for name, value in line.items() if name != "image"} for line in lines]
+
+
+def test_pictures_and_a_model_in_memory_give_the_answers_of_their_files(trained, pictures):
+    paths = [pictures / f"{stem}.jpg" for stem in range(3)]
+    files = list(predict(trained, paths))
+    opened = [Image.open(path) for path in paths]
+    arrays = [np.asarray(picture.convert("RGB")) for picture in opened]
+    model = load_model(trained)
+    assert load_model(model) is model
+    for held in (opened, arrays, np.stack(arrays), datasets.Dataset.from_dict({"image": opened})):
+        lines = list(predict(model, held))
+        assert [line["image"] for line in lines] == [0, 1, 2] and said(lines) == said(files)
+    assert said(predict(model, opened[1])) == said(predict(trained, paths[1]))
+    with pytest.raises(ValueError, match=r"picture 0 is float64 of shape \(48, 48, 3\), expected uint8"):
+        list(predict(model, [np.zeros((48, 48, 3))]))
+
+
+@pytest.mark.parametrize("pack", ["tar", "zip"])
+def test_the_pictures_of_an_archive_are_answered_and_named(trained, pictures, tmp_path, pack):
+    path = shutil.make_archive(str(tmp_path / "faces"), pack, pictures)
+    lines = list(predict(trained, [path]))
+    assert [line["image"] for line in lines] == [f"{path}/{stem}.jpg" for stem in range(8)]
+    assert said(lines) == said(predict(trained, [pictures]))
+
+
+def test_the_faces_of_a_prepared_folder_are_answered(trained, drawn):
+    lines = list(predict(trained, [drawn]))
+    assert {line["image"].removeprefix(f"{drawn}/").split("/")[0] for line in lines} == {"train", "validation"}
+    assert not any("error" in line for line in lines)
 
 
 def test_a_folder_that_is_no_model_is_refused(pictures, tmp_path):

@@ -32,8 +32,8 @@ from affectnet_plus_modeling.labelling.ensemble.model import (
     load_ensemble,
 )
 from affectnet_plus_modeling.labelling.fusion import Fusion, pool
-from affectnet_plus_modeling.labelling.label import format_account, label, parse_shard
-from affectnet_plus_modeling.labelling.label_options import LabelOptions
+from affectnet_plus_modeling.labelling.label import format_account, label
+from affectnet_plus_modeling.labelling.label_options import LabelOptions, parse_shard
 from affectnet_plus_modeling.labels import subset_of
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.terms import UNKNOWN

@@ -166,8 +166,8 @@ def test_our_vit_and_a_checkpoint_are_backbones_too(drawn, tmp_path):
 
 RUN = """
 import sys
-from affectnet_plus_modeling.labelling import train_ensemble as module
-from affectnet_plus_modeling.labelling.options import EnsembleOptions
+from affectnet_plus_modeling.labelling.ensemble import train as module
+from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
 module.RESNET = {small}
 if __name__ == "__main__":
     module.train_ensemble({data!r}, {out!r}, EnsembleOptions(**{options}), say=lambda text: print(text, flush=True))

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
@@ -21,6 +22,8 @@ from affectnet_plus_modeling.publishing.results import REPORTED, eval_results_fi
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.training.options import TrainingOptions
 from affectnet_plus_modeling.training.train import train
+from affectnet_plus_modeling.vit import AffectNetPlusConfig
+from affectnet_plus_modeling.vit.losses import LOSSES, Loss, soft_label_loss
 from support.models import quick
 from support.trees import picture
 
@@ -323,6 +326,26 @@ def test_the_options_are_those_that_differ_from_the_defaults(fixed):
     assert rows["`class_weights`"] == ["1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.5"]
     changed(fixed, "training.json", options=default)
     assert "All options are the defaults" in render_model_card(fixed, "user/faces")
+
+
+@pytest.mark.parametrize("target", ["soft", "hard"])
+def test_a_new_loss_is_one_entry_and_the_card_has_its_words(fixed, monkeypatch, target):
+    """Added to the one table, it is taken by the configuration, computed by the model and named on the card."""
+    half = Loss(lambda target, log_q: ((target - log_q.exp()) ** 2).sum(dim=1) / 2, "half the squared distance")
+    monkeypatch.setitem(LOSSES, "half", half)
+    changed(fixed, "config.json", loss="half")
+    changed(fixed, "training.json", options=read("training.json")["options"] | {"loss": "half", "target": target})
+    config = AffectNetPlusConfig.from_pretrained(fixed)
+    assert config.loss == "half"
+    logits = torch.zeros(1, 8)
+    assert soft_label_loss(logits, torch.eye(8)[:1], kind=config.loss) == pytest.approx((1 - 1 / 8) / 2)
+    kind = {"soft": "soft label", "hard": "one-hot label"}[target]
+    assert table(render_model_card(fixed, "user/faces"))["target"] == [f"{kind}, half the squared distance"]
+
+
+def test_the_divergence_from_a_one_hot_label_is_called_cross_entropy(fixed):
+    changed(fixed, "training.json", options=read("training.json")["options"] | {"loss": "kl", "target": "hard"})
+    assert table(render_model_card(fixed, "user/faces"))["target"] == ["one-hot label, cross-entropy"]
 
 
 def test_a_power_that_is_not_known_gives_no_energy(fixed):

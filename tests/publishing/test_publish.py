@@ -28,6 +28,7 @@ CODE = [
     "losses.py",
     "modeling_affectnet_plus.py",
     "pipeline_affectnet_plus.py",
+    "stems.py",
 ]
 PICTURES = ["circumplex.png", "confusion.png", "groups.png", "reliability.png", "subsets.png"]
 NUMBERS = [*PICTURES, "metrics.json", "training.json"]

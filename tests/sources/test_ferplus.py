@@ -402,14 +402,22 @@ def test_odd_files_in_a_folder_are_listed(tmp_path):
     train = source / "FER2013Train"
     (train / "fer0000008.png").mkdir()
     (train / "fer0000009.png").write_bytes(png(9))
-    (train / "Thumbs.db").write_bytes(b"")
+    (train / "Thumbs.txt").write_bytes(b"")
     (train / "fer0000010.png").symlink_to(train / "nowhere.png")
     assert reasons(import_ferplus(source, tmp_path / "tree")) == [
-        ("Thumbs.db", "name is not fer<number>.png"),
+        ("Thumbs.txt", "name is not fer<number>.png"),
         ("fer0000008.png", "not a plain file"),
         ("fer0000009.png", "image without a csv row"),
         ("fer0000010.png", "not a plain file"),
     ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_systems_leave_in_a_folder_or_tar_is_not_listed(tmp_path, packed):
+    source = folders(tmp_path / "source")
+    for name in ("Thumbs.db", "._fer0000000.png", ".DS_Store"):
+        (source / "FER2013Train" / name).write_bytes(b"x")
+    assert reasons(import_ferplus(pack(source) if packed else source, tmp_path / "tree")) == []
 
 
 def test_a_file_that_cannot_be_read_is_listed(tmp_path, monkeypatch):

@@ -172,10 +172,12 @@ def test_more_than_65535_members_are_listed_with_zipfile_as_the_reference(tmp_pa
     assert source.read("train", faces[0])[1] == members[f"{TRAIN}/images/70000.jpg"]
 
 
-def test_folders_and_what_macos_adds_are_passed_over(tmp_path):
+def test_folders_and_what_systems_add_are_passed_over(tmp_path):
     added = {f"AffectNet+/{TRAIN}/images/": b"", f"AffectNet+/{TRAIN}/images/9/": b"", "AffectNet+/README.txt": b"x"}
     added[f"AffectNet+/{TRAIN}/images/.DS_Store"] = b"x"
     added[f"__MACOSX/AffectNet+/{TRAIN}/images/._1.jpg"] = b"x"
+    for name in ("Thumbs.db", "desktop.ini", "._1.jpg", "@eaDir/1.jpg", ".ipynb_checkpoints/1.jpg"):
+        added[f"AffectNet+/{TRAIN}/images/{name}"] = b"x"
     path = write_zip(tmp_path / "x.zip", added | face(root=f"AffectNet+/{TRAIN}/"))
     rows, reasons = everything(open_source(path))
     assert len(rows["train"]) == 1 and reasons == {}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from affectnet_plus import GENDERS, RACES, SUBSETS
 from affectnet_plus_modeling.evaluation.audit import audit
-from affectnet_plus_modeling.evaluation.compare import compare
+from affectnet_plus_modeling.evaluation.compare import paired_differences
 from affectnet_plus_modeling.evaluation.groups import AGES, GROUPS_ARE, YAWS, Grouping
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 
@@ -81,7 +81,7 @@ def some_metrics(predictions: Predictions, unknown=False, compared=False, **othe
         "comparison": None,
     }
     if compared:
-        compared = compare(predictions, some_predictions(rows, seed=1), 20, 0, 0.95)
+        compared = paired_differences(predictions, some_predictions(rows, seed=1), 20, 0, 0.95)
         found["comparison"] = {"model": "other", **compared}
     return found | others
 

@@ -24,6 +24,7 @@ from affectnet_plus_modeling.training.pretrain import MaskedFaceTrainer, pretrai
 from affectnet_plus_modeling.training.pretrain_options import PretrainingOptions
 from affectnet_plus_modeling.training.train import train
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
+from support.archives import as_folder, as_tar, as_zip
 from support.models import TINY, quick
 from support.trees import picture
 
@@ -342,7 +343,7 @@ def test_grey_pictures_and_a_single_one_will_do(tmp_path, tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("break_it", "options", "error", "message"),
     [
-        (shutil.rmtree, {}, FileNotFoundError, "faces does not exist; give a folder of pictures"),
+        (shutil.rmtree, {}, FileNotFoundError, "faces does not exist; give a folder, tar or zip of pictures"),
         (lambda folder: (folder / "1.jpg").unlink(), {}, FileNotFoundError, "holds no .jpg, .jpeg, .png"),
         (lambda folder: (folder / "2.jpg").write_bytes(b"no"), {}, OSError, "2.jpg.* cannot be read as JPEG or PNG"),
         (lambda folder: (folder / "1.jpg").write_bytes(b"no"), {}, OSError, "1.jpg.* cannot be read as JPEG or PNG"),
@@ -363,10 +364,17 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path, tiny, break_it, 
     assert not list(tmp_path.glob("encoder.training/checkpoint-*"))
 
 
-def test_a_picture_is_no_folder_of_pictures(tmp_path):
+@pytest.mark.parametrize("make", [as_tar, as_zip])
+def test_the_pictures_of_an_archive_are_those_of_the_folder(tmp_path, make):
+    expected = pretrain_module.FaceDataset(unlabelled(as_folder(tmp_path / "faces"), None), 24)
+    faces = pretrain_module.FaceDataset(unlabelled(make(tmp_path / "archive"), None), 24)
+    assert faces.image_ids == expected.image_ids and len(faces) == 4
+    assert torch.equal(faces.batch(range(4))["pixels"], expected.batch(range(4))["pixels"])
+
+
+def test_a_single_picture_will_do(tmp_path):
     (tmp_path / "1.jpg").write_bytes(picture())
-    with pytest.raises(NotADirectoryError, match="1.jpg is a file; give a folder of pictures"):
-        unlabelled(tmp_path / "1.jpg", None)
+    assert unlabelled(tmp_path / "1.jpg", None)["image_id"] == ["1.jpg"]
 
 
 def test_views_that_overlap_are_refused(prepared):

@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,14 +29,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from ...data.dataset import FaceDataset, load_prepared, normalise
+from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
 from ...files import fresh_folder, refuse_existing, write_json
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
 from ...training.card_callback import hardware
-from ...training.options import Augmentation
 from ...training.saving import save_processor
 from ...training.trainer import FaceTrainer
+from .options import ActionUnitOptions
 from .tables import ActionUnitTable, match_images
 
 _CARD = """---
@@ -60,29 +60,6 @@ them are a little too good: mean absolute error {error:.3f}, where the training 
 | --- | ---: | ---: |
 {rows}
 """
-
-
-@dataclass(frozen=True)
-class ActionUnitOptions:
-    """Attributes, beside the obvious ones:
-
-    view: of the prepared data.
-    image_size: side in pixels; None takes the longer side of the first training picture.
-    embedding_size, hidden_sizes, depths: of the `ResNetConfig`, with basic blocks.
-    """
-
-    view: str = "default"
-    image_size: int | None = None
-    embedding_size: int = 32
-    hidden_sizes: tuple[int, ...] = (64, 128, 256)
-    depths: tuple[int, ...] = (2, 2, 2)
-    epochs: float = 20
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation().scaled(0.5))
 
 
 @dataclass(frozen=True)
@@ -155,7 +132,7 @@ def train_action_units(
     splits = load_prepared(data, options.view)
     if not {"train", "validation"} <= set(splits):
         raise ValueError(f"{data} has the splits {', '.join(splits)}; training needs train and validation")
-    size = options.image_size or max(splits["train"][0]["image"].size)
+    size = options.image_size or first_side(splits["train"])
     training, choosing = (_known_faces(splits, split, size, table, progress) for split in ("train", "validation"))
     with fresh_folder(out, overwrite) as folder:
         work = folder / "checkpoints"

@@ -3,8 +3,9 @@
 No torch in here: the command line reads its defaults from this module, and its --help is not to wait for torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ...options import check_options, option
 from ...training.options import SIZES, Augmentation
 
 # A small ResNet with basic blocks (He et al. 2016), for small pictures and CPUs. The sizes of TrainingOptions are the
@@ -36,27 +37,45 @@ class EnsembleOptions:
     calibration: "temperature" or "isotonic".
     """
 
-    backbones: tuple[str, ...] = ("resnet", "mini")
-    seeds: int = 1
-    folds: int = 4
-    view: str = "default"
-    image_size: int | None = None
-    trunk_epochs: float = 15
-    epochs: float = 2
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    binary_learning_rate: float = 3e-4
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    label_smoothing: float = 0.1
-    fewest_positives: int = 1500
-    hard_negatives: float = 0.5
-    calibration: str = "temperature"
-    seed: int = 0
-    bf16: bool | None = None
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    backbones: tuple[str, ...] = option(
+        ("resnet", "mini"),
+        help=f"networks to train: {', '.join(OWN_BACKBONES)}, or a checkpoint (folder or Hub name)",
+        flag="--backbone",
+        metavar="NAME",
+        group="ensemble",
+    )
+    seeds: int = option(1, help="members of each backbone")
+    folds: int = option(4, help="parts of the training faces, each labelled by members that never saw it; 1: none")
+    view: str = option("default", help="view of the data, such as easy or 7-class")
+    image_size: int | None = option(
+        None, help="side of the pictures in pixels; without it, that of the first picture", low=1
+    )
+    fewest_positives: int = option(1500, help="faces of an emotion that a pass has at least, repeated if need be")
+    hard_negatives: float = option(0.5, help="share of the other faces that are drawn because they look alike")
+    label_smoothing: float = option(0.1, help="half of it is how far the targets are from 0 and 1")
+    calibration: str = option(
+        "temperature", help="how confidences are made to fit", choices=("temperature", "isotonic")
+    )
+    trunk_epochs: float = option(
+        15, help="passes over the faces in which a network first learns all emotions; 0: none", group="optimisation"
+    )
+    epochs: float = option(2, help="passes over the faces of each emotion for its binary classifier")
+    batch_size: int = option(128, help="faces on one device at a time", low=1)
+    learning_rate: float = option(1e-3, help="peak learning rate of the first stage", above=0)
+    binary_learning_rate: float = option(3e-4, help="peak learning rate of the binary classifiers", above=0)
+    warmup: float = option(0.05, help="share of the steps in which the learning rate rises", low=0, high=1)
+    weight_decay: float = option(0.05, help="weight decay of AdamW", low=0)
+    seed: int = option(0, help="seed of everything that is random", low=0)
+    augmentation: Augmentation = option(
+        Augmentation(),
+        help="strength of all random changes together: 0 is none, 1 as given below",
+        scaled=True,
+        group="augmentation",
+    )
+    bf16: bool | None = option(None, help="compute in bfloat16; auto takes what is faster here", group="machine")
 
     def __post_init__(self):
+        check_options(self)
         if not self.backbones or self.seeds < 1 or self.folds < 1:
             raise ValueError(
                 f"an ensemble needs a backbone, a seed and a fold: found {len(self.backbones)} backbones, seeds "

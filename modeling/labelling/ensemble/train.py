@@ -29,10 +29,10 @@ from transformers import AutoConfig, AutoModelForImageClassification
 
 from affectnet_plus import EMOTIONS
 
-from ...data.dataset import FaceDataset, load_prepared
+from ...data.dataset import FaceDataset, first_side, load_prepared
 from ...files import alone, fresh_folder, refuse_existing, write_json, written_whole
 from ...preparing.manifest import about
-from ...training.options import SIZES
+from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
 from ...vit import AffectNetPlusConfig
 from .calibration import fit_calibration
@@ -147,7 +147,7 @@ def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
 
 
 def _begin(split, work: Path, options: EnsembleOptions, progress) -> Training:
-    size = options.image_size or max(split[0]["image"].size)
+    size = options.image_size or first_side(split)
     faces = FaceDataset(split, size, "hard", progress)
     labels = faces.labels.numpy()
     if (labels < 0).any():
@@ -180,7 +180,7 @@ def _backbone(name: str, size: int) -> dict:
     if name == "resnet":
         return AutoConfig.for_model(**(RESNET | names)).to_dict()
     if name in SIZES:
-        patch = 8 if size < 112 else 16
+        patch = patch_for(size)
         shape = {"image_size": size, "patch_size": patch, "valence_arousal_weight": 0.0}
         return AffectNetPlusConfig(**(SIZES[name] | names | shape)).to_dict()
     return AutoConfig.from_pretrained(name, **names).to_dict()

@@ -4,7 +4,8 @@ import math
 
 from transformers import ViTConfig
 
-LOSSES = ("kl", "js", "cross_entropy")
+from .losses import LOSSES
+
 STEM_TYPES = ("plain", "residual")
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 

@@ -1,10 +1,13 @@
 """The convolutions before the transformer. Travels with every published model, so it needs torch only."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class PlainStem(nn.Sequential):
@@ -72,26 +75,26 @@ class ConvolutionAndNorm(nn.Module):
         return self.norm(self.convolution(values))
 
     def fold(self) -> None:
-        assert isinstance(self.norm, nn.BatchNorm2d), "folded already"
-        self.convolution = fuse_conv_bn_eval(self.convolution.eval(), self.norm.eval())
-        self.norm = nn.Identity()
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.convolution = fuse_conv_bn_eval(self.convolution.eval(), self.norm.eval())
+            self.norm = nn.Identity()
 
 
-def folded(model: nn.Module) -> nn.Module:
+def folded(model: Network) -> Network:
     """A copy for inference in which each batch norm is part of the convolution before it; the same if it has none.
 
     Its answers are those of the model in evaluation mode, to rounding. It can be neither trained nor saved as a model.
     """
-    if not any(isinstance(part, ConvolutionAndNorm) for part in model.modules()):
+    if not any(isinstance(part, nn.BatchNorm2d) for part in model.modules()):
         return model
     model = copy.deepcopy(model).eval()
-    for part in model.modules():
+    for part in list(model.modules()):
         if isinstance(part, ConvolutionAndNorm):
             part.fold()
     return model
 
 
-STEMS = {"plain": PlainStem, "residual": ResidualStem}
+STEMS: dict[str, Callable[[Sequence[int], int], nn.Sequential]] = {"plain": PlainStem, "residual": ResidualStem}
 
 
 def make_stem(kind: str, channels: Sequence[int], in_channels: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ from .checking.checks import RowChecks
 from .checking.duplicates import Pictures, group_near, perceptual_hash
 from .checking.findings import EXAMPLES, Finding, count_reasons, format_findings
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
-from .preparing.manifest import MANIFEST, verify
+from .preparing.manifest import MANIFEST, is_prepared, verify
 from .sources.delivered import LICENSED, Source, open_source
 from .workers import working
 
@@ -61,7 +61,7 @@ def doctor(
     path = Path(path)
     if (path / "config.json").is_file():
         raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
-    if (path / MANIFEST).is_file():
+    if is_prepared(path):
         return _examine_prepared(path, workers, near_duplicates, progress or _silent)
     return _examine_source(path, workers, near_duplicates, progress or _silent)
 

@@ -1,19 +1,8 @@
-"""What the verbs of the command line share: how one is declared, and how progress is shown."""
+"""How progress is shown, and where people are told something: bars and sentences, on the stream for errors."""
 
-import argparse
 import os
+import sys
 from contextlib import contextmanager
-
-
-def add_verb(verbs, name: str, run, text: str, *positional: str, overwrite: bool = True) -> argparse.ArgumentParser:
-    """Declare a verb: `run(options)` does it and gives the exit status; `positional` names its arguments."""
-    verb = verbs.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    verb.set_defaults(run=run)
-    for argument in positional:
-        verb.add_argument(argument)
-    if overwrite:
-        verb.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
-    return verb
 
 
 def show_progress(text: str, unit: str = "batches"):
@@ -44,9 +33,11 @@ def show_bars():
             bar.close()
 
 
-def add_workers(verb) -> None:
-    verb.add_argument("--workers", type=int, metavar="N", help="processes; default: as many as there are processors")
+def say(verb: str, text: str) -> None:
+    """A sentence to the person, beside what the verb prints for programs."""
+    print(f"affectnet-plus {verb}: {text}", file=sys.stderr, flush=True)
 
 
-def count_workers(options) -> int:
-    return options.workers or len(os.sched_getaffinity(0))
+def is_first_process() -> bool:
+    """Whether this is the one that speaks, of those that torchrun or accelerate started."""
+    return os.environ.get("RANK", "0") == "0"

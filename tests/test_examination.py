@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from affectnet_plus import EMOTIONS
-from affectnet_plus_modeling.doctor import doctor, format_examination
+from affectnet_plus_modeling.examination import doctor, format_examination
 from affectnet_plus_modeling.labels import ORDERS
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
@@ -68,12 +68,12 @@ def test_drawn_faces_are_examined_without_an_error_and_without_writing(faces):
 
 
 def test_two_processes_report_what_one_does(faces, monkeypatch):
-    monkeypatch.setattr("affectnet_plus_modeling.doctor.FACES_AT_A_TIME", 7)  # 7 and 2 chunks
+    monkeypatch.setattr("affectnet_plus_modeling.examination.FACES_AT_A_TIME", 7)  # 7 and 2 chunks
     assert doctor(faces, workers=2) == doctor(faces)
 
 
 def test_progress_counts_every_face_with_those_left_out(copy, monkeypatch):
-    monkeypatch.setattr("affectnet_plus_modeling.doctor.FACES_AT_A_TIME", 20)
+    monkeypatch.setattr("affectnet_plus_modeling.examination.FACES_AT_A_TIME", 20)
     next((copy / TRAIN / "annotations").iterdir()).write_text("{")
     seen = []
     doctor(copy, near_duplicates=False, progress=lambda done, total: seen.append((done, total)))

@@ -1,0 +1,43 @@
+"""Options that several verbs have, in the same words."""
+
+from ..options import option
+
+
+def data() -> str:
+    return option(help="folder that prepare wrote", positional=True)
+
+
+def model() -> str:
+    return option(help="folder that train wrote", positional=True)
+
+
+def out(help: str = "folder to write") -> str:
+    return option(help=help, positional=True)
+
+
+def view() -> str:
+    return option("default", help="view of the data, such as easy or 7-class")
+
+
+def split(default: str = "validation") -> str:
+    return option(default, help="split of the data", metavar="SPLIT")
+
+
+def seed() -> int:
+    return option(0, help="seed of everything that is random", low=0)
+
+
+def workers() -> int | None:
+    return option(None, help="processes that work at once; without it, as many as there are processors", low=1)
+
+
+def batch_size(default: int) -> int:
+    return option(default, help="faces in the network at once", low=1)
+
+
+def overwrite() -> bool:
+    return option(False, help="replace OUT where it exists", group="run")
+
+
+def resume() -> bool:
+    return option(False, help="go on with an interrupted run", group="run")

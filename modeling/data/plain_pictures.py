@@ -1,0 +1,258 @@
+"""Pictures of which nothing is known: in a folder, a tar, a zip, named one by one, or in memory.
+
+Archives are read where they lie and nothing of them is unpacked to disk, so that it does not matter where the names in
+a tar point to. What is read is one picture at a time, of at most `MAX_IMAGE_BYTES`.
+
+`annotated` of a reader: what to do about annotations that lie among the pictures and would be lost; None passes them
+over.
+"""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from affectnet_plus import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, BadRow, LayoutError, is_system_file, read_file
+
+from ..images import decode
+from ..sources.older_csv import FILES
+from ..sources.zip_archive import Archive
+from ..sources.zips import MAX_TOTAL_RATIO, find_archives
+from ..terms import UNKNOWN
+from .readers import WANTED, NoPictures, Picture, checked
+
+
+class FolderPictures:
+    """The pictures of a folder and its folders; a link to a folder is not followed."""
+
+    origin = UNKNOWN
+
+    def __init__(self, folder: Path, annotated: str | None = None):
+        self.root = folder.resolve()
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+
+    def _files(self) -> Iterator[tuple[str, str, str | None]]:
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                place = os.path.join(folder, name)
+                shown = os.fsencode(os.path.relpath(place, self.root)).decode(errors="backslashreplace")
+                yield shown, place, None
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def places(self) -> list[Path]:
+        return [self.root]
+
+    def encoded(self, picture: Picture) -> str:
+        return picture.place
+
+    def read(self, picture: Picture) -> tuple[dict, bytes]:
+        return {}, checked(read_file(picture.place, MAX_IMAGE_BYTES))
+
+    def fingerprint(self) -> str:
+        total = hashlib.sha256()
+        for picture in self._pictures:
+            found = os.stat(picture.place, follow_symlinks=False)
+            total.update(f"{picture.name}/{found.st_size}/{found.st_mtime_ns}\n".encode())
+        return total.hexdigest()
+
+
+class FilePictures(FolderPictures):
+    """Pictures that were named one by one."""
+
+    def __init__(self, files: Sequence[Path]):
+        self._named = [file.resolve() for file in files]
+        if missing := [str(file) for file in self._named if not file.is_file()]:
+            raise FileNotFoundError(
+                f"{missing[0]} is no file ({len(missing)} of {len(files)} are none); give {WANTED}"
+            )
+        self.root = Path(os.path.commonpath([file.parent for file in self._named]))
+        found = sorted({(os.path.relpath(file, self.root), str(file)) for file in self._named})
+        self._pictures, self.passed_over = _numbered((name, place, None) for name, place in found), 0
+
+    def places(self) -> list[Path]:
+        return self._named
+
+
+class TarPictures:
+    """The pictures of a plain tar. A compressed one would have to be unpacked from its start for every picture."""
+
+    origin = UNKNOWN
+
+    def __init__(self, path: Path, annotated: str | None = None):
+        self.root = path.resolve()
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+
+    def _files(self) -> Iterator[tuple[str, tuple[int, int], str | None]]:
+        try:
+            with tarfile.open(self.root, "r:") as tar:
+                for member in tar:
+                    tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                    if not member.isdir():
+                        name = member.name.removeprefix("./").encode(errors="surrogateescape")
+                        yield name.decode(errors="backslashreplace"), (member.offset_data, member.size), _odd(member)
+        except tarfile.TarError as error:
+            raise LayoutError(
+                f"{self.root} is not a whole, uncompressed tar ({error}). Fetch it again, decompress it, or give "
+                f"{WANTED}"
+            ) from error
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def places(self) -> list[Path]:
+        return [self.root]
+
+    def encoded(self, picture: Picture) -> bytes:
+        offset, size = picture.place
+        if picture.problem:
+            raise BadRow(picture.problem)
+        with open(self.root, "rb", buffering=0) as file:
+            content = os.pread(file.fileno(), size, offset)
+        if len(content) < size:
+            raise BadRow(f"has {len(content)} of its {size} bytes: the tar is cut off")
+        return content
+
+    def read(self, picture: Picture) -> tuple[dict, bytes]:
+        return {}, checked(self.encoded(picture))
+
+    def fingerprint(self) -> str:
+        found = self.root.stat()
+        total = hashlib.sha256(f"{found.st_size}/{found.st_mtime_ns}\n".encode())
+        for picture in self._pictures:
+            total.update(f"{picture.name}/{picture.place}\n".encode())
+        return total.hexdigest()
+
+
+def _odd(member: tarfile.TarInfo) -> str | None:
+    if not member.isreg() or member.issparse():
+        return "is a link, a device or a file with holes in the archive, expected a file"
+    if member.size > MAX_IMAGE_BYTES:
+        return f"image has {member.size} bytes, expected 1 to {MAX_IMAGE_BYTES}"
+    return None
+
+
+class ZipPictures:
+    """The pictures of a zip archive, whole or in pieces."""
+
+    origin = UNKNOWN
+
+    def __init__(self, path: Path, annotated: str | None = None):
+        self.root = path.resolve()
+        (pieces,) = find_archives(path)
+        self._archive = Archive([piece.resolve() for piece in pieces])
+        self._bytes = 0
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+        if self._bytes > MAX_TOTAL_RATIO * self._archive.pieces.size:
+            raise LayoutError(
+                f"the {self._archive.pieces.size} bytes of {self._archive.name} unpack to {self._bytes}: over "
+                f"{MAX_TOTAL_RATIO} times as many. These are no pictures"
+            )
+
+    def _files(self) -> Iterator[tuple[str, int, str | None]]:
+        for entry in self._archive.entries():
+            if not entry.name.endswith(b"/"):
+                self._bytes += entry.size
+                yield entry.text(), entry.at, entry.problem()
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def places(self) -> list[Path]:
+        return self._archive.pieces.paths
+
+    def encoded(self, picture: Picture) -> bytes:
+        if picture.problem:
+            raise BadRow(picture.problem)
+        try:
+            return self._archive.content(self._archive.entry(picture.place), MAX_IMAGE_BYTES)
+        except LayoutError as error:  # it was listed, so it has changed since
+            raise BadRow(f"cannot be opened: {error}") from error
+
+    def read(self, picture: Picture) -> tuple[dict, bytes]:
+        return {}, checked(self.encoded(picture))
+
+    def fingerprint(self) -> str:
+        return self._archive.digest().hex()
+
+
+class HeldPictures:
+    """Pictures in memory: PIL images, or (height, width, 3) uint8 arrays, which are RGB."""
+
+    origin = UNKNOWN
+    passed_over = 0
+    root = Path("pictures")
+
+    def __init__(self, items: Sequence[np.ndarray | Image.Image]):
+        if not len(items):
+            raise NoPictures(f"there is no picture in the list; give {WANTED}")
+        for number, item in enumerate(items):
+            if isinstance(item, np.ndarray) and (item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3):
+                found = f"picture {number} is {item.dtype} of shape {item.shape}"
+                raise ValueError(f"{found}, expected uint8 (height, width, 3), RGB")
+        self._items = items
+        self._pictures = [Picture(f"no_human/{n}", str(n - 1), n - 1) for n in range(1, len(items) + 1)]
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def places(self) -> list[Path]:
+        return []
+
+    def encoded(self, picture: Picture) -> np.ndarray | Image.Image:
+        return self._items[picture.place]
+
+    def read(self, picture: Picture) -> tuple[dict, bytes]:
+        file = io.BytesIO()
+        Image.fromarray(decode(self.encoded(picture))).save(file, "PNG")
+        return {}, file.getvalue()
+
+    def fingerprint(self) -> str:
+        total = hashlib.sha256()
+        for item in self._items:
+            pixels = decode(item)
+            total.update(f"{pixels.shape}\n".encode() + pixels.tobytes())
+        return total.hexdigest()
+
+
+def _plain(
+    root: Path, files: Iterable[tuple[str, Any, str | None]], annotated: str | None
+) -> tuple[list[Picture], int]:
+    """The pictures among (name, place, problem), numbered by name, and how many others there are.
+
+    Raises:
+        LayoutError: there is none; or there are annotations, and `annotated` says what to do about them.
+    """
+    found, passed_over = [], 0
+    for name, place, problem in files:
+        if is_system_file(name):
+            passed_over += 1
+            continue
+        *folders, file = name.split("/")
+        if annotated and ("annotations" in folders[-1:] or file in FILES.values()):
+            raise LayoutError(f"{root} holds {name}, so something is known of its faces already; {annotated}")
+        if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
+            found.append((name, place, problem))
+        else:
+            passed_over += 1
+    if not found:
+        raise NoPictures(f"{root} holds no {', '.join(IMAGE_SUFFIXES)} ({passed_over} other files); give {WANTED}")
+    return _numbered(sorted(found, key=lambda file: file[:2])), passed_over
+
+
+def _numbered(found: Iterable[tuple[str, Any, str | None]]) -> list[Picture]:
+    found = list(found)
+    counts = Counter(name for name, _, _ in found)
+    again = "stands {} times in the archive, expected once"
+    return [
+        Picture(f"no_human/{number}", name, place, problem if counts[name] == 1 else again.format(counts[name]))
+        for number, (name, place, problem) in enumerate(found, start=1)
+    ]
