@@ -70,6 +70,7 @@ def _add_prepare(verbs) -> None:
     add_workers(verb)
     verb.add_argument("--json", action="store_true", help="print the report as JSON, for programs")
     verb.add_argument("--strict", action="store_true", help="exit with 1 when a face was quarantined or for an error")
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 def _prepare(options) -> int:
@@ -80,7 +81,14 @@ def _prepare(options) -> int:
 
     with show_bars() as progress:
         report = prepare(
-            options.raw, options.out, options.embed, options.overwrite, count_workers(options), progress, say
+            options.raw,
+            options.out,
+            options.embed,
+            options.overwrite,
+            count_workers(options),
+            progress,
+            say,
+            options.resume,
         )
     if options.json:
         print(json.dumps(report, indent=2))

@@ -47,6 +47,7 @@ def _add_train_ensemble(verbs) -> None:
     verb.add_argument("--calibration", choices=("temperature", "isotonic"), default=default["calibration"])
     verb.add_argument("--view", default=default["view"])
     verb.add_argument("--image-size", type=int, help="pixels; default: that of the first picture")
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 def _train_ensemble(options) -> int:
@@ -61,6 +62,7 @@ def _train_ensemble(options) -> int:
         options.overwrite,
         show_progress("read"),
         partial(_say, "train-ensemble"),
+        options.resume,
     )
     calibration = record["calibration"]
     print(
@@ -77,6 +79,7 @@ def _add_train_au(verbs) -> None:
     verb.add_argument("--image-size", type=int, help="pixels; default: that of the first picture")
     verb.add_argument("--epochs", type=float, default=20)
     verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 def _train_au(options) -> int:
@@ -87,7 +90,9 @@ def _train_au(options) -> int:
     for line in describe_problems(table.problems):
         _say("train-au", line)
     chosen = ActionUnitOptions(image_size=options.image_size, epochs=options.epochs, seed=options.seed)
-    record = train_action_units(options.data, table, options.out, chosen, options.overwrite, show_progress("read"))
+    record = train_action_units(
+        options.data, table, options.out, chosen, options.overwrite, show_progress("read"), options.resume
+    )
     choosing = record["choosing"]
     print(
         f"{options.out}: {len(record['units'])} units, mean absolute error {choosing['mean_absolute_error']:.3f} on "
@@ -129,6 +134,7 @@ def _add_label(verbs) -> None:
         help="label every n-th chunk from the i-th on, counted from 0; under "
         "torchrun or accelerate launch this comes by itself",
     )
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 def _label(options) -> int:
@@ -145,6 +151,7 @@ def _label(options) -> int:
             options.overwrite,
             progress,
             partial(_say, "label"),
+            options.resume,
         )
     if record is not None:
         print(f"{options.out}: {format_account(record)}")

@@ -36,7 +36,7 @@ def _add_train(verbs) -> None:
     verb.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto", help="auto: what is faster here")
     verb.add_argument("--compile", action="store_true", help="by torch.compile")
     verb.add_argument("--report-to", default=default["report_to"], help="tracker, such as trackio")
-    verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 def _flag(name: str) -> str:
@@ -101,7 +101,7 @@ def _add_pretrain(verbs) -> None:
     verb.add_argument("--augmentation", type=float, default=1.0, help="strength of the crops, 0 to 1 or so")
     verb.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto", help="auto: what is faster here")
     verb.add_argument("--compile", action="store_true", help="by torch.compile")
-    verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    verb.add_argument("--resume", action="store_true", help="there has to be an interrupted run to go on with")
 
 
 _PRETRAINING_NUMBERS = (

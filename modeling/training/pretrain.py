@@ -8,7 +8,6 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 """
 
 import math
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
@@ -28,6 +27,7 @@ from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
 from ..images import decode
 from ..preparing.manifest import about
+from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
@@ -68,12 +68,11 @@ def pretrain(
         What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
 
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
-            nor `overwrite` is given.
+        FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: there is no picture, or no run to resume.
         OSError: a picture cannot be read; the message names it.
-        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options,
-            or the loss is no number any more.
+        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options
+            or data, or the loss is no number any more.
     """
     out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
@@ -81,22 +80,23 @@ def pretrain(
     pictures = unlabelled(images, options.views)
     options = _decided(options, pictures)
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
-    options = claimed(out, work, options, resume, overwrite, processes)
-    transformers.set_seed(options.seed)
-    faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
-    model = _model(options)
-    trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
-    if processes.process_index:  # else all processes would hide the same squares
-        torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(Path(images), options, len(faces), trainer)
-    if processes.is_main_process:
-        with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
-            _reconstructions(model, faces, options).save(path, "PNG")
-        with fresh_folder(out, overwrite) as folder:
-            save_encoder(model, folder)
-            write_json(folder / "pretraining.json", record)
-        shutil.rmtree(work)
+    source = {"source of the pictures": about(images)["fingerprint"], "pictures": len(pictures)}
+    with claimed(out, work, options, source, resume, overwrite, processes) as options:
+        transformers.set_seed(options.seed)
+        faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
+        model = _model(options)
+        trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
+        if processes.process_index:  # else all processes would hide the same squares
+            torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        record = _record(Path(images), options, len(faces), trainer)
+        if processes.is_main_process:
+            with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
+                _reconstructions(model, faces, options).save(path, "PNG")
+            with fresh_folder(out, overwrite) as folder:
+                save_encoder(model, folder)
+                write_json(folder / "pretraining.json", record)
+            remove(work)
     processes.wait_for_everyone()
     return record
 
