@@ -10,10 +10,12 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -74,7 +76,7 @@ def begun_with(work: Path) -> dict | None:
 def differing(before: dict, now: dict) -> list[str]:
     """What differs between two identities, in words: a name, with both values where they are short."""
     old, new = _flat(before), _flat(now)
-    return [_said(name, old.get(name), new.get(name)) for name in old | new if old.get(name) != new.get(name)]
+    return [_said(path[-1], old.get(path), new.get(path)) for path in old | new if old.get(path) != new.get(path)]
 
 
 def digest(identity: dict) -> str:
@@ -87,16 +89,17 @@ def _read(work: Path) -> dict | None:
     return json.loads(file.read_bytes()) if file.is_file() else None
 
 
-def _flat(identity: dict) -> dict:
-    """Innermost names and values, as JSON gives them back."""
-    found = {}
+def _flat(identity: dict, *above: str) -> dict[tuple[str, ...], Any]:
+    """Values by the names that lead to them, as JSON gives them back."""
+    found: dict[tuple[str, ...], Any] = {}
     for name, value in json.loads(json.dumps(identity)).items():
-        found |= _flat(value) if isinstance(value, dict) and value else {name: value}
+        found |= _flat(value, *above, name) if isinstance(value, dict) and value else {(*above, name): value}
     return found
 
 
 def _said(name: str, before, now) -> str:
-    if len(f"{before}{now}") > 60:  # digests, tables: their values tell nobody anything
+    # The values of digests and of whole tables tell nobody anything.
+    if re.fullmatch("[0-9a-f]{16,}", str(before)) or len(f"{before}{now}") > 60:
         return f"{name} is another"
     return f"{name} was {before} and is {now}"
 

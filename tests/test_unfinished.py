@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from affectnet_plus_modeling.unfinished import begin, begun_with, held, leftovers, remove
+from affectnet_plus_modeling.unfinished import begin, begun_with, differing, held, leftovers, remove
 
 RUN = {"options": {"epochs": 3, "sizes": (1, 2)}, "data": "a" * 64, "format": 1}
 
@@ -19,6 +19,12 @@ def test_the_same_command_goes_on(work):
     (work / "kept").touch()
     assert begin(work, RUN) and begin(work, RUN, resume=True)
     assert (work / "kept").exists() and begun_with(work)["options"]["epochs"] == 3
+
+
+def test_names_that_stand_twice_are_kept_apart():
+    before = {"model": {"kind": "a"}, "data": {"kind": "c", "digest": "0123456789abcdef"}}
+    now = {"model": {"kind": "b"}, "data": {"kind": "c", "digest": "0123456789abcdee"}}
+    assert differing(before, now) == ["kind was a and is b", "digest is another"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
