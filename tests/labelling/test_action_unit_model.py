@@ -117,7 +117,7 @@ from affectnet_plus_modeling.labelling.action_units import model
 
 class Waiting(model.FaceTrainer):
     def training_step(self, *args, **kwargs):
-        if self.state.global_step == 3:
+        if self.state.global_step == 2:
             print("HERE", flush=True)
             time.sleep(60)
         return super().training_step(*args, **kwargs)
