@@ -5,11 +5,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
@@ -79,26 +77,6 @@ def _runs(process: int) -> bool:
     except (PermissionError, OverflowError):  # somebody else's; not a number of a process
         return True
     return True
-
-
-@contextmanager
-def alone(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep every other process that wants to write `out` waiting until the block ends.
-
-    The system lets go of the lock when a process dies, however it dies. The empty file `.<name>.lock` beside `out`
-    stays: removing it while another process waits for it would let a third one in.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"another process is writing {out}; waiting until it has finished")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def test_only_one_process_at_a_time_writes(tmp_path):
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from affectnet_plus_modeling.files import alone\n"
+        "from affectnet_plus_modeling.unfinished import alone\n"
         "with alone(Path(sys.argv[1]), lambda text: print(text, flush=True)):\n"
         "    print('alone', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -91,6 +91,7 @@ class Prepare:
     workers: int | None = words.workers()
     json: bool = option(False, help="print the report as JSON, for programs")
     strict: bool = option(False, help="exit with 1 when a face was left out or the report has an error")
+    resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
     def __post_init__(self):
@@ -111,6 +112,7 @@ def _prepare(options: Prepare) -> int:
             _processes(options.workers),
             progress,
             partial(say, "prepare"),
+            options.resume,
         )
     if options.json:
         print(json.dumps(report, indent=2))

@@ -1,7 +1,7 @@
 """The verbs of the command line that make soft labels."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from ..labelling.action_units.options import ActionUnitOptions
@@ -21,6 +21,7 @@ class TrainEnsemble:
     data: str = words.data()
     out: str = words.out("folder to write the ensemble to")
     options: EnsembleOptions = EnsembleOptions()
+    resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
 
@@ -36,6 +37,7 @@ def _train_ensemble(options: TrainEnsemble) -> int:
         options.overwrite,
         show_progress("read"),
         partial(say, "train-ensemble"),
+        options.resume,
     )
     calibration = record["calibration"]
     print(
@@ -56,6 +58,7 @@ class TrainAu:
         None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
     )
     options: ActionUnitOptions = ActionUnitOptions()
+    resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
 
@@ -70,7 +73,7 @@ def _train_au(options: TrainAu) -> int:
     for line in describe_problems(table.problems):
         say("train-au", line)
     record = train_action_units(
-        options.data, table, options.out, options.options, options.overwrite, show_progress("read")
+        options.data, table, options.out, options.options, options.overwrite, show_progress("read"), options.resume
     )
     choosing = record["choosing"]
     print(
@@ -88,13 +91,14 @@ class Label:
         help="folder, tar or zip of pictures, an AffectNet+ tree, or a prepared folder", positional=True
     )
     out: str = words.out("folder to write the tree to")
-    options: LabelOptions = field()
+    options: LabelOptions = option(help="how the labels are made")
     shard: str | None = option(
         None,
         help="label every N-th chunk from the I-th on, counted from 0; torchrun says it by itself",
         metavar="I/N",
         group="run",
     )
+    resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
 
@@ -109,7 +113,16 @@ def _label(options: Label) -> int:
     from ..labelling.label import format_account, label
 
     with show_bars() as progress:
-        record = label(options.images, options.out, chosen, shard, options.overwrite, progress, partial(say, "label"))
+        record = label(
+            options.images,
+            options.out,
+            chosen,
+            shard,
+            options.overwrite,
+            progress,
+            partial(say, "label"),
+            options.resume,
+        )
     if record is not None:
         print(f"{options.out}: {format_account(record)}")
     return 0

@@ -40,4 +40,4 @@ def overwrite() -> bool:
 
 
 def resume() -> bool:
-    return option(False, help="go on with an interrupted run", group="run")
+    return option(False, help="refuse to begin: there has to be an interrupted run to go on with", group="run")

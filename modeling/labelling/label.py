@@ -6,11 +6,9 @@ writes `out`. On one kind of machine the same pictures, models and options give 
 was interrupted and whoever did which part.
 """
 
-import glob
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -26,9 +24,10 @@ from affectnet_plus import LayoutError
 from ..checking.findings import count_reasons
 from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
-from ..files import alone, refuse_existing, size_and_digest, write_json
+from ..files import refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
 from ..terms import SoftLabels
+from ..unfinished import alone, begin, remove
 from . import label_chunks
 from .branches import Branches, load_branches
 from .label_chunks import PictureChunk, is_labelled, plan_chunks
@@ -51,6 +50,7 @@ def label(
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
     say: Callable[[str], None] = print,
+    resume: bool = False,
 ) -> dict | None:
     """Give every picture of `images` a soft label, and write them as the tree `out`.
 
@@ -64,17 +64,20 @@ def label(
         images: what `open_pictures` takes.
         shard: (i, n): label every n-th chunk from the i-th on. None is what torchrun or accelerate says in RANK and
             WORLD_SIZE, and everything where they do not.
-        overwrite: replace `out`, unless it is already what would be written.
+        overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
+            command is begun anew, see `unfinished`.
         progress: called with the stage, "label" or "write", and how many pictures are done and are there in all.
         say: told in a sentence what a person should know.
+        resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
 
     Returns:
         What is written as `labelling.json`; None where other shards have still to label theirs.
 
     Raises:
-        FileNotFoundError: there are no such pictures, models or tables.
+        FileNotFoundError: there are no such pictures, models or tables, or with `resume` no unfinished labelling.
         FileExistsError: `out` exists and is something else, or it holds or lies among the pictures.
-        ValueError: one of them is not what it should be; an unfinished labelling had other ones; a picture changed
+        ValueError: one of them is not what it should be; an unfinished labelling had other ones and
+            `overwrite` is false; a picture changed
             while it was labelled; or not one can be read.
     """
     out = Path(os.path.abspath(out))
@@ -88,15 +91,15 @@ def label(
     work = out.with_name(f"{out.name}.labelling")
     with alone(out, say):
         if record := _finished(out, plan, say):
-            _clear(work)
+            remove(work)
             return record
         refuse_existing(out, overwrite)
-        _begin(work, plan)
+        begin(work, plan, resume, overwrite)
     chunks = plan_chunks(pictures, work)
     _label(source, chunks, shard, loaded, options, work, progress, say)
     with alone(out, say):
         if record := _finished(out, plan, say):
-            _clear(work)
+            remove(work)
             return record
         if missing := [chunk for chunk in chunks if not is_labelled(chunk.path)]:
             say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
@@ -108,7 +111,7 @@ def label(
             )
             record = _account(source, options, loaded, demographics, plan, tally)
             write_json(tree.root / ACCOUNT, record)
-        _remove(work)
+        remove(work)
     return record
 
 
@@ -218,23 +221,6 @@ def _digest(path, *patterns: str) -> str | None:
     return hashlib.sha256(found.encode()).hexdigest()
 
 
-def _begin(work: Path, plan: dict) -> None:
-    """Make the folder of this labelling, or make sure that what an unfinished one left there fits."""
-    file = work / "plan.json"
-    if file.is_file():
-        before = json.loads(file.read_bytes())
-        if differing := [name for name in plan if before.get(name) != plan[name]]:
-            raise ValueError(
-                f"{work} holds an unfinished labelling with another {', another '.join(differing)}. Give the command "
-                f"that it was begun with, or remove that folder to begin anew"
-            )
-    elif work.is_dir() and any(not path.name.startswith(".") for path in work.iterdir()):
-        raise FileExistsError(f"{work} is needed for unfinished work, and holds something else. Move it away")
-    else:
-        work.mkdir(parents=True, exist_ok=True)
-        write_json(file, plan)
-
-
 def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
     """The account of `out`, if it is what this plan gives."""
     try:
@@ -248,29 +234,14 @@ def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
     return record
 
 
-def _clear(work: Path) -> None:
-    """Remove what a process left that was killed when OUT was whole; only who holds the lock of OUT may."""
-    for gone in work.parent.glob(f".{glob.escape(work.name)}.old-*"):
-        shutil.rmtree(gone, ignore_errors=True)
-    if work.exists():
-        _remove(work)
-
-
 @contextmanager
 def _begun_anew_if_stale(work: Path) -> Iterator[None]:
     """What was labelled is of no use once pictures are others, or there are none: the next run begins anew."""
     try:
         yield
     except LayoutError:
-        _remove(work)
+        remove(work)
         raise
-
-
-def _remove(work: Path) -> None:
-    """Remove the folder at once: another process may be storing a chunk in it, and then finds that it is gone."""
-    gone = work.with_name(f".{work.name}.old-{os.getpid()}")
-    work.rename(gone)
-    shutil.rmtree(gone)
 
 
 # --- the account -----------------------------------------------------------------------------------------------------

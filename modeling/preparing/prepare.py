@@ -5,11 +5,9 @@ from these. Both lie in one folder beside OUT, which the next run goes on with, 
 depends on nothing but the source, the options and the code.
 """
 
-import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,8 +19,9 @@ import numpy as np
 from affectnet_plus import Face, LayoutError
 
 from ..checking.findings import Finding, count_reasons, format_findings
-from ..files import alone, put_back, refuse_existing, replace_folder, write_json
+from ..files import put_back, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
+from ..unfinished import alone, begin, digest, leftovers, remove
 from ..workers import Run, working
 from .card import write_card
 from .manifest import MANIFEST, differences, plan_of, write_manifest
@@ -42,6 +41,7 @@ def prepare(
     workers: int = 1,
     progress: Progress = lambda stage, done, total: None,
     say: Callable[[str], None] = logger.info,
+    resume: bool = False,
 ) -> dict:
     """Check every face of `raw` and write the loadable folder `out`.
 
@@ -53,12 +53,14 @@ def prepare(
         raw: what `open_source` takes.
         embed: put the images into the Parquet files, so that the folder can be moved; otherwise it is an index of
             absolute paths, and the images stay where they are. Images that are no files are always put in.
-        overwrite: replace a folder that `prepare` wrote, or an empty one; no other is ever replaced.
+        overwrite: replace a folder that `prepare` wrote, or an empty one; no other is ever replaced. An interrupted
+            run of another command is begun anew, see `unfinished`.
         workers: processes that read and write. More than one are started by `multiprocessing` with "spawn", so the
             calling script needs its `if __name__ == "__main__"`.
         progress: called with the stage, "read" or "write", and how many faces are done and are there in all; the
             first call of a stage counts those that an interrupted run had done.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
+        resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
 
     Returns:
         The report, also written as `report.json`: rows and quarantined per split, per label and per subset, and the
@@ -67,7 +69,9 @@ def prepare(
     Raises:
         LayoutError: `raw` is nothing that we know, or not one of its faces can be a row.
         FileExistsError: `out` exists and is something else or `overwrite` is false, or it is among the faces of `raw`.
-        ValueError: a picture changed while it was read, or the path of `out` holds one of `*?[`.
+        FileNotFoundError: `resume`, and no run was interrupted.
+        ValueError: a picture changed while it was read, the path of `out` holds one of `*?[`, or an interrupted run
+            had another source, other options or another format and `overwrite` is false.
         OSError: `out` could not be written; what was done stays for the next run.
     """
     source, out = open_source(raw), Path(out)
@@ -77,7 +81,7 @@ def prepare(
     if source.soft_labels:
         plan["source"]["soft_labels"] = asdict(source.soft_labels)
     unfinished, old = _beside(out, "unfinished"), _beside(out, "old")
-    if not overwrite and out.exists() and not unfinished.exists() and not differences(out, plan):
+    if not overwrite and out.exists() and not leftovers(unfinished) and not differences(out, plan):
         return _stored(out, say)
     with _naming(out), alone(Path(os.path.abspath(out)), say):
         put_back(old, out)
@@ -85,16 +89,17 @@ def prepare(
             if found := differences(out, plan):
                 said = "; ".join(found)
                 raise FileExistsError(f"{out} exists, and {said}. Name another folder, or pass --overwrite")
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove(unfinished)
             return _stored(out, say)
-        scratch = _begin(unfinished, plan, say)
+        begin(unfinished, plan, resume, overwrite)
+        scratch = _scratch(unfinished, plan)
         try:
             report = _build(source, plan, scratch, workers, progress, say)
-        except LayoutError:
-            shutil.rmtree(unfinished)
+        except ValueError:  # what was read is not, or no longer, what the source holds
+            remove(unfinished)
             raise
         replace_folder(scratch / "folder", out, old)
-        shutil.rmtree(unfinished)
+        remove(unfinished)
     return report
 
 
@@ -142,19 +147,15 @@ def _naming(out: Path) -> Iterator[None]:
         raise OSError(f"{out} is not finished: {error}. The same command, given again, goes on from there") from error
 
 
-def _begin(unfinished: Path, plan: dict, say: Callable[[str], None]) -> Path:
-    """The folder of a run with this plan, with what an interrupted one left in it."""
+def _scratch(unfinished: Path, plan: dict) -> Path:
+    """The folder of a run with this plan, with what an interrupted one left whole in it."""
     # A worker of a killed run may still be writing. The name keeps that apart from a run with another plan.
-    scratch = unfinished / hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
-    if unfinished.exists() and not scratch.exists():
-        say("an interrupted run had another source, other options or other code; beginning anew")
-        shutil.rmtree(unfinished)
+    scratch = unfinished / digest(plan)
     for folder in ("chunks", "folder/data"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     for path in [*(scratch / "chunks").glob(".*.partial-*"), *(scratch / "folder").iterdir()]:
         if path.name != "data":
             path.unlink()
-    write_json(unfinished / "plan.json", plan)
     return scratch
 
 

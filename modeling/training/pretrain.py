@@ -9,7 +9,6 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,6 +26,7 @@ from transformers import TrainerCallback, TrainingArguments
 from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
+from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
 from .augmentation import augment
@@ -67,12 +67,11 @@ def pretrain(
         What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
 
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
-            nor `overwrite` is given.
+        FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: there is no picture, or no run to resume.
         OSError: a picture cannot be read; the message names it.
-        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options,
-            or the loss is no number any more.
+        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options
+            or data, or the loss is no number any more.
     """
     out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
@@ -80,22 +79,23 @@ def pretrain(
     pictures = unlabelled(images, options.views)
     options = _decided(options, pictures)
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
-    options = claimed(out, work, options, resume, overwrite, processes)
-    transformers.set_seed(options.seed)
-    faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
-    model = _model(options)
-    trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
-    if processes.process_index:  # else all processes would hide the same squares
-        torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(images, options, len(faces), trainer)
-    if processes.is_main_process:
-        with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
-            _reconstructions(model, faces, options).save(path, "PNG")
-        with fresh_folder(out, overwrite) as folder:
-            save_encoder(model, folder)
-            write_json(folder / "pretraining.json", record)
-        shutil.rmtree(work)
+    source = {"source of the pictures": _source(images).get("fingerprint"), "pictures": len(pictures)}
+    with claimed(out, work, options, source, resume, overwrite, processes) as options:
+        transformers.set_seed(options.seed)
+        faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
+        model = _model(options)
+        trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
+        if processes.process_index:  # else all processes would hide the same squares
+            torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        record = _record(images, options, len(faces), trainer)
+        if processes.is_main_process:
+            with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
+                _reconstructions(model, faces, options).save(path, "PNG")
+            with fresh_folder(out, overwrite) as folder:
+                save_encoder(model, folder)
+                write_json(folder / "pretraining.json", record)
+            remove(work)
     processes.wait_for_everyone()
     return record
 
@@ -178,9 +178,13 @@ def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
     )
 
 
+def _source(images) -> dict:
+    """What is known of where pictures are from; nothing of those that are told one by one."""
+    return about_faces(images) if isinstance(images, (str, os.PathLike, datasets.Dataset)) else {}
+
+
 def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
-    named = isinstance(images, (str, os.PathLike, datasets.Dataset))
-    source = about_faces(images) if named else {"name": f"{faces} pictures", "origin": None}
+    source = {"name": f"{faces} pictures", "origin": None} | _source(images)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "options": asdict(options),

@@ -1,6 +1,5 @@
 """One training run: prepared data in, a model folder out."""
 
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,6 +18,7 @@ from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, 
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
 from ..pretrained import model_folder
+from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
@@ -40,7 +40,8 @@ def train(
 ) -> dict:
     """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
-    Checkpoints live in `<out>.training` while the run goes on; `out` appears when it is complete. The checkpoint
+    Checkpoints live in `<out>.training` while the run goes on, and the same command goes on from there after an
+    interruption, as `unfinished` says; `out` appears when it is complete. The checkpoint
     with the lowest loss over all choosing faces together (see `TrainingOptions.holdout`) is the one that is kept.
     Under torchrun or `accelerate launch` every process calls this, and the first one writes.
 
@@ -48,11 +49,10 @@ def train(
         What is written as `training.json`: options, counts, versions, the mean soft label of the training faces.
 
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
-            nor `overwrite` is given.
+        FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
         ValueError: the data has no train split, no validation split where `holdout` is 0, no known target, or a class
-            that no target has; the interrupted run had other options; the loss is no number any more.
+            that no target has; the interrupted run had other options or data; the loss is no number any more.
     """
     out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
@@ -62,32 +62,38 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
     size = options.image_size or first_side(splits["train"])
-    options = claimed(out, work, _decided(options, size), resume, overwrite, processes)
-    transformers.set_seed(options.seed)
-    every, training, choosing = _faces(splits, rows, options, size, progress)
-    model = _model(options, size, knows_affect=not every.valence_arousal.isnan().all())
-    trainer = SoftLabelTrainer(
-        model,
-        options,
-        _order(every, rows[0], options, processes.num_processes),
-        args=_arguments(work, options),
-        train_dataset=training,
-        eval_dataset=choosing,
-        compute_metrics=partial(_metrics, config=model.config),
-        callbacks=[card := CardCallback()],
-    )
-    if processes.process_index:  # else all processes would change their faces by the same draws
-        torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-    trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    record = _record(data, options, splits, every, training, choosing, trainer) | card.facts(trainer.seconds)
-    processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
-    if processes.is_main_process:
-        with fresh_folder(out, overwrite) as folder:
-            save_model(model, size, folder)
-            write_json(folder / "training.json", record)
-        shutil.rmtree(work)
+    decided, source = _decided(options, size), _source(data, rows)
+    with claimed(out, work, decided, source, resume, overwrite, processes) as options:
+        transformers.set_seed(options.seed)
+        every, training, choosing = _faces(splits, rows, options, size, progress)
+        model = _model(options, size, knows_affect=not every.valence_arousal.isnan().all())
+        trainer = SoftLabelTrainer(
+            model,
+            options,
+            _order(every, rows[0], options, processes.num_processes),
+            args=_arguments(work, options),
+            train_dataset=training,
+            eval_dataset=choosing,
+            compute_metrics=partial(_metrics, config=model.config),
+            callbacks=[card := CardCallback()],
+        )
+        if processes.process_index:  # else all processes would change their faces by the same draws
+            torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        record = _record(data, options, splits, every, training, choosing, trainer) | card.facts(trainer.seconds)
+        processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
+        if processes.is_main_process:
+            with fresh_folder(out, overwrite) as folder:
+                save_model(model, size, folder)
+                write_json(folder / "training.json", record)
+            remove(work)
     processes.wait_for_everyone()
     return record
+
+
+def _source(data, rows: tuple[list[int], list[int]]) -> dict:
+    """What tells the data of a run from other data."""
+    return {"source of the data": about_faces(data)["fingerprint"], "faces": [len(some) for some in rows]}
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------

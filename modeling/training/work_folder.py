@@ -1,7 +1,7 @@
-"""The folder of a run that goes on: whose it is, what it was begun with, and its newest whole checkpoint."""
+"""The folder of a training that goes on: held by one run, begun once for all its processes, with its checkpoints."""
 
-import json
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -9,61 +9,60 @@ from typing import TypeVar
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from ..files import refuse_existing, write_json
+from ..files import refuse_existing
+from ..unfinished import begin, begun_with, demand, differing, held
 from .arguments import bf16_is_faster
 from .options import TrainingOptions
 from .pretrain_options import PretrainingOptions
 
-OPTIONS = "options.json"  # of an interrupted run, beside its checkpoints
+# Raise it when a checkpoint that was written before would be gone on with to other weights than a whole run gives.
+CHECKPOINT_FORMAT = 1
 
 Options = TypeVar("Options", TrainingOptions, PretrainingOptions)
 
 
+@contextmanager
 def claimed(
-    out: Path, work: Path, options: Options, resume: bool, overwrite: bool, processes: PartialState
-) -> Options:
-    """The options of the run, when its place is free or holds the beginning of the very same run.
+    out: Path, work: Path, options: Options, data: dict, resume: bool, overwrite: bool, processes: PartialState
+) -> Iterator[Options]:
+    """Yield the options of the run, when its place is free or holds the beginning of the very same run.
 
     Whether bfloat16 is the faster is measured once, by the first process: a measurement may come out differently the
     next time, and a run must go on in the numbers that it began in.
 
+    Args:
+        data: what the run learns from, as `begin` takes it.
+
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false, or an interrupted run is there and neither `resume`
-            nor `overwrite` is given.
+        FileExistsError: `out` exists and `overwrite` is false, another process is at work, or `work` is not ours.
         FileNotFoundError: there is no run to resume.
-        ValueError: the interrupted run had other options.
+        ValueError: the interrupted run had other options or data, see `begin`.
     """
-    found: list[bool | None] = [None]
     if processes.is_main_process:
         refuse_existing(out, overwrite)
-        if work.exists() and not resume:
-            if newest_checkpoint(work) and not overwrite:
-                advice = "Pass --resume to go on, or --overwrite to begin anew"
-                raise FileExistsError(f"{work} holds an interrupted run. {advice}")
-            shutil.rmtree(work)
-        if resume and not work.exists():
-            raise FileNotFoundError(f"{work} does not exist, so there is no run to resume. Start without --resume")
-        found = [_same_options(work, options) if resume else _begun(work, options)]
-    return replace(options, bf16=broadcast_object_list(found)[0])
+        demand(work, resume)  # before `held` makes the folder
+    with held(work) if processes.is_main_process else nullcontext():
+        found: list[bool | None] = [None]
+        if processes.is_main_process:
+            options = replace(options, bf16=_bf16(work, options, data, anew=overwrite and not resume))
+            begin(work, _identity(options, data), resume, overwrite)
+            found = [options.bf16]
+        yield replace(options, bf16=broadcast_object_list(found)[0])
 
 
-def _begun(work: Path, options: TrainingOptions | PretrainingOptions) -> bool:
-    work.mkdir(parents=True, exist_ok=True)
-    bf16 = bf16_is_faster() if options.bf16 is None else options.bf16
-    write_json(work / OPTIONS, asdict(replace(options, bf16=bf16)))
-    return bf16
+def _identity(options: TrainingOptions | PretrainingOptions, data: dict) -> dict:
+    return {"options": asdict(options), "data": data, "checkpoint format": CHECKPOINT_FORMAT}
 
 
-def _same_options(work: Path, options: TrainingOptions | PretrainingOptions) -> bool:
-    if not (work / OPTIONS).is_file():  # killed before anything began
-        return _begun(work, options)
-    before = json.loads((work / OPTIONS).read_text())
-    now = json.loads(json.dumps(asdict(options)))
-    changed = [name for name, value in now.items() if value != before[name] and (name, value) != ("bf16", None)]
-    if changed:
-        said = ", ".join(f"{name} was {before[name]} and is {now[name]}" for name in changed)
-        raise ValueError(f"{work} holds a run with other options: {said}. Resume it with its own, or --overwrite it")
-    return before["bf16"]
+def _bf16(work: Path, options: TrainingOptions | PretrainingOptions, data: dict, anew: bool) -> bool:
+    """What is asked for; else what the run began in that is gone on with; else what is faster."""
+    if options.bf16 is not None:
+        return options.bf16
+    if before := begun_with(work):
+        bf16 = before["options"]["bf16"]
+        if not anew or not differing(before, _identity(replace(options, bf16=bf16), data)):
+            return bf16
+    return bf16_is_faster()
 
 
 def newest_checkpoint(work: Path) -> str | None:

@@ -1,6 +1,9 @@
 """The network for action units: that it learns, what it leaves out, its folder, and what it refuses."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
+from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared
 from affectnet_plus_modeling.labelling.action_units.model import (
     ActionUnitOptions,
@@ -101,6 +105,57 @@ def test_faces_without_a_whole_row_are_left_out_and_counted(drawn, units, tmp_pa
     record = train_action_units(drawn, table, tmp_path / "model", SMALL)
     assert record["training"] == {"faces": 29, "not_in_table": 1, "ambiguous": 0, "a_unit_unknown": 2}
     assert record["choosing"]["faces"] == 7 and record["choosing"]["not_in_table"] == 1
+
+
+# ---- interruption
+
+# A run in a process of its own that says when it is in its third epoch, and then waits to be killed.
+WAITING = """
+import sys, time
+from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.labelling.action_units import model
+
+class Waiting(model.FaceTrainer):
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == 2:
+            print("HERE", flush=True)
+            time.sleep(60)
+        return super().training_step(*args, **kwargs)
+
+model.FaceTrainer = Waiting
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits_and_another_one_is_refused(drawn, drawn_tree, tmp_path, capsys):
+    table = str(drawn_tree / "action_units.csv")
+    words = [str(drawn), table, str(tmp_path / "model"), "--image-size", "48", "--epochs", "3"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, "train-au", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert any(line.strip() == "HERE" for line in child.stdout)
+    child.kill()
+    child.communicate(timeout=60)
+    assert os.listdir(tmp_path) == ["model.training"] and list(tmp_path.glob("model.training/checkpoint-*"))
+    assert main(["train-au", *words[:-1], "4", "--resume"]) != 0
+    assert "epochs was 3.0 and is 4.0. Give the command that it was begun with" in capsys.readouterr().err
+    assert main(["train-au", *words, "--resume"]) == 0
+    assert os.listdir(tmp_path) == ["model"]
+    whole = ActionUnitOptions(image_size=48, epochs=3)
+    record = train_action_units(drawn, read_action_units(table), tmp_path / "whole", whole)
+    names = ("model.safetensors", "config.json")
+    assert all((tmp_path / "model" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes() for name in names)
+    found = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert found["choosing"] == record["choosing"] and found["best_step"] == record["best_step"]
+
+
+def test_resume_demands_something_to_resume(drawn, units, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        train_action_units(drawn, units, tmp_path / "model", SMALL, resume=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- the folder

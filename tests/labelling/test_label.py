@@ -498,7 +498,12 @@ def test_an_interrupted_labelling_leaves_no_folder_and_is_gone_on_with(drawn_tre
 
 @pytest.mark.parametrize(
     "change, named",
-    [("options", "batch size"), ("ensemble", "ensemble"), ("pictures", "images"), ("fusion", "fusion")],
+    [
+        ("options", "batch size was 3 and is 4"),
+        ("ensemble", "ensemble is another"),
+        ("pictures", "fingerprint is another"),
+        ("fusion", "method was product and is mean"),
+    ],
 )
 def test_an_unfinished_labelling_of_something_else_is_not_gone_on_with(tree_copy, ensemble, tmp_path, change, named):
     options = {"ensemble": str(shutil.copytree(ensemble, tmp_path / "ebc")), "batch_size": 3}
@@ -513,10 +518,16 @@ def test_an_unfinished_labelling_of_something_else_is_not_gone_on_with(tree_copy
     else:
         write_json(tmp_path / "fusion.json", pool("mean").to_dict())
         options["fusion"] = str(tmp_path / "fusion.json")
-    with pytest.raises(ValueError, match=f"holds an unfinished labelling with another {named}. Give the command"):
+    with pytest.raises(ValueError, match=f"labelling holds an unfinished run of another command: {named}[.;]"):
         label(tree_copy, tmp_path / "out", LabelOptions(**options))
-    shutil.rmtree(tmp_path / "out.labelling")
-    label(tree_copy, tmp_path / "out", LabelOptions(**options))
+    label(tree_copy, tmp_path / "out", LabelOptions(**options), overwrite=True)
+    label(tree_copy, tmp_path / "fresh", LabelOptions(**options))
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_resume_demands_an_unfinished_labelling(drawn_tree, ensemble, tmp_path):
+    with pytest.raises(FileNotFoundError, match="out.labelling holds no unfinished run, so there is no run to resume"):
+        label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble)), resume=True)
 
 
 def test_another_folder_of_the_name_for_unfinished_work_is_left_alone(drawn_tree, ensemble, tmp_path):

@@ -196,8 +196,9 @@ def test_a_killed_run_goes_on_and_two_processes_share_the_work(drawn, tmp_path):
     work = tmp_path / "out.training" / "backbone0-seed0-fold0"
     kept = {path.name for path in work.glob("*.safetensors")}
     assert {"trunk.safetensors", "surprise.safetensors"} <= kept and "contempt.safetensors" not in kept
-    with pytest.raises(ValueError, match="interrupted run of other faces or options"):
-        train_ensemble(drawn, tmp_path / "out", options(epochs=3), say=lambda text: None)
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="an unfinished run of another command: epochs was .* and is 3. Give"):
+            train_ensemble(drawn, tmp_path / "out", options(epochs=3), say=lambda text: None, resume=resume)
     processes = [started(drawn, tmp_path / "out"), started(drawn, tmp_path / "out")]
     said = [process.communicate(timeout=900)[0] for process in processes]
     # One that starts when the other has finished is refused, as the ensemble is there.
@@ -209,6 +210,8 @@ def test_what_cannot_be_trained_on_is_refused_before_the_work(drawn, tmp_path, p
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="--overwrite"):
         train_ensemble(drawn, tmp_path / "there", options())
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        train_ensemble(drawn, tmp_path / "out", options(), resume=True)
     with pytest.raises(FileNotFoundError, match="no README.md"):
         train_ensemble(tmp_path / "there", tmp_path / "out", options())
     with pytest.raises(ValueError, match="choose a view of the 8 emotions"):

@@ -111,18 +111,34 @@ def test_killed_between_the_two_renames_the_old_folder_comes_back(raw_tree, tmp_
     assert left_beside(tmp_path / "out") == [".out.lock"]
 
 
-@pytest.mark.parametrize("change", ["source", "options"])
-def test_another_run_is_not_gone_on_with(tree_copy, tmp_path, change):
+@pytest.mark.parametrize(
+    "change, named", [("source", "fingerprint is another"), ("options", "embedded was False and is True")]
+)
+def test_another_run_is_refused_and_begun_anew_only_when_asked(tree_copy, tmp_path, change, named):
     with pytest.raises(KeyboardInterrupt):
         prepare(tree_copy, tmp_path / "out", progress=Stop("write", 9))
     if change == "source":
         (tree_copy / SPLITS["train"] / "images" / "1.jpg").write_bytes(picture((1, 2, 3)))
-    told, said = Stop(), []
-    prepare(tree_copy, tmp_path / "out", embed=change == "options", progress=told, say=said.append)
-    assert said == ["an interrupted run had another source, other options or other code; beginning anew"]
+    for resume in (False, True):
+        with pytest.raises(
+            ValueError, match=f"out.unfinished holds an unfinished run of another command: {named}. Give"
+        ):
+            prepare(tree_copy, tmp_path / "out", embed=change == "options", resume=resume)
+    told = Stop()
+    prepare(tree_copy, tmp_path / "out", embed=change == "options", overwrite=True, progress=told)
     assert told.told[0] == ("read", 0, 50)
     prepare(tree_copy, tmp_path / "fresh", embed=change == "options")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_resume_demands_something_to_resume(raw_tree, tmp_path):
+    with pytest.raises(FileNotFoundError, match="so there is no run to resume"):
+        prepare(raw_tree, tmp_path / "out", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw_tree, tmp_path / "out", progress=Stop("write", 9))
+    told = Stop()
+    prepare(raw_tree, tmp_path / "out", resume=True, progress=told)
+    assert told.told[0] == ("read", 50, 50)
 
 
 def test_a_chunk_that_the_disk_lost_is_read_again(raw_tree, tmp_path, embed, undisturbed):

@@ -24,6 +24,7 @@ from affectnet_plus_modeling.training.arguments import bf16_is_faster
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.train import train
 from affectnet_plus_modeling.training.work_folder import claimed, newest_checkpoint
+from affectnet_plus_modeling.unfinished import held
 from support.models import TINY, quick
 from support.trees import full_record, picture
 
@@ -83,23 +84,25 @@ def test_whether_bf16_is_faster_is_measured(monkeypatch):
 # ---- what is there already
 
 
-def claim(folder: Path, work: Path, resume: bool, overwrite: bool) -> TrainingOptions:
-    return claimed(folder, work, quick(), resume, overwrite, PartialState(cpu=True))
+def claim(folder: Path, work: Path, resume: bool, overwrite: bool, **options) -> None:
+    data = {"source of the data": "x", "faces": [24, 8]}
+    with claimed(folder, work, quick(**options), data, resume, overwrite, PartialState(cpu=True)):
+        pass
 
 
 @pytest.mark.parametrize(("out", "work", "resume", "overwrite"), list(itertools.product((False, True), repeat=4)))
 def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, overwrite):
     folder, training = tmp_path / "model", tmp_path / "model.training"
+    if work:
+        claim(folder, training, resume=False, overwrite=False)
     for path, present in ((folder, out), (training / "checkpoint-2", work)):
         if present:
             path.mkdir(parents=True)
             (path / "trainer_state.json").touch()
     if out and not overwrite:
         refused = (FileExistsError, "model exists. Name another folder, or pass --overwrite")
-    elif work and not resume and not overwrite:
-        refused = (FileExistsError, "model.training holds an interrupted run. Pass --resume to go on, or --overwrite")
     elif resume and not work:
-        refused = (FileNotFoundError, "model.training does not exist, so there is no run to resume")
+        refused = (FileNotFoundError, "model.training holds no unfinished run, so there is no run to resume")
     else:
         refused = None
     if refused:
@@ -109,7 +112,17 @@ def test_what_is_there_is_claimed_refused_or_kept(tmp_path, out, work, resume, o
         claim(folder, training, resume, overwrite)
     assert folder.exists() == out, "OUT is replaced when the new model is whole, not before"
     assert training.exists() == (work or refused is None)
-    assert (training / "checkpoint-2").exists() == (work and (refused is not None or resume))
+    kept = refused is not None or resume or not overwrite
+    assert (training / "checkpoint-2").exists() == (work and kept)
+
+
+def test_a_run_of_other_options_is_refused_and_one_that_is_at_work_too(tmp_path):
+    folder, training = tmp_path / "model", tmp_path / "model.training"
+    claim(folder, training, resume=False, overwrite=False)
+    with pytest.raises(ValueError, match="another command: learning_rate was 0.001 and is 0.01. Give the command"):
+        claim(folder, training, resume=False, overwrite=False, learning_rate=0.01)
+    with held(training), pytest.raises(FileExistsError, match="another process is at work in .*model.training"):
+        claim(folder, training, resume=False, overwrite=False)
 
 
 def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):

@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_at_a_random_step_ends_as_if_it_had_not_been(drawn,
 def test_a_run_is_not_resumed_with_other_options(drawn, tmp_path, tiny, kept):
     train(drawn, tmp_path / "model", quick(epochs=1))
     (tmp_path / "model").rename(tmp_path / "away")
-    with pytest.raises(ValueError, match="a run with other options: learning_rate was 0.001 and is 0.01. Resume it"):
+    with pytest.raises(ValueError, match="another command: learning_rate was 0.001 and is 0.01. Give the"):
         train(drawn, tmp_path / "model", quick(epochs=1, learning_rate=0.01), resume=True)
     train(drawn, tmp_path / "model", quick(epochs=1, bf16=None), resume=True)  # what was measured then holds
 

@@ -130,8 +130,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     monkeypatch.chdir(tmp_path)
     interrupt(drawn, "model", quick(epochs=3), step=5)  # in the middle of the third epoch
     assert sorted(os.listdir(tmp_path)) == ["model.training"]
-    with pytest.raises(FileExistsError, match="Pass --resume to go on"):
-        train(drawn, "model", quick(epochs=3))
+    with pytest.raises(ValueError, match="another command: epochs was 3 and is 2. Give the command"):
+        train(drawn, "model", quick(epochs=2))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     record = train(drawn, "../model", quick(epochs=3), resume=True)
@@ -162,7 +162,7 @@ def test_a_half_written_checkpoint_is_not_resumed_from(drawn, tmp_path, tiny, un
     newest = tmp_path / "model.training" / "checkpoint-4"
     (newest / "trainer_state.json").unlink()
     (newest / "model.safetensors").write_bytes(b"half")
-    train(drawn, tmp_path / "model", quick(epochs=3), resume=True)
+    train(drawn, tmp_path / "model", quick(epochs=3))  # the same command goes on by itself
     assert same(weights(tmp_path / "model"), uninterrupted[0])
 
 

@@ -8,10 +8,9 @@ With the options as they are, 1,600 drawn faces at 48 pixels (three minutes of a
 of .078 on 400 others, where the mean of the 1,600 has .219; correlations are .78 to .96, but .40 for AU14.
 """
 
+import hashlib
 import json
 import re
-import shutil
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,11 +30,14 @@ from transformers import (
 
 from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
 from ...files import fresh_folder, refuse_existing, write_json
+from ...preparing.manifest import about
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
 from ...training.card_callback import hardware
 from ...training.saving import save_processor
 from ...training.trainer import FaceTrainer
+from ...training.work_folder import CHECKPOINT_FORMAT, newest_checkpoint
+from ...unfinished import begin, demand, held, remove
 from .options import ActionUnitOptions
 from .tables import ActionUnitTable, match_images
 
@@ -111,31 +113,38 @@ def train_action_units(
     options: ActionUnitOptions | None = None,
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
+    resume: bool = False,
 ) -> dict:
     """Train on the prepared folder `data`, whose image_id are the names of the table, and write the folder `out`.
 
     The checkpoint with the lowest loss on the validation split is the one that is kept, so the figures on that split
     are a little too good. A face that is not in the table, or has a unit that is not known, is left out and counted.
 
+    Checkpoints live in `<out>.training` while the run goes on, and the same command goes on from there after an
+    interruption, as `unfinished` says; `out` appears when it is complete.
+
     Returns:
         What is written as `training.json`: options, counts, versions, and for the validation split the mean absolute
         error (intensities in [0, 1]) and the correlation of each unit, beside the error of the training faces' mean.
 
     Raises:
-        FileExistsError: `out` exists and `overwrite` is false.
-        FileNotFoundError: `data` is no prepared folder.
-        ValueError: the data has no train or validation split, or no face there has a whole row in the table.
+        FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
+        FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        ValueError: the data has no train or validation split, or no face there has a whole row in the table; the
+            interrupted run had other options, data or table, and `overwrite` is false.
     """
     out, options = Path(out).resolve(), options or ActionUnitOptions()
+    work = out.with_name(out.name + ".training")
     refuse_existing(out, overwrite)
-    transformers.set_seed(options.seed)
+    demand(work, resume)
     splits = load_prepared(data, options.view)
     if not {"train", "validation"} <= set(splits):
         raise ValueError(f"{data} has the splits {', '.join(splits)}; training needs train and validation")
     size = options.image_size or first_side(splits["train"])
     training, choosing = (_known_faces(splits, split, size, table, progress) for split in ("train", "validation"))
-    with fresh_folder(out, overwrite) as folder:
-        work = folder / "checkpoints"
+    with held(work):
+        begin(work, _identity(data, table, options), resume, overwrite)
+        transformers.set_seed(options.seed)
         trainer = FaceTrainer(
             model=_network(table.units, options),
             args=_arguments(work, options),
@@ -143,25 +152,46 @@ def train_action_units(
             train_dataset=training,
             eval_dataset=choosing,
         )
-        began = time.time()
-        trainer.train()
-        shutil.rmtree(work)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
         model = ActionUnitModel(trainer.model.eval(), table.units, size)
-        record = {
-            "options": asdict(options) | {"image_size": size},
-            "units": list(table.units),
-            "table": table.source,
-            "training": training.counts(),
-            "choosing": choosing.counts() | _figures(model, training, choosing),
-            "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-            "best_step": trainer.state.best_global_step,
-            "seconds": round(time.time() - began, 1),
-            "hardware": hardware(not torch.cuda.is_available()),
-            "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-            "log": trainer.state.log_history,
-        }
-        _save(model, record, folder)
+        record = _record(model, trainer, training, choosing, table, options)
+        with fresh_folder(out, overwrite) as folder:
+            _save(model, record, folder)
+        remove(work)
     return record
+
+
+def _identity(data, table: ActionUnitTable, options: ActionUnitOptions) -> dict:
+    rows = hashlib.sha256("\n".join([*table.units, *table.names]).encode() + table.values.tobytes()).hexdigest()
+    return {
+        "options": asdict(options),
+        "source of the data": about(data)["fingerprint"],
+        "table of action units": rows,
+        "checkpoint format": CHECKPOINT_FORMAT,
+    }
+
+
+def _record(
+    model: ActionUnitModel,
+    trainer: FaceTrainer,
+    training: _UnitFaces,
+    choosing: _UnitFaces,
+    table: ActionUnitTable,
+    options: ActionUnitOptions,
+) -> dict:
+    return {
+        "options": asdict(options) | {"image_size": model.image_size},
+        "units": list(table.units),
+        "table": table.source,
+        "training": training.counts(),
+        "choosing": choosing.counts() | _figures(model, training, choosing),
+        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
+        "best_step": trainer.state.best_global_step,
+        "seconds": round(trainer.seconds, 1),
+        "hardware": hardware(not torch.cuda.is_available()),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "log": trainer.state.log_history,
+    }
 
 
 def _known_faces(splits, split: str, size: int, table: ActionUnitTable, progress) -> _UnitFaces:
@@ -201,7 +231,7 @@ def _arguments(work: Path, options: ActionUnitOptions) -> TrainingArguments:
         warmup_steps=options.warmup,
         eval_strategy="epoch",
         save_total_limit=1,
-        save_only_model=True,
+        restore_callback_states_from_checkpoint=True,  # the clock
         load_best_model_at_end=True,
         metric_for_best_model="loss",
         greater_is_better=False,

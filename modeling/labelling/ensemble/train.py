@@ -9,7 +9,6 @@ processes that run it share the work.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,10 +29,12 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from affectnet_plus import EMOTIONS
 
 from ...data.dataset import FaceDataset, first_side, load_prepared
-from ...files import alone, fresh_folder, refuse_existing, write_json, written_whole
+from ...files import fresh_folder, refuse_existing, write_json, written_whole
 from ...preparing.manifest import about
 from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
+from ...training.work_folder import CHECKPOINT_FORMAT
+from ...unfinished import alone, begin, demand, remove
 from ...vit import AffectNetPlusConfig
 from .calibration import fit_calibration
 from .card import ensemble_card
@@ -97,6 +98,7 @@ def train_ensemble(
     overwrite: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
     say: Callable[[str], None] = print,
+    resume: bool = False,
 ) -> dict:
     """Train on the `train` split of the prepared folder `data` and write the ensemble's folder `out`.
 
@@ -108,16 +110,21 @@ def train_ensemble(
 
     Raises:
         FileExistsError: `out` exists and `overwrite` is false.
-        FileNotFoundError: `data` is no prepared folder.
-        ValueError: an interrupted run of other options or data is in the way; an emotion has no face, or fewer than
-            folds; without cross-fitting there is no validation split to calibrate on.
+        FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        ValueError: an interrupted run had other options or data, and `overwrite` is false; an emotion has
+            no face, or fewer than folds; without cross-fitting there is no validation split to calibrate on.
     """
     out = Path(out).resolve()
+    work = out.with_name(out.name + ".training")
     refuse_existing(out, overwrite)
+    demand(work, resume)
     splits = load_prepared(data, options.view)
     if "train" not in splits or (options.folds == 1 and "validation" not in splits):
         raise ValueError(f"the data has the splits {list(splits)}; needed are train, and validation with --folds 1")
-    run = _begin(splits["train"], out.with_name(out.name + ".training"), options, progress)
+    run = _faces(splits["train"], work, options, progress)
+    with alone(out, say):
+        refuse_existing(out, overwrite)  # another process may have finished meanwhile
+        begin(work, _identity(run), resume, overwrite)
     try:
         _train_units(run, say)
     except FileNotFoundError:  # another process has put the ensemble together meanwhile, and removed the work
@@ -142,11 +149,11 @@ def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
             _write_out_of_fold(run, logits, folder / OUT_OF_FOLD_FILE)
         write_json(folder / "training.json", record)
         (folder / "README.md").write_text(ensemble_card(out.name, record), encoding="utf-8")
-    shutil.rmtree(run.work)
+    remove(run.work)
     return record
 
 
-def _begin(split, work: Path, options: EnsembleOptions, progress) -> Training:
+def _faces(split, work: Path, options: EnsembleOptions, progress) -> Training:
     size = options.image_size or first_side(split)
     faces = FaceDataset(split, size, "hard", progress)
     labels = faces.labels.numpy()
@@ -157,21 +164,13 @@ def _begin(split, work: Path, options: EnsembleOptions, progress) -> Training:
     digests = np.concatenate([pixel_digests(block.permute(0, 2, 3, 1).numpy()) for block in pixels])
     folds = assign_folds(labels, digests, options.folds, options.seed)
     backbones = [_backbone(name, size) for name in options.backbones]
-    _same_as_before(work, options, digests, labels)
     return Training(faces, labels, folds, digests, backbones, options, work)
 
 
-def _same_as_before(work: Path, options: EnsembleOptions, digests: np.ndarray, labels: np.ndarray) -> None:
+def _identity(run: Training) -> dict:
     """Networks of an interrupted run are only gone on with for the very same faces, labels and options."""
-    faces = xxhash.xxh3_64_hexdigest(digests.tobytes() + labels.tobytes())
-    text = json.dumps({"options": asdict(options), "faces": faces}, sort_keys=True)
-    work.mkdir(parents=True, exist_ok=True)
-    file = work / "identity.json"
-    if not file.exists():
-        with written_whole(file) as partial:
-            partial.write_text(text)
-    if file.read_text() != text:
-        raise ValueError(f"{work} holds an interrupted run of other faces or options. Give those again, or remove it")
+    faces = xxhash.xxh3_64_hexdigest(run.digests.tobytes() + run.labels.tobytes())
+    return {"options": asdict(run.options), "faces": faces, "checkpoint format": CHECKPOINT_FORMAT}
 
 
 def _backbone(name: str, size: int) -> dict:

@@ -1,0 +1,176 @@
+"""A run that goes on after it was interrupted: the folder of its work, what it was begun with, and who may write.
+
+One policy for every verb that works for long. The same command goes on by itself. Another one, of other options, other
+data or another format, is refused, and what differs is named. `overwrite` begins anew, unless the interrupted run was
+begun with it too: that is the same command again, and several processes may be giving it at once. `resume` demands
+that there is something to go on with.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .files import write_json
+
+RUN = "run.json"  # in the folder of the work: what the run was begun with
+
+
+def begin(work: Path, identity: dict, resume: bool = False, overwrite: bool = False) -> bool:
+    """Make `work` the folder of the run that `identity` describes, and say whether an interrupted one left it there.
+
+    Where several processes share the work, each calls this while it is `alone`.
+
+    Args:
+        identity: what decides about the result, as far as JSON can say it: options, digests of the source, number of
+            the format. Dictionaries in it may be nested; their innermost names are what a refusal says.
+
+    Raises:
+        FileExistsError: the folder holds something that no run of ours began.
+        FileNotFoundError: `resume`, and no run was begun there.
+        ValueError: the run there was begun with another identity, and it is to be resumed, or `overwrite` is false.
+    """
+    before = _read(work)
+    if before is None:
+        if work.is_dir() and any(not path.name.startswith(".") for path in work.iterdir()):
+            raise FileExistsError(f"{work} is needed for unfinished work, and holds something else. Move it away")
+        if resume:
+            raise FileNotFoundError(
+                f"{work} holds no unfinished run, so there is no run to resume. Leave --resume out"
+            )
+    else:
+        found = differing(before["identity"], identity)
+        if not found and (resume or not overwrite or before["overwrite"]):
+            return True
+        if resume or not overwrite:
+            raise ValueError(
+                f"{work} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it was "
+                "begun with, or --overwrite without --resume to begin anew"
+            )
+        _empty(work)
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(work / RUN, {"overwrite": overwrite, "identity": identity})
+    return False
+
+
+def demand(work: Path, resume: bool) -> None:
+    """Raise FileNotFoundError where a run is to be resumed, and none was begun in `work`."""
+    if resume and not (work / RUN).is_file():
+        raise FileNotFoundError(f"{work} holds no unfinished run, so there is no run to resume. Leave --resume out")
+
+
+def begun_with(work: Path) -> dict | None:
+    """The identity of the run that was begun in `work`; None where there is none."""
+    before = _read(work)
+    return None if before is None else before["identity"]
+
+
+def differing(before: dict, now: dict) -> list[str]:
+    """What differs between two identities, in words: a name, with both values where they are short."""
+    old, new = _flat(before), _flat(now)
+    return [_said(path[-1], old.get(path), new.get(path)) for path in old | new if old.get(path) != new.get(path)]
+
+
+def digest(identity: dict) -> str:
+    """16 hexadecimal digits that are others for every other identity."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(work: Path) -> dict | None:
+    file = work / RUN
+    return json.loads(file.read_bytes()) if file.is_file() else None
+
+
+def _flat(identity: dict, *above: str) -> dict[tuple[str, ...], Any]:
+    """Values by the names that lead to them, as JSON gives them back."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in json.loads(json.dumps(identity)).items():
+        found |= _flat(value, *above, name) if isinstance(value, dict) and value else {(*above, name): value}
+    return found
+
+
+def _said(name: str, before, now) -> str:
+    # The values of digests and of whole tables tell nobody anything.
+    if re.fullmatch("[0-9a-f]{16,}", str(before)) or len(f"{before}{now}") > 60:
+        return f"{name} is another"
+    return f"{name} was {before} and is {now}"
+
+
+# --- who may write, and what goes ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep every other process that wants to write `out` waiting until the block ends.
+
+    The system lets go of the lock when a process dies, however it dies. The empty file `.<name>.lock` beside `out`
+    stays: removing it while another process waits for it would let a third one in.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is writing {out}; waiting until it has finished")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def held(work: Path) -> Iterator[None]:
+    """Refuse every other process that wants to work in the folder `work` until the block ends.
+
+    For work that cannot be shared and takes too long to wait for. The lock lies in the folder and goes with it.
+
+    Raises:
+        FileExistsError: another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FileExistsError(f"another process is at work in {work}. Wait for it, or name another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _empty(work: Path) -> None:
+    """Remove all but the lock of who holds the folder; what says whose it is goes last."""
+    for path in sorted(work.iterdir(), key=lambda path: path.name == RUN):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink(missing_ok=True)
+
+
+def leftovers(work: Path) -> list[Path]:
+    """The folder of the work, and what a process left of it that was killed while it removed it."""
+    gone = [Path(path) for path in glob.glob(f"{glob.escape(str(work.with_name(f'.{work.name}.old-')))}*")]
+    return [work, *gone] if work.exists() else gone
+
+
+def remove(work: Path) -> None:
+    """Remove the folder at once: a process that is storing something in it finds that it is gone.
+
+    Only who is `alone`, or holds it, may.
+    """
+    if work.exists():
+        gone = work.with_name(f".{work.name}.old-{os.getpid()}")
+        shutil.rmtree(gone, ignore_errors=True)  # of a killed process that had the same number
+        work.rename(gone)
+    for path in leftovers(work):
+        shutil.rmtree(path, ignore_errors=True)
