@@ -1,0 +1,17 @@
+"""`publish --dry-run`: what would be sent is listed, and the Hub is asked nothing."""
+
+import shutil
+
+from affectnet_plus_modeling.cli import main
+
+
+def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(hub, trained, tmp_path, capsys):
+    model = shutil.copytree(trained, tmp_path / "model")
+    assert main(["publish", str(model), "tester/faces", "--dry-run", "--tag", "v1.0"]) == 0
+    said = capsys.readouterr().out
+    for name in ("config.json", "model.safetensors", "README.md"):
+        assert f"  {name}\n" in said
+    assert "tag v1.0" in said and "nothing was sent to tester/faces" in said
+    assert main(["publish", "--space", "tester/faces", "tester/page", "--dry-run"]) == 0
+    assert "app.py" in capsys.readouterr().out
+    assert not hub.requests
