@@ -1,9 +1,6 @@
-"""The status of `predict` where pictures fail, and what `publish --dry-run` says."""
+"""The status of `predict` where pictures fail, and what it says of them."""
 
 import json
-import shutil
-
-from huggingface_hub import HfApi
 
 from affectnet_plus_modeling.cli import main
 
@@ -19,18 +16,3 @@ def test_predict_goes_on_past_what_fails_and_counts_it(trained, drawn_tree, tmp_
     assert "soft_label" in lines[names[1]]
     assert said.err.splitlines()[-1].startswith("affectnet-plus predict: 2 of 3 pictures failed")
     assert main(["predict", str(trained), str(good)]) == 0
-
-
-def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(hub, trained, tmp_path, capsys):
-    model = shutil.copytree(trained, tmp_path / "model")
-    assert main(["publish", str(model), "tester/faces", "--dry-run", "--tag", "v1.0"]) == 0
-    said = capsys.readouterr().out
-    for name in ("config.json", "model.safetensors", "README.md"):
-        assert f"  {name}\n" in said
-    assert "tag v1.0" in said and "nothing was sent to tester/faces" in said
-    assert not hub.requests
-    HfApi().create_repo("tester/faces")
-    hub.requests.clear()
-    assert main(["publish", "--space", "tester/faces", "tester/page", "--dry-run"]) == 0
-    assert "app.py" in capsys.readouterr().out
-    assert {method for method, _, _ in hub.requests} == {"GET"}, "who may read the model is asked, nothing is sent"
