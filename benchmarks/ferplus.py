@@ -72,7 +72,7 @@ def main() -> None:
                 {"evaluated_on": f"FER2013Valid, protocol {protocol}", "answers": name} | found_figures | common
             )
             print(protocol, name, {key: round(value, 4) for key, value in found_figures.items()})
-    name = f"ferplus-{options.model.name}-{datetime.date.today().isoformat()}-{commit()}"
+    name = f"ferplus-{options.model.name}-{datetime.date.today().isoformat()}-{common['commit']}"
     write_csv(RESULTS / f"{name}.csv", COLUMNS, rows)
 
 

@@ -2,9 +2,17 @@
 
 import shutil
 
+import pytest
 from huggingface_hub import HfApi
 
 from affectnet_plus_modeling.cli import main
+from hub.client import signed_in
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    with signed_in(monkeypatch, tmp_path / "home") as running:
+        yield running
 
 
 def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(hub, trained, tmp_path, capsys):
