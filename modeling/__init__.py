@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .preparing.prepare import prepare
     from .publishing.hub import HubOptions
     from .publishing.publish import publish
+    from .shipped import pretrained
     from .training.options import Augmentation, TrainingOptions
     from .training.pretrain import pretrain
     from .training.pretrain_options import PretrainingOptions
@@ -49,6 +50,7 @@ _NAMES = {
     "PretrainingOptions": "training.pretrain_options",
     # a model, and what it says
     "load_model": "evaluation.predict",
+    "pretrained": "shipped",
     "predict": "evaluation.predict",
     "evaluate": "evaluation.evaluate",
     "EvaluationOptions": "evaluation.evaluate",

@@ -148,8 +148,10 @@ def _optional(leaf: Leaf) -> bool:
 def _add(group, leaf: Leaf) -> None:
     told: dict[str, Any] = {"help": _help(leaf)}
     if leaf.told.get("positional"):
-        if leaf.many or _optional(leaf):
-            told["nargs"] = "+" if leaf.many else "?"
+        if leaf.many:
+            told["nargs"] = "*" if _optional(leaf) else "+"
+        elif _optional(leaf):
+            told["nargs"] = "?"
         group.add_argument(".".join(leaf.path), metavar=leaf.name, **told)
         return
     if leaf.switch:

@@ -1,11 +1,12 @@
 """The verbs of the command line that ask a model."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
 from ..options import check_options, option
+from ..shipped import PRETRAINED
 from . import words
 from .arguments import Verb
 from .progress import say, show_progress
@@ -90,8 +91,11 @@ def _calibrate(options: Calibrate) -> int:
 class Predict:
     """Soft label, valence and arousal of pictures, as JSON lines. Exit with 1 when a picture failed."""
 
-    model: str = words.model()
-    images: tuple[str, ...] = option(help="pictures of one face each, or folders of them", positional=True)
+    model: str = option(
+        help="folder that train wrote, or ferplus, the model that comes with the package and is asked without it",
+        positional=True,
+    )
+    images: tuple[str, ...] = option((), help="pictures of one face each, or folders of them", positional=True)
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
 
@@ -101,6 +105,7 @@ class Predict:
 
 def _predict(options: Predict) -> int:
     """Pictures that are missing are told first, and the others are gone on with, if there are any."""
+    options = _with_model(options)
     need_model(options.model)
     there = [path for path in options.images if Path(path).exists()]
     if not there:
@@ -120,6 +125,17 @@ def _predict(options: Predict) -> int:
     if failed:
         say("predict", f'{failed} of {failed + answered} pictures failed; their lines say why under "error"')
     return 1 if failed else 0
+
+
+def _with_model(options: Predict) -> Predict:
+    """Where the first word is a picture, or a folder that holds no model, the model that comes with the package."""
+    first = Path(options.model)
+    named = options.model in PRETRAINED or (first / "config.json").is_file()
+    if named or not (first.exists() or first.suffix.lower() in (".jpg", ".jpeg", ".png")):
+        if not options.images:
+            raise ValueError(f"{options.model} is the model: name the pictures after it")
+        return options
+    return replace(options, model=PRETRAINED[0], images=(options.model, *options.images))
 
 
 @dataclass(frozen=True)

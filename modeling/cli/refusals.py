@@ -6,6 +6,7 @@ The library refuses the same, and more, with the same words; here a mistake cost
 from pathlib import Path
 
 from ..files import refuse_existing
+from ..shipped import model_folder
 
 
 def need(*paths: str | None) -> None:
@@ -22,9 +23,12 @@ def need_prepared(folder: str | None) -> None:
 
 
 def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
-    """Raise FileNotFoundError for a folder without the files of a model, or those named."""
+    """Raise FileNotFoundError for a folder without the files of a model, or those named.
+
+    The name of a model that comes with the package stands for its folder.
+    """
     files = files or ("config.json", "model.safetensors")
-    if folder is not None and (missing := [name for name in files if not Path(folder, name).is_file()]):
+    if folder is not None and (missing := [name for name in files if not Path(model_folder(folder), name).is_file()]):
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote")
 
 

@@ -21,7 +21,7 @@ from .. import images
 from ..data.dataset import FaceDataset, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
-from ..pretrained import model_folder
+from ..shipped import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..vit.stems import folded

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from affectnet_plus import EMOTIONS
 
-from ..pretrained import model_folder
+from ..shipped import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.stems import folded
 

@@ -17,7 +17,7 @@ from affectnet_plus import EMOTIONS
 from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
-from ..pretrained import model_folder
+from ..shipped import model_folder
 from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss

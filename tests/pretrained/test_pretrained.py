@@ -14,10 +14,11 @@ from PIL import Image
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import vit
+from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data.dataset import normalise
 from affectnet_plus_modeling.evaluation.calibrate import CalibrationOptions, calibrate
 from affectnet_plus_modeling.evaluation.predict import load_model, predict
-from affectnet_plus_modeling.pretrained import model_folder, pretrained
+from affectnet_plus_modeling.shipped import model_folder, pretrained
 from affectnet_plus_modeling.sources.synthetic.face import draw_face
 from affectnet_plus_modeling.vit import AffectNetPlusForSoftLabels
 
@@ -143,3 +144,17 @@ for task, options in (("facial-affect", {{}}), ("image-classification", {{"top_k
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["happy", "happy"]
+
+
+def test_without_a_model_predict_asks_it(tmp_path, capsys):
+    drawn(0).save(tmp_path / "face.png")
+    assert main(["predict", str(tmp_path / "face.png")]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "happy"
+    assert main(["predict", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "happy"
+    assert main(["predict", "ferplus", str(tmp_path / "face.png")]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "happy"
+    assert main(["predict", "ferplus"]) != 0
+    assert "ferplus is the model: name the pictures after it" in capsys.readouterr().err
+    assert main(["predict", "no-model", str(tmp_path / "face.png")]) != 0
+    assert "no-model holds no config.json" in capsys.readouterr().err

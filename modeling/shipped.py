@@ -1,4 +1,4 @@
-"""The models that come with the package, each a published model folder."""
+"""The models that come with the package: published model folders in `pretrained/`, found by their names."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def pretrained(name: str = "ferplus") -> str:
     """
     if name not in PRETRAINED:
         raise ValueError(f"no model {name!r} comes with the package, only {', '.join(PRETRAINED)}")
-    return str(Path(__file__).parent / name)
+    return str(Path(__file__).parent / "pretrained" / name)
 
 
 def model_folder(model: str | Path) -> str | Path:
