@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,7 +53,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 @pytest.fixture
 def kept(monkeypatch):
     """The folder of checkpoints is not removed at the end."""
-    monkeypatch.setattr(train_module, "shutil", SimpleNamespace(rmtree=lambda folder: None))
+    monkeypatch.setattr(train_module, "remove", lambda work: None)
 
 
 def losses(record: dict) -> list[float]:
