@@ -105,8 +105,7 @@ def train(options, data: Path, target: str) -> tuple[Path, str]:
         options.seed,
     ]
     if not model.exists():
-        resume = ["--resume"] if model.with_name(model.name + ".training").exists() else []
-        run("train", data, model, *chosen, *resume)
+        run("train", data, model, *chosen)
     return model, "affectnet-plus train prepared_A MODEL " + " ".join(map(str, chosen))
 
 

@@ -1,6 +1,6 @@
 """Make the model that the package ships of weights that `gpu.py --plan final` wrote.
 
-    python benchmarks/gpu_ship.py WEIGHTS FIGURES PREPARED OUT [--commit C] [--hardware NAME]
+    python benchmarks/gpu_ship.py WEIGHTS FIGURES PREPARED OUT --commit C --finished DATE [--hardware NAME]
 
 WEIGHTS is student-N.safetensors, FIGURES the final.json beside it, PREPARED the prepared folder of FER+ (protocol A,
 without leaks), OUT the model folder, such as modeling/pretrained/ferplus. The model is calibrated on the 5 % of the
@@ -66,7 +66,7 @@ def main() -> None:
         write_split(data.select(np.flatnonzero(held)), calibrating)
         affectnet_plus(["calibrate", str(model), str(calibrating), "--split", "validation"])
         affectnet_plus(["evaluate", str(model), str(options.prepared)])
-        stage(model, options.out, overwrite=True, repo_id="affectnet-plus-ferplus")
+        stage(model, options.out, overwrite=True, repo_id="modeling/pretrained/ferplus")
 
 
 def write_model(options, weights: Path, folder: Path) -> None:

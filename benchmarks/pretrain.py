@@ -97,7 +97,7 @@ def choose(options, data: Path) -> Path:
 
 def make(out: Path, *words) -> None:
     if not out.exists():
-        run(*words, *(["--resume"] if out.with_name(out.name + ".training").exists() else []))
+        run(*words)
 
 
 def measure(options, data: Path, few: Path, encoder: Path, start: str, seed: int) -> dict:

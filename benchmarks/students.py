@@ -93,8 +93,7 @@ def train(options, name: str, seed: int, patience: float) -> None:
     try:
         with FileLock(options.work / f"{model.name}.lock", timeout=patience):
             if not model.exists():
-                resume = ["--resume"] if model.with_name(model.name + ".training").exists() else []
-                run("train", options.work / data, model, *arguments(options, target, seed), *resume)
+                run("train", options.work / data, model, *arguments(options, target, seed))
     except Timeout:
         print(f"{model.name}: another process has it")
 

@@ -52,9 +52,12 @@ def training_table(training: dict, config: AffectNetPlusConfig, started_from: st
 
 def _target(options: dict) -> str:
     loss = LOSSES[options["loss"]]
-    if options["target"] == "soft":
-        return f"soft label, {loss.words}"
-    return f"one-hot label, {loss.of_one_hot or loss.words}"
+    told = "soft label, " + loss.words
+    if options["target"] != "soft":
+        told = f"one-hot label, {loss.of_one_hot or loss.words}"
+    if teachers := options.get("teachers"):  # none in the records of before there were any
+        told += f"; {options['teaching']} of it is the mean answer of the teachers {', '.join(teachers)}"
+    return told
 
 
 def options_table(record: ModelCardRecord) -> str | None:
