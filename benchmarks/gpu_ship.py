@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main as affectnet_plus
+from affectnet_plus_modeling.evaluation.calibrate import calibrate
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.preparing.manifest import about
 from affectnet_plus_modeling.publishing.publish import stage
@@ -62,10 +63,9 @@ def main() -> None:
         data = datasets.load_dataset(str(options.prepared), split="train")
         held = held_back(len(data))
         write_json(model / "training.json", record(options, trained, figures, data, held))
-        calibrating = Path(work, "ferplus-held-back")
-        write_split(data.select(np.flatnonzero(held)), calibrating)
-        affectnet_plus(["calibrate", str(model), str(calibrating), "--split", "validation"])
-        affectnet_plus(["evaluate", str(model), str(options.prepared)])
+        calibrate(str(model), data.select(np.flatnonzero(held)))
+        if affectnet_plus(["evaluate", str(model), str(options.prepared)]):
+            raise SystemExit("the evaluation failed")
         stage(model, options.out, overwrite=True, repo_id="modeling/pretrained/ferplus")
 
 
@@ -119,14 +119,6 @@ def record(options, trained, figures: dict, data: datasets.Dataset, held: np.nda
         "commit": options.commit,
         "versions": {"python": "3.12.3", "torch": "2.11.0+cu130", "transformers": "5.17.0"},
     }
-
-
-def write_split(data: datasets.Dataset, folder: Path) -> None:
-    """A folder that `load_dataset` opens, whose validation split those faces are."""
-    folder.mkdir()
-    data.to_parquet(folder / "validation.parquet")
-    files = "  - split: validation\n    path: validation.parquet\n"
-    (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n")
 
 
 if __name__ == "__main__":
