@@ -128,9 +128,9 @@ def _predict(options: Predict) -> int:
 
 
 def _with_model(options: Predict) -> Predict:
-    """Where the first word is a picture, or a folder that holds no model, the model that comes with the package."""
+    """Where the first word is a picture, or a folder of them alone, the model that comes with the package."""
     first = Path(options.model)
-    named = options.model in PRETRAINED or (first / "config.json").is_file()
+    named = options.model in PRETRAINED or (first / "config.json").is_file() or (first.is_dir() and options.images)
     if named or not (first.exists() or first.suffix.lower() in (".jpg", ".jpeg", ".png")):
         if not options.images:
             raise ValueError(f"{options.model} is the model: name the pictures after it")

@@ -16,7 +16,7 @@ from torch import Tensor
 from affectnet_plus import EMOTIONS
 
 from .. import images
-from ..preparing.manifest import MANIFEST, about, is_prepared
+from ..preparing.manifest import about
 from .readers import Encoded
 
 MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
@@ -162,8 +162,8 @@ def load_prepared(data, view: str, split: str | None = None):
             raise ValueError(f"the data has no split {split!r}, but {', '.join(data)}")
         return data if split is None else data[split]
     folder = fetched(data)
-    if not is_prepared(folder):
-        raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
+    if not (folder / "README.md").is_file():
+        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
     return datasets.load_dataset(str(folder), view, split=split)
 
 

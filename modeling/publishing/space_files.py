@@ -9,7 +9,6 @@ import affectnet_plus
 GRADIO, PYTHON = "6.31.0", "3.12"
 # What the page is made of, as it stands here. The package itself is not on PyPI, so a Space has a copy of these.
 _COPIED = (
-    "__init__.py",
     "app/__init__.py",
     "app/crops.py",
     "app/draw.py",
@@ -91,4 +90,5 @@ def space_files(model_repo: str) -> dict[str, str]:
         "requirements.txt": _REQUIREMENTS,
         "README.md": _README.format(model_repo=model_repo, card_data=card.to_yaml()),
         "affectnet_plus.py": '"""What the page needs of affectnet-plus."""\n\n' + "".join(constants),
+        "affectnet_plus_modeling/__init__.py": '"""The modules that the page is made of."""\n',
     } | {f"affectnet_plus_modeling/{path}": (package / path).read_text(encoding="utf-8") for path in _COPIED}

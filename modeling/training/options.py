@@ -195,7 +195,7 @@ class TrainingOptions:
     epochs: float = option(30, help="times that every face is shown", above=0, group="optimisation")
     batch_size: int = option(128, help="faces on one device at a time", low=1)
     accumulation: int = option(1, help="batches whose gradients make one step together", low=1)
-    learning_rate: float = option(1e-3, help="peak learning rate", above=0)
+    learning_rate: float = option(1e-3, help="peak learning rate", low=0)
     warmup: float = option(0.05, help="share of the steps in which the learning rate rises", low=0, high=1)
     weight_decay: float = option(0.05, help="weight decay of AdamW", low=0)
     layer_decay: float = option(

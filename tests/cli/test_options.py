@@ -235,4 +235,4 @@ def test_zsh_and_fish_have_theirs(capsys):
     assert "bashcompinit" in capsys.readouterr().out
     assert main(["completion", "fish"]) == 0
     said = capsys.readouterr().out
-    assert "'__fish_seen_subcommand_from train' -l size -xa 'mini tiny small base' -d 'size of a model" in said
+    assert "'__fish_seen_subcommand_from train' -l size -xa 'mini tiny wide small base' -d 'size of a model" in said

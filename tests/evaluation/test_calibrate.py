@@ -273,7 +273,7 @@ def test_faces_that_know_nothing_that_is_asked_for_are_refused():
     [
         ({"coverage": 1.0}, "coverage is 1.0"),
         ({"method": "raps"}, "method is 'raps'"),
-        ({"of": "votes"}, "of is 'votes', expected 'label' or 'vote'"),
+        ({"of": "votes"}, "of is 'votes'; it must be one of label, vote"),
         ({"against": "both"}, "against is 'both'"),
         ({"abstain_accuracy": 1.5}, "accuracy is 1.5"),
         ({"share": 1e-9}, "drawn, train split, default view: a share of 1e-09 of 32 faces is none"),

@@ -200,7 +200,7 @@ def test_a_file_is_measured_as_the_model_that_wrote_it(trained, said, drawn, tmp
     assert metrics["confusion"] == own["confusion"]
     assert metrics["model"] == "peer.csv" and metrics["baselines"]["mean_soft_label"]["prior_from"] == "evaluated rows"
     assert metrics["predictions"] == {"file": "peer.csv", "label_order": "ferplus", "without": []}
-    assert metrics["command"].endswith("--split validation --resamples 50 --compare model --label-order ferplus")
+    assert metrics["command"].endswith("--split validation --compare model --label-order ferplus --resamples 50")
     assert metrics["comparison"]["model"] == "model"
     assert metrics["comparison"]["differences"]["kl"]["difference"] == pytest.approx(0, abs=1e-9)
     turned, _ = measure(trained, drawn, options=replace(options, compare=str(path)))
@@ -229,8 +229,13 @@ def test_the_verb_wants_a_folder_to_write_where_the_model_is_a_file(said, drawn,
     assert "peer.csv is a file: say with --out in which folder to write" in capsys.readouterr().err
 
 
-def test_the_verb_passes_every_option_on(monkeypatch, capsys):
+def test_the_verb_passes_every_option_on(monkeypatch, capsys, tmp_path):
     asked = []
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").touch()
+    (tmp_path / "peer.jsonl").touch()
     monkeypatch.setattr(evaluate_module, "evaluate", lambda *words: asked.append(words) or {})
     monkeypatch.setattr("affectnet_plus_modeling.evaluation.scores.format_metrics", lambda metrics: "the table")
     words = "evaluate peer.jsonl data --out out --view easy --split train --batch-size 7 --compare other"

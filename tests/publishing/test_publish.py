@@ -127,7 +127,11 @@ def test_a_plan_lists_what_would_be_sent_and_asks_nobody(hub, model_copy, tmp_pa
     assert (found.repository, found.kind, found.readers) == ("tester/faces", "model", "everybody reads it")
     assert found.reason is None and not hub.requests
     said = str(found).splitlines()
-    assert len(said) == len(files) + 2 and said[-1] == "to the model repository tester/faces: everybody reads it"
+    assert len(said) == len(files) + 3
+    assert said[-2:] == [
+        "to the model repository tester/faces, branch main: everybody reads it",
+        "nothing was sent to tester/faces",
+    ]
 
 
 @pytest.mark.parametrize(

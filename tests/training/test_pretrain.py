@@ -384,7 +384,7 @@ def test_views_that_overlap_are_refused(prepared):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": "huge"}, "size is 'huge'; it must be one of mini, tiny, small, base"),
+        ({"size": "huge"}, "size is 'huge'; it must be one of mini, tiny, wide, small, base"),
         ({"mask_ratio": 1.0}, "mask_ratio is 1.0; it must be in"),
         ({"epochs": 0}, "epochs is 0; it must be above 0"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),

@@ -50,7 +50,7 @@ def coloured(number: int, **known) -> list[tuple[bytes, dict]]:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ({"size": "huge"}, "size is 'huge'; it must be one of mini, tiny, small, base"),
+        ({"size": "huge"}, "size is 'huge'; it must be one of mini, tiny, wide, small, base"),
         ({"target": "medium"}, "target is 'medium'; it must be one of soft, hard"),
         ({"holdout": 1.0}, r"holdout is 1.0; it must be in \[0, 1\)"),
         ({"holdout": -0.1}, "holdout is -0.1"),

@@ -121,6 +121,7 @@ def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
         "modeling_affectnet_plus.py",
         "pipeline_affectnet_plus.py",
         "preprocessor_config.json",
+        "stems.py",
         "training.json",
     ]
 
