@@ -58,13 +58,17 @@ class Publish:
 def _publish(options: Publish) -> int:
     if not options.space:
         need(options.folder)
+        folder = Path(options.folder)
+        known = ("manifest.json", "config.json", f"{folder.resolve().name}.py")  # of data, of weights, of a metric
+        if not any((folder / name).is_file() for name in known):
+            need_model(options.folder)
     if options.to_folder:
         need_free(options.repo, options.overwrite)
     from ..publishing.publish import kind_of, plan, publish, stage
     from ..publishing.publish_space import Space
 
     kind = Space if options.space else kind_of(options.folder)
-    known = inspect.signature(kind).parameters
+    takes = inspect.signature(kind).parameters
     given = {}
     for flag, name, value in (
         ("--license", "licence", options.license),
@@ -72,7 +76,7 @@ def _publish(options: Publish) -> int:
         ("--with-seen", "with_seen", options.with_seen),
         ("--i-may-share-licensed-faces", "may_share", options.may_share),
     ):
-        if value and name not in known:
+        if value and name not in takes:
             raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
         if value:
             given[name] = value

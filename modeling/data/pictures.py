@@ -1,7 +1,6 @@
 """The one place that opens pictures, for every verb: whatever holds them, it gives a reader of them (`readers`)."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def _listed(items: Sequence) -> FilePictures | HeldPictures:
 def _in_file(path: Path, annotated: bool) -> Images:
     if path.suffix.lower() == ".parquet":
         return ParquetPictures(path, [path])
-    if find_archives(path) or zipfile.is_zipfile(path):
+    if find_archives(path):
         why = None
         if annotated:
             try:

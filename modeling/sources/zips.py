@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import zipfile
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -51,7 +52,9 @@ def find_archives(path: Path) -> list[list[Path]]:
         LayoutError: a piece is missing; the message names it.
     """
     folder, only = (path, None) if path.is_dir() else (path.parent, _PIECE.fullmatch(path.name))
-    if not folder.is_dir() or (not path.is_dir() and not only):
+    if not path.is_dir() and not only:  # by what it holds, where its name does not say
+        return [[path]] if path.is_file() and zipfile.is_zipfile(path) else []
+    if not folder.is_dir():
         return []
     groups: dict[str, dict[str, dict[int, Path]]] = {}
     for file in sorted(folder.iterdir()):

@@ -234,7 +234,8 @@ def test_the_verb_passes_every_option_on(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     for folder in ("data", "other"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "README.md").touch()
+        for name in ("README.md", "config.json", "model.safetensors"):
+            (tmp_path / folder / name).touch()
     (tmp_path / "peer.jsonl").touch()
     monkeypatch.setattr(evaluate_module, "evaluate", lambda *words: asked.append(words) or {})
     monkeypatch.setattr("affectnet_plus_modeling.evaluation.scores.format_metrics", lambda metrics: "the table")
