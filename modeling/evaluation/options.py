@@ -13,16 +13,16 @@ class EvaluationOptions:
         ValueError: a number is out of its range.
     """
 
+    resamples: int = option(2000, help="resamples of the bootstrap, for the intervals", low=1, group="numbers")
+    level: float = option(0.95, help="coverage of the intervals", above=0, below=1)
+    seed: int = option(0, help="seed of everything that is random", low=0)
+    min_cell: int = option(50, help="least faces of which a number of a group is shown", low=1)
     compare: str | None = option(
         None, help="other model, or file of predictions, to set beside MODEL face by face", metavar="OTHER"
     )
     label_order: str | None = option(
         None, help="what p0, p1, ... of a file of predictions stand for, such as ferplus", metavar="ORDER"
     )
-    min_cell: int = option(50, help="least faces of which a number of a group is shown", low=1, group="numbers")
-    resamples: int = option(2000, help="resamples of the bootstrap, for the intervals", low=1)
-    level: float = option(0.95, help="coverage of the intervals", above=0, below=1)
-    seed: int = option(0, help="seed of everything that is random", low=0)
 
     def __post_init__(self):
         check_options(self)

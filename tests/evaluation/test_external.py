@@ -200,7 +200,7 @@ def test_a_file_is_measured_as_the_model_that_wrote_it(trained, said, drawn, tmp
     assert metrics["confusion"] == own["confusion"]
     assert metrics["model"] == "peer.csv" and metrics["baselines"]["mean_soft_label"]["prior_from"] == "evaluated rows"
     assert metrics["predictions"] == {"file": "peer.csv", "label_order": "ferplus", "without": []}
-    assert metrics["command"].endswith("--split validation --compare model --label-order ferplus --resamples 50")
+    assert metrics["command"].endswith("--split validation --resamples 50 --compare model --label-order ferplus")
     assert metrics["comparison"]["model"] == "model"
     assert metrics["comparison"]["differences"]["kl"]["difference"] == pytest.approx(0, abs=1e-9)
     turned, _ = measure(trained, drawn, options=replace(options, compare=str(path)))
