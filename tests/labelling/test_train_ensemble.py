@@ -174,6 +174,17 @@ if __name__ == "__main__":
 """
 
 
+def test_the_model_that_comes_with_the_package_is_a_backbone_too(drawn, tmp_path):
+    """Its stem and encoder are the start, and neither its class weights nor its calibration follow it."""
+    ferplus = options(backbones=("ferplus",), folds=1, trunk_epochs=0, epochs=0.1, image_size=48)
+    record = train_ensemble(drawn, tmp_path / "ebc", ferplus, say=lambda text: None)
+    assert record["networks"] == 8
+    model = load_ensemble(tmp_path / "ebc")
+    config = model.config.backbones[0]
+    assert config["class_weights"] is None and config["uncertainty"] is None and config["logit_temperature"] == 1
+    assert config["stem_type"] == "residual" and len(config["id2label"]) == 2
+
+
 def started(drawn, out) -> subprocess.Popen:
     program = RUN.format(small=SMALL, data=str(drawn), out=str(out), options=OPTIONS)
     command, quiet = [sys.executable, "-c", program], subprocess.DEVNULL

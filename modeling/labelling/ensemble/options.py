@@ -24,7 +24,8 @@ OWN_BACKBONES = ("resnet", *SIZES)
 class EnsembleOptions:
     """Attributes, beside the obvious ones:
 
-    backbones: "resnet", a size of our ViT, or an image-classification checkpoint (folder or Hub name) to start from.
+    backbones: "resnet", a size of our ViT, "ferplus", which is the model that comes with the package, or an
+        image-classification checkpoint (folder or Hub name) to start from.
     seeds: members of each backbone.
     folds: parts of the training faces, each unseen by the members that label it; 1 is no cross-fitting.
     trunk_epochs: passes over the faces in which a network first learns all eight emotions, before eight copies of it
@@ -39,7 +40,7 @@ class EnsembleOptions:
 
     backbones: tuple[str, ...] = option(
         ("resnet", "mini"),
-        help=f"networks to train: {', '.join(OWN_BACKBONES)}, or a checkpoint (folder or Hub name)",
+        help=f"networks to train: {', '.join(OWN_BACKBONES)}, ferplus, or a checkpoint (folder or Hub name)",
         flag="--backbone",
         metavar="NAME",
         group="ensemble",

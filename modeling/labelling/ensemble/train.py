@@ -31,11 +31,12 @@ from affectnet_plus import EMOTIONS
 from ...data.dataset import FaceDataset, first_side, load_prepared
 from ...files import fresh_folder, refuse_existing, write_json, written_whole
 from ...preparing.manifest import about
+from ...shipped import model_folder
 from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
 from ...training.work_folder import CHECKPOINT_FORMAT
 from ...unfinished import alone, begin, demand, remove
-from ...vit import AffectNetPlusConfig
+from ...vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .calibration import fit_calibration
 from .card import ensemble_card
 from .fit import LabelledDraws, ask_network, fit
@@ -182,7 +183,21 @@ def _backbone(name: str, size: int) -> dict:
         patch = patch_for(size)
         shape = {"image_size": size, "patch_size": patch, "valence_arousal_weight": 0.0}
         return AffectNetPlusConfig(**(SIZES[name] | names | shape)).to_dict()
+    if _is_ours(name):
+        return _from_ours(name, size, names["id2label"]).config.to_dict()
     return AutoConfig.from_pretrained(name, **names).to_dict()
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a checkpoint is a model of this package, or the name of one that comes with it."""
+    return AutoConfig.from_pretrained(model_folder(name)).model_type == AffectNetPlusConfig.model_type
+
+
+def _from_ours(name: str, size: int, names: dict[int, str]) -> AffectNetPlusForSoftLabels:
+    """Stem and encoder of a model of ours under new heads; what its old heads were calibrated to does not hold."""
+    return AffectNetPlusForSoftLabels.from_faces(
+        model_folder(name), id2label=names, image_size=size, valence_arousal_weight=0.0
+    )
 
 
 # --- the networks ----------------------------------------------------------------------------------------------------
@@ -258,6 +273,8 @@ def _start(run: Training, unit: Unit, classes: int):
     names = {index: str(index) for index in range(classes)}
     if name in OWN_BACKBONES:
         return make_network(backbone | {"id2label": names, "label2id": None})
+    if backbone["model_type"] == AffectNetPlusConfig.model_type:
+        return _from_ours(name, run.faces.image_size, names)
     return AutoModelForImageClassification.from_pretrained(
         name,
         id2label=names,
