@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make parts`: bring_parts.sh PYTHON FOLDER installs a browser and MediaPipe, and puts landmark models into FOLDER.
 set -euo pipefail
-python=$1
+python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1") # not realpath: a virtual environment is told by the link
 mkdir -p "$2"
 cd "$2"
 
