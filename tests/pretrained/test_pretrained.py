@@ -158,3 +158,15 @@ def test_without_a_model_predict_asks_it(tmp_path, capsys):
     assert "ferplus is the model: name the pictures after it" in capsys.readouterr().err
     assert main(["predict", "no-model", str(tmp_path / "face.png")]) != 0
     assert "no-model holds no config.json" in capsys.readouterr().err
+
+
+def test_a_photo_that_nobody_here_made_is_answered_as_it_looks():
+    """The astronaut Eileen Collins, smiling, in the public domain; her face as dlib finds it, and cropped by hand."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image, which has the photo, is not installed")
+    crops = pytest.importorskip("affectnet_plus_modeling.app.crops")
+    photo = data.astronaut()
+    ((left, top, right, bottom),) = crops.find_boxes(photo)
+    faces = [photo[top:bottom, left:right], photo[60:180, 165:285]]
+    for answer in predict("ferplus", [np.ascontiguousarray(face) for face in faces]):
+        assert answer["label"] == "happy" and answer["soft_label"]["happy"] > 0.9
+        assert answer["prediction_set"] == ["happy"] and not answer["abstain"]
