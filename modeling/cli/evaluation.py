@@ -41,7 +41,7 @@ def _evaluate(options: Evaluate) -> int:
         if model is not None and not Path(model).is_file():
             need_model(model)
     from ..evaluation.evaluate import evaluate
-    from ..evaluation.scores import format_metrics
+    from ..evaluation.report_text import format_metrics
 
     out = Path(options.out or options.model)
     progress = show_progress("evaluate")

@@ -11,8 +11,9 @@ from pathlib import Path
 import jinja2
 
 from ..files import written_whole
+from ..words import about, cautions
 from .pictures import SHOWN
-from .report_sections import about, cautions, limits, sections
+from .report_sections import limits, sections
 
 
 def write_report(metrics: dict, folder) -> Path:
