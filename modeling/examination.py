@@ -20,6 +20,7 @@ from .checking.findings import EXAMPLES, Finding, count_reasons, format_findings
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
 from .preparing.manifest import MANIFEST, is_prepared, verify
 from .sources.delivered import LICENSED, Source, open_source
+from .stages import Progress, silent
 from .workers import working
 
 # What Pillow raises for a picture that it cannot decode, and a file that is gone; BadRow is a ValueError.
@@ -39,9 +40,7 @@ class _Examined:
     flat: list[str] = field(default_factory=list)
 
 
-def doctor(
-    path, workers: int = 1, near_duplicates: bool = True, progress: Callable[[int, int], None] | None = None
-) -> dict:
+def doctor(path, workers: int = 1, near_duplicates: bool = True, progress: Progress = silent) -> dict:
     """Examine a source of faces, or a prepared folder.
 
     Args:
@@ -49,7 +48,7 @@ def doctor(
         workers: processes that read and decode.
         near_duplicates: decode every picture, which takes most of the time, and look for those that are nearly the
             same. Exact duplicates are found without.
-        progress: called with the number of faces that were examined and that there are.
+        progress: of the stage "examine", in faces.
 
     Returns:
         {"path", "kind": "source" or "prepared", "counts": as `RowChecks.counts`, "left_out": reason -> faces,
@@ -62,12 +61,8 @@ def doctor(
     if (path / "config.json").is_file():
         raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
     if is_prepared(path):
-        return _examine_prepared(path, workers, near_duplicates, progress or _silent)
-    return _examine_source(path, workers, near_duplicates, progress or _silent)
-
-
-def _silent(done: int, total: int) -> None:
-    pass
+        return _examine_prepared(path, workers, near_duplicates, progress)
+    return _examine_source(path, workers, near_duplicates, progress)
 
 
 def format_examination(report: dict) -> str:
@@ -85,7 +80,7 @@ def format_examination(report: dict) -> str:
 # --- faces as delivered ----------------------------------------------------------------------------------------------
 
 
-def _examine_source(path: Path, workers: int, near: bool, progress) -> dict:
+def _examine_source(path: Path, workers: int, near: bool, progress: Progress) -> dict:
     source = open_source(path)
     faces = {split: source.faces(split) for split in source.splits()}
     listed = {split: len(found) for split, found in faces.items()}
@@ -98,7 +93,7 @@ def _examine_source(path: Path, workers: int, near: bool, progress) -> dict:
     with working(workers) as run:
         for examined in run(_read_faces, jobs):
             result.add(examined)
-            progress(result.faces, sum(listed.values()))
+            progress("examine", result.faces, sum(listed.values()))
     findings = _reasons("error", "rows", "cannot be rows", result.left_out)
     return result.report(findings, listed, source.origin == LICENSED, near)
 
@@ -137,7 +132,7 @@ def _hash(examined: _Examined, read: Callable[[int], bytes]) -> None:
 # --- a prepared folder -----------------------------------------------------------------------------------------------
 
 
-def _examine_prepared(folder: Path, workers: int, near: bool, progress) -> dict:
+def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress) -> dict:
     findings = verify(folder)
     if any(finding.check == "manifest" for finding in findings):  # without it, nothing says what should be here
         return _Result("prepared", folder).report(findings, {}, False, False)
@@ -149,7 +144,7 @@ def _examine_prepared(folder: Path, workers: int, near: bool, progress) -> dict:
     with working(workers) as run:
         for examined in run(_read_rows, ((table, near) for table in tables)):
             result.add(examined)
-            progress(result.faces, total)
+            progress("examine", result.faces, total)
     findings += broken + _reasons("error", "pictures", "have no picture", result.left_out)
     quarantined = []
     if (folder / "quarantine.jsonl").is_file():  # it does not travel to the Hub

@@ -46,7 +46,6 @@ Parts of the faces:
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +57,7 @@ import numpy as np
 from ..data.dataset import Chosen, FaceDataset, choose, load_prepared
 from ..files import write_json
 from ..sources.origin import LICENSED
+from ..stages import Progress, silent
 from .audit import audit
 from .compare import paired_differences
 from .external import SUFFIXES, read_external
@@ -79,7 +79,7 @@ def evaluate(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
 ) -> dict:
     """`measure` a model, and write metrics.json, report.html and the pictures into `out`, all of them or none.
@@ -122,7 +122,7 @@ def measure(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
 ) -> tuple[dict, Predictions]:
     """Measure a model on one split of prepared faces; nothing is written.
@@ -170,7 +170,7 @@ def compare(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
 ) -> dict:
     """Two models, or another tool's predictions, on the same faces; nothing is written.
@@ -205,13 +205,14 @@ class _Answers(NamedTuple):
     uncertainty: dict | None  # what the configuration of a model says
 
 
-def _answers(model, rows: datasets.Dataset, batch_size: int, progress, label_order: str | None) -> _Answers:
+def _answers(model, rows: datasets.Dataset, batch_size: int, progress: Progress, label_order: str | None) -> _Answers:
     if is_file_of_predictions(model):
         found = read_external(model, rows, label_order)
         source = {"file": Path(model).name, "label_order": found.label_order, "without": found.without}
         return _Answers(found.predictions, source, None)
     network = load_model(model)
-    predictions = predict_faces(network, FaceDataset(rows, network.config.image_size), batch_size, progress)
+    faces = FaceDataset(rows, network.config.image_size)
+    predictions = predict_faces(network, faces, batch_size, progress, "evaluate")
     if not network.config.valence_arousal_weight:  # its head for them was never trained
         predictions = replace(predictions, valence_arousal=np.full((len(rows), 2), np.nan))
     return _Answers(predictions, None, network.config.uncertainty)

@@ -4,13 +4,14 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from ..evaluation.predict import load_model, name_of
 from ..files import fresh_folder, write_json
 from ..preparing.manifest import is_prepared
+from ..stages import Progress, silent
 
 TOLERANCE = 1e-4  # of a logit, and of valence and arousal, in float32
 
@@ -24,7 +25,7 @@ def export(
     view: str = "default",
     split: str = "validation",
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """Write model.onnx, model-int8.onnx and model-fp16.onnx where asked for, and what belongs to them, to `out`.
 
@@ -38,7 +39,7 @@ def export(
             faces of our own drawing, which the report says.
         view: of prepared folders.
         split: of prepared folders.
-        progress: wraps the batches of faces, as tqdm does.
+        progress: of the stage "compare", in batches of the faces of each source.
 
     Returns:
         What parity.json holds.
@@ -61,12 +62,12 @@ def export(
         # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
         network = copy.deepcopy(load_model(model)).cpu()
         files = onnx_files.write(network, name, folder, int8, fp16)
-        faces = parity.face_batches(images, network.config.image_size, view, split)
+        faces = parity.face_batches(images, network.config.image_size, view, split, progress)
         report = {
             "source_model": name,
             "version": version("affectnet-plus"),
             "faces": _name_faces(images, view, split, parity.DRAWN),
-            **parity.measure_parity(network, files, progress(faces)),
+            **parity.measure_parity(network, files, faces),
         }
         _check(report["variants"]["fp32"])
         write_json(folder / "parity.json", report)

@@ -18,6 +18,7 @@ from ..data.readers import Encoded
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
+from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
 
 BATCH = 32
@@ -34,7 +35,9 @@ class FaceBatch:
     soft_labels: np.ndarray
 
 
-def face_batches(sources, size: int, view: str = "default", split: str = "validation") -> Iterator[FaceBatch]:
+def face_batches(
+    sources, size: int, view: str = "default", split: str = "validation", progress: Progress = silent
+) -> Iterator[FaceBatch]:
     """The faces of all sources in batches of at most `BATCH`, resized to `size`.
 
     Args:
@@ -47,16 +50,16 @@ def face_batches(sources, size: int, view: str = "default", split: str = "valida
         OSError: a picture cannot be read; the message names it.
     """
     if not sources:
-        yield from _drawn(size)
+        yield from _drawn(size, progress)
     for source in sources or ():
         if isinstance(source, (str, os.PathLike)) and is_prepared(fetched(source)):
-            yield from _prepared(source, view, split, size)
+            yield from _prepared(source, view, split, size, progress)
         else:
-            yield from _pictures(open_pictures(source), size)
+            yield from _pictures(open_pictures(source), size, progress)
 
 
-def _drawn(size: int) -> Iterator[FaceBatch]:
-    for start in range(0, DRAWN, BATCH):
+def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:
+    for start in told(range(0, DRAWN, BATCH), "compare", progress):
         faces = [draw_face(0, index) for index in range(start, start + BATCH)]
         soft_labels = np.array([face.soft_label for face in faces])
         yield FaceBatch(
@@ -66,17 +69,17 @@ def _drawn(size: int) -> Iterator[FaceBatch]:
         )
 
 
-def _prepared(folder, view: str, split: str, size: int) -> Iterator[FaceBatch]:
+def _prepared(folder, view: str, split: str, size: int, progress: Progress) -> Iterator[FaceBatch]:
     faces = FaceDataset(load_prepared(folder, view, split), size)
-    for start in range(0, len(faces), BATCH):
+    for start in told(range(0, len(faces), BATCH), "compare", progress):
         rows = range(start, min(start + BATCH, len(faces)))
         labels, soft_labels = faces.labels[rows].numpy(), faces.soft_labels[rows].double().numpy()
         yield FaceBatch(faces.batch(rows)["pixels"], labels, soft_labels)
 
 
-def _pictures(opened: Images, size: int) -> Iterator[FaceBatch]:
+def _pictures(opened: Images, size: int, progress: Progress) -> Iterator[FaceBatch]:
     pictures = opened.pictures()
-    for start in range(0, len(pictures), BATCH):
+    for start in told(range(0, len(pictures), BATCH), "compare", progress):
         pixels = torch.stack([decode(_encoded(opened, picture), size) for picture in pictures[start : start + BATCH]])
         yield FaceBatch(pixels, np.full(len(pixels), -1), np.full((len(pixels), 8), np.nan))
 

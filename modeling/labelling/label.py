@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
+from ..stages import Progress, silent
 from ..terms import SoftLabels
 from ..unfinished import alone, begin, remove
 from . import label_chunks
@@ -38,7 +38,6 @@ ACCOUNT = "labelling.json"
 # Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
 # begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
 LABEL_FORMAT = 2
-Progress = Callable[[str, int, int], None]
 Shard = tuple[int, int]
 
 
@@ -48,7 +47,7 @@ def label(
     options: LabelOptions,
     shard: Shard | None = None,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
 ) -> dict | None:
@@ -66,7 +65,7 @@ def label(
             WORLD_SIZE, and everything where they do not.
         overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
             command is begun anew, see `unfinished`.
-        progress: called with the stage, "label" or "write", and how many pictures are done and are there in all.
+        progress: of the stages "label" and "write", in pictures.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
 
@@ -106,9 +105,7 @@ def label(
             return None
         generated = _generated(plan, loaded)
         with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin, generated) as tree:
-            tally = write_output(
-                tree, source, chunks, loaded, demographics, options.metadata, partial(progress, "write")
-            )
+            tally = write_output(tree, source, chunks, loaded, demographics, options.metadata, progress)
             record = _account(source, options, loaded, demographics, plan, tally)
             write_json(tree.root / ACCOUNT, record)
         remove(work)

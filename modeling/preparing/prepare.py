@@ -21,6 +21,7 @@ from affectnet_plus import Face, LayoutError
 from ..checking.findings import Finding, count_reasons, format_findings
 from ..files import put_back, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
+from ..stages import Progress, silent
 from ..unfinished import alone, begin, digest, leftovers, remove
 from ..workers import Run, working
 from .card import write_card
@@ -29,7 +30,6 @@ from .partitions import view_files
 from .reading import Job, Read, plan_jobs, read_all
 from .shards import Shard, plan_shards, write_shard
 
-Progress = Callable[[str, int, int], None]
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ def prepare(
     embed: bool = False,
     overwrite: bool = False,
     workers: int = 1,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
 ) -> dict:
@@ -57,8 +57,7 @@ def prepare(
             run of another command is begun anew, see `unfinished`.
         workers: processes that read and write. More than one are started by `multiprocessing` with "spawn", so the
             calling script needs its `if __name__ == "__main__"`.
-        progress: called with the stage, "read" or "write", and how many faces are done and are there in all; the
-            first call of a stage counts those that an interrupted run had done.
+        progress: of the stages "read" and "write", in faces.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
         resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
 
@@ -164,14 +163,14 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
     folder = scratch / "folder"
     jobs = plan_jobs(source, scratch / "chunks")
     with working(workers if len(jobs) > 1 else 1) as run:
-        read = read_all(source, jobs, run, folder / "quarantine.jsonl", partial(progress, "read"), say)
+        read = read_all(source, jobs, run, folder / "quarantine.jsonl", progress, say)
         report = _report(source, plan, read, folder / "quarantine.jsonl")
         if not read.partitions:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
             raise LayoutError(f"{source.root} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
         if source.holds_files:
             jobs.clear()  # the names of two million files, which the shards do not need
-        files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, partial(progress, "write"))
+        files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, progress)
     counts = {split: part["rows"] for split, part in report["splits"].items()}
     manifest = plan | {"counts": counts, "files": files}
     write_json(folder / "report.json", report)
@@ -181,7 +180,7 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
 
 
 def _write_shards(
-    source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress
+    source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress: Progress
 ) -> dict[str, dict]:
     shards: list[Shard] = []
     for partition, parts in sorted(read.partitions.items()):
@@ -191,12 +190,12 @@ def _write_shards(
         shards = [replace(shard, faces=_faces_of(shard, jobs)) for shard in shards]
     work = partial(write_shard, scratch / "folder" / "data", scratch / "chunks", source if embed else None)
     done, total = 0, sum(part["rows"] for part in read.checks.counts.values())
-    progress(done, total)
+    progress("write", done, total)
     files = {}
     for shard, written in zip(shards, run(work, shards)):
         files[f"data/{shard.name}"] = written
         done += written["rows"]
-        progress(done, total)
+        progress("write", done, total)
     return files
 
 

@@ -9,7 +9,6 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 
 import math
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from transformers import TrainerCallback, TrainingArguments
 from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
+from ..stages import Progress, silent
 from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
@@ -48,7 +48,7 @@ def pretrain(
     options: PretrainingOptions = PretrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 

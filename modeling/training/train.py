@@ -1,6 +1,5 @@
 """One training run: prepared data in, a model folder out."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, 
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
 from ..shipped import model_folder
+from ..stages import Progress, silent
 from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
@@ -36,7 +36,7 @@ def train(
     options: TrainingOptions = TrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
@@ -138,7 +138,9 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
     return rows, chosen
 
 
-def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[FaceDataset, Subset, Subset]:
+def _faces(
+    splits, rows, options: TrainingOptions, size: int, progress: Progress
+) -> tuple[FaceDataset, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
     every = FaceDataset(splits["train"], size, options.target, progress)
     other = every if options.holdout else FaceDataset(splits["validation"], size, options.target, progress)

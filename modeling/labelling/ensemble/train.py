@@ -9,7 +9,7 @@ processes that run it share the work.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from affectnet_plus import EMOTIONS
 from ...data.dataset import FaceDataset, first_side, load_prepared
 from ...files import fresh_folder, refuse_existing, write_json, written_whole
 from ...preparing.manifest import about
+from ...stages import Progress, silent
 from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
 from ...training.work_folder import CHECKPOINT_FORMAT
@@ -96,7 +97,7 @@ def train_ensemble(
     out,
     options: EnsembleOptions,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
 ) -> dict:
@@ -153,7 +154,7 @@ def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
     return record
 
 
-def _faces(split, work: Path, options: EnsembleOptions, progress) -> Training:
+def _faces(split, work: Path, options: EnsembleOptions, progress: Progress) -> Training:
     size = options.image_size or first_side(split)
     faces = FaceDataset(split, size, "hard", progress)
     labels = faces.labels.numpy()
