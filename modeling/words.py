@@ -4,81 +4,89 @@ The terminal (`evaluation/report_text.py`), the report (`evaluation/report_secti
 (`publishing/results.py`) take their words from here, and only lay them out.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
 
 class Number(NamedTuple):
     """A number of metrics.json.
 
     Attributes:
-        key: what metrics.json calls it.
         short: at most 17 characters: in the terminal, at the head of a column, in gaps and comparisons.
         name: what a row of the report and of the card calls it.
         better: "higher" or "lower".
         on_card: whether the card shows it; terminal and report show all.
+        key: what metrics.json calls it: the field below that these are the words of.
     """
 
-    key: str
     short: str
     name: str
     better: str
     on_card: bool = False
+    key: str = ""
 
 
-# Of all faces, in this order.
-OVERALL = (
-    Number("kl", "KL, nats", "KL(soft label || predicted), nats", "lower", on_card=True),
-    Number("js", "JS, nats", "Jensen-Shannon, nats", "lower", on_card=True),
-    Number("accuracy", "accuracy", "accuracy", "higher", on_card=True),
-    Number("balanced_accuracy", "balanced accuracy", "balanced accuracy", "higher", on_card=True),
-    Number("macro_f1", "macro F1", "macro F1", "higher", on_card=True),
-    Number(
-        "top_label_agreement",
-        "top label agrees",
-        "predicted label is the soft label's largest",
-        "higher",
-        on_card=True,
-    ),
-    Number("cosine", "cosine", "cosine", "higher"),
-    Number("intersection", "intersection", "intersection", "higher"),
-    Number("chebyshev", "Chebyshev", "Chebyshev", "lower"),
-    Number("clark", "Clark", "Clark", "lower"),
-    Number("canberra", "Canberra", "Canberra", "lower"),
-    Number("brier", "Brier", "Brier, against the soft label", "lower"),
-    Number("top_2", "top 2", "two largest emotions the same", "higher"),
-    Number("spearman", "Spearman", "Spearman of the ranks", "higher"),
-)
-CALIBRATION = (
-    Number("ece", "ECE", "ECE of the top class against the label", "lower", on_card=True),
-    Number(
-        "ece_soft",
-        "ECE, soft labels",
-        "ECE of the top class against the mass of the soft label on it",
-        "lower",
-        on_card=True,
-    ),
-    Number("classwise_ece", "classwise ECE", "ECE, mean over classes, against the label", "lower", on_card=True),
-    Number(
-        "classwise_ece_soft",
-        "classwise, soft",
-        "ECE, mean over classes, against the soft label",
-        "lower",
-        on_card=True,
-    ),
-)
-# Of each dimension, valence and arousal.
-AFFECT = (
-    Number("ccc", "CCC", "CCC", "higher", on_card=True),
-    Number("pearson", "Pearson", "Pearson", "higher"),
-    Number("rmse", "RMSE", "RMSE", "lower", on_card=True),
-    Number("sagr", "SAGR", "sign agreement", "higher"),
-)
-# Of each emotion.
-EMOTION = (
-    Number("recall", "recall", "recall", "higher", on_card=True),
-    Number("precision", "precision", "precision", "higher", on_card=True),
-    Number("f1", "F1", "F1", "higher", on_card=True),
-)
+class OverallNumbers(TypedDict):
+    """Of all faces, in the order in which they are shown; None where nothing can be told."""
+
+    kl: Annotated[float | None, Number("KL, nats", "KL(soft label || predicted), nats", "lower", True)]
+    js: Annotated[float | None, Number("JS, nats", "Jensen-Shannon, nats", "lower", True)]
+    accuracy: Annotated[float | None, Number("accuracy", "accuracy", "higher", True)]
+    balanced_accuracy: Annotated[float | None, Number("balanced accuracy", "balanced accuracy", "higher", True)]
+    macro_f1: Annotated[float | None, Number("macro F1", "macro F1", "higher", True)]
+    top_label_agreement: Annotated[
+        float | None, Number("top label agrees", "predicted label is the soft label's largest", "higher", True)
+    ]
+    cosine: Annotated[float | None, Number("cosine", "cosine", "higher")]
+    intersection: Annotated[float | None, Number("intersection", "intersection", "higher")]
+    chebyshev: Annotated[float | None, Number("Chebyshev", "Chebyshev", "lower")]
+    clark: Annotated[float | None, Number("Clark", "Clark", "lower")]
+    canberra: Annotated[float | None, Number("Canberra", "Canberra", "lower")]
+    brier: Annotated[float | None, Number("Brier", "Brier, against the soft label", "lower")]
+    top_2: Annotated[float | None, Number("top 2", "two largest emotions the same", "higher")]
+    spearman: Annotated[float | None, Number("Spearman", "Spearman of the ranks", "higher")]
+
+
+class CalibrationNumbers(TypedDict):
+    """How far confidence is from what comes true."""
+
+    ece: Annotated[float | None, Number("ECE", "ECE of the top class against the label", "lower", True)]
+    ece_soft: Annotated[
+        float | None,
+        Number("ECE, soft labels", "ECE of the top class against the mass of the soft label on it", "lower", True),
+    ]
+    classwise_ece: Annotated[
+        float | None, Number("classwise ECE", "ECE, mean over classes, against the label", "lower", True)
+    ]
+    classwise_ece_soft: Annotated[
+        float | None, Number("classwise, soft", "ECE, mean over classes, against the soft label", "lower", True)
+    ]
+
+
+class AffectNumbers(TypedDict):
+    """Of a dimension, valence or arousal."""
+
+    ccc: Annotated[float | None, Number("CCC", "CCC", "higher", True)]
+    pearson: Annotated[float | None, Number("Pearson", "Pearson", "higher")]
+    rmse: Annotated[float | None, Number("RMSE", "RMSE", "lower", True)]
+    sagr: Annotated[float | None, Number("SAGR", "sign agreement", "higher")]
+
+
+class EmotionNumbers(TypedDict):
+    """Of an emotion."""
+
+    recall: Annotated[float | None, Number("recall", "recall", "higher", True)]
+    precision: Annotated[float | None, Number("precision", "precision", "higher", True)]
+    f1: Annotated[float | None, Number("F1", "F1", "higher", True)]
+
+
+def _numbers(record: type) -> tuple[Number, ...]:
+    hints = get_type_hints(record, include_extras=True)
+    return tuple(hint.__metadata__[0]._replace(key=key) for key, hint in hints.items())
+
+
+OVERALL, CALIBRATION = _numbers(OverallNumbers), _numbers(CalibrationNumbers)
+AFFECT, EMOTION = _numbers(AffectNumbers), _numbers(EmotionNumbers)
 BY_KEY = {number.key: number for number in (*OVERALL, *CALIBRATION)}
 
 # Of a part of the faces, and of a difference between two parts or two models.
@@ -100,7 +108,7 @@ def figure(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def about(metrics: dict) -> dict[str, str]:
+def about(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What was measured, name by name."""
     data = metrics["data"]
     return {
@@ -114,7 +122,7 @@ def about(metrics: dict) -> dict[str, str]:
     }
 
 
-def faces(metrics: dict) -> str:
+def faces(metrics: Mapping[str, Any]) -> str:
     """How many faces, and of how many the truth is known."""
     return (
         f"{metrics['rows']:,}, of which {metrics['rows_with_label']:,} have a label and "
@@ -122,7 +130,7 @@ def faces(metrics: dict) -> str:
     )
 
 
-def cautions(metrics: dict) -> list[str]:
+def cautions(metrics: Mapping[str, Any]) -> list[str]:
     """What makes numbers of this very evaluation look better or worse than they are."""
     found = []
     if metrics["data"]["origin"] == "drawn":
@@ -143,7 +151,7 @@ def cautions(metrics: dict) -> list[str]:
     return found
 
 
-def about_groups(metrics: dict) -> list[str]:
+def about_groups(metrics: Mapping[str, Any]) -> list[str]:
     """What has to stand beside numbers of groups."""
     found = [metrics["groups_are"], f"Of fewer than {metrics['min_cell']} faces no figure is given."]
     if metrics["yaw_edges"] is not None:
@@ -152,18 +160,18 @@ def about_groups(metrics: dict) -> list[str]:
     return found
 
 
-def worst_recall(gaps: dict) -> tuple[str, dict] | None:
+def worst_recall(gaps: Mapping[str, Any]) -> tuple[str, dict] | None:
     """The emotion whose recall differs most between two groups, and its gap; None where none is known."""
     known = {name: gap for name, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)}
     return max(known.items(), key=lambda found: found[1]["gap"]) if known else None
 
 
-def compared(comparison: dict) -> str:
+def compared(comparison: Mapping[str, Any]) -> str:
     """What the differences of a comparison are."""
     return f"This model minus {comparison['model']}, over the same {comparison['rows']:,} faces"
 
 
-def right_alone(comparison: dict) -> list[str]:
+def right_alone(comparison: Mapping[str, Any]) -> list[str]:
     """McNemar's test of a comparison; nothing where no face has a label."""
     test = comparison["mcnemar"]
     if not test["rows"]:

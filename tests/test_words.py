@@ -35,7 +35,7 @@ def test_what_the_terminal_calls_a_number_fits_its_column():
 @pytest.mark.parametrize("on_card", [True, False])
 def test_a_number_is_added_by_its_formula_and_one_line_of_words(tmp_path, monkeypatch, on_card):
     monkeypatch.setitem(MEASURES, "fidelity", lambda true, predicted: np.sqrt(true * predicted).sum(axis=1))
-    line = Number("fidelity", "fidelity", "fidelity of the distributions", "higher", on_card)
+    line = Number("fidelity", "fidelity of the distributions", "higher", on_card, "fidelity")
     for module in (report_text, report_sections, results):
         monkeypatch.setattr(module, "OVERALL", (*OVERALL, line))
     metrics = some_metrics(some_predictions(60))

@@ -2,9 +2,12 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from ..checking.findings import Examination
 from ..options import check_options, option
 from . import words
 from .arguments import Verb
@@ -123,7 +126,7 @@ def _processes(workers: int | None) -> int:
     return workers or len(os.sched_getaffinity(0))
 
 
-def _has_errors(report: dict) -> bool:
+def _has_errors(report: Mapping[str, Any]) -> bool:
     return any(finding["level"] == "error" for finding in report["findings"])
 
 
@@ -163,14 +166,14 @@ def _doctor(options: Doctor) -> int:
     return 1 if _has_errors(report) else 0
 
 
-def _examine_faces(options: Doctor) -> dict:
+def _examine_faces(options: Doctor) -> Examination:
     from ..examination import doctor
 
     with show_bars() as progress:
         return doctor(options.path, _processes(options.workers), options.near_duplicates, progress)
 
 
-def _examine_model(options: Doctor) -> dict:
+def _examine_model(options: Doctor) -> Examination:
     from ..evaluation.model_order import examine_model
 
     view, split = options.view or "default", options.split or "validation"

@@ -16,7 +16,7 @@ from torch import Tensor
 from affectnet_plus import EMOTIONS
 
 from .. import images
-from ..preparing.manifest import about
+from ..preparing.manifest import About, about
 from ..stages import Progress, silent, told
 from .readers import Encoded
 
@@ -184,7 +184,7 @@ class Chosen(NamedTuple):
     """The rows of one split, and what a record says of them: `about` as `about_faces`, view and split."""
 
     rows: datasets.Dataset
-    about: dict
+    about: About
     view: str
     split: str
 
@@ -201,7 +201,7 @@ def choose(data, view: str, split: str) -> Chosen:
     return Chosen(rows, about_faces(data), view, split)
 
 
-def about_faces(data) -> dict:
+def about_faces(data) -> About:
     """`preparing.manifest.about` of what `load_prepared` takes. A data set in memory does not say whose faces it has.
 
     What is trained on one may therefore not be published openly: give the folder for that.
@@ -210,7 +210,8 @@ def about_faces(data) -> dict:
         data = next(iter(data.values()))
     if isinstance(data, datasets.Dataset):
         return {"name": data.info.dataset_name or "dataset", "origin": None, "fingerprint": None}
-    return about(fetched(data)) | ({"name": str(data)} if str(data).startswith(HUB) else {})
+    found = about(fetched(data))
+    return {**found, "name": str(data)} if str(data).startswith(HUB) else found
 
 
 def _labels(columns: pa.Table) -> Tensor:

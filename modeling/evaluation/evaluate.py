@@ -49,7 +49,7 @@ import tempfile
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import datasets
 import numpy as np
@@ -66,6 +66,7 @@ from .options import EvaluationOptions
 from .pictures import SHOWN, draw_pictures, draw_sheets
 from .predict import load_model, name_of, predict_faces
 from .predictions import Predictions
+from .records import Comparison, Metrics
 from .report import write_report
 from .uncertainty import in_share
 
@@ -81,7 +82,7 @@ def evaluate(
     batch_size: int = 64,
     progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> dict:
+) -> Metrics:
     """`measure` a model, and write metrics.json, report.html and the pictures into `out`, all of them or none.
 
     Args:
@@ -101,7 +102,7 @@ def evaluate(
     return metrics
 
 
-def _write(metrics: dict, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
+def _write(metrics: Metrics, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
     title = f"{metrics['model']} on {metrics['data']['name']}, {metrics['split']} split, {metrics['view']} view"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as folder:
@@ -124,7 +125,7 @@ def measure(
     batch_size: int = 64,
     progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> tuple[dict, Predictions]:
+) -> tuple[Metrics, Predictions]:
     """Measure a model on one split of prepared faces; nothing is written.
 
     The baseline is the mean soft label of the faces that the model was trained on, from the training.json of its
@@ -147,7 +148,7 @@ def measure(
     this = _answers(model, faces.rows, batch_size, progress, options.label_order)
     groups, yaw_edges = attribute_groupings(faces.rows)
     chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
-    metrics = {
+    found = {
         **_about(model, faces, options),
         **_calibrated(this, faces),
         "predictions": this.source,
@@ -157,6 +158,7 @@ def measure(
         "groups_are": GROUPS_ARE,
         "comparison": None,
     }
+    metrics = cast(Metrics, found)
     if options.compare:
         other = _answers(options.compare, faces.rows, batch_size, progress, options.label_order)
         metrics["comparison"] = _compared(this, other, name_of(options.compare), options)
@@ -172,7 +174,7 @@ def compare(
     batch_size: int = 64,
     progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> dict:
+) -> Comparison:
     """Two models, or another tool's predictions, on the same faces; nothing is written.
 
     Args:
@@ -189,9 +191,9 @@ def compare(
     return _compared(this, that, name_of(other), options)
 
 
-def _compared(this: "_Answers", other: "_Answers", name: str, options: EvaluationOptions) -> dict:
+def _compared(this: "_Answers", other: "_Answers", name: str, options: EvaluationOptions) -> Comparison:
     found = paired_differences(this.predictions, other.predictions, options.resamples, options.seed, options.level)
-    return {"model": name} | found
+    return {"model": name, **found}
 
 
 def is_file_of_predictions(model) -> bool:

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassi
 from affectnet_plus import EMOTIONS
 
 from ..checking.affect import AFFECT_PLACES, Moments, compare_orders, suspected
-from ..checking.findings import Finding
+from ..checking.findings import Counts, Examination, Finding
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
 from ..stages import Progress, silent, told
@@ -45,7 +45,7 @@ def examine_model(
     view: str = "default",
     split: str = "validation",
     progress: Progress = silent,
-) -> dict:
+) -> Examination:
     """Ask the model of a folder about the faces of a split, and find the order that its classes stand in.
 
     Args:
@@ -77,13 +77,14 @@ def examine_model(
     if declared is None:
         said = f"its classes are named {', '.join(names)}, which is no known order; judged as AffectNet's"
         findings.append(Finding("warning", "class names", said, len(names)))
-    counts = {split: {"rows": len(labels), "labels": _named(np.bincount(labels[known], minlength=8)), "subsets": {}}}
+    named = _named(np.bincount(labels[known], minlength=8))
+    counts: dict[str, Counts] = {split: {"rows": len(labels), "labels": named, "subsets": {}}}
     return {
         "path": str(model),
         "kind": "model",
         "counts": counts,
         "left_out": {},
-        "findings": [vars(finding) for finding in findings],
+        "findings": [finding.record() for finding in findings],
     }
 
 

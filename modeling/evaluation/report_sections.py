@@ -1,6 +1,8 @@
 """What the report says, as headings, paragraphs and tables of words; no HTML in here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import words
 from ..words import AFFECT, CALIBRATION, EMOTION, FAIRNESS_OF_DATA, OVERALL, PART
@@ -27,7 +29,7 @@ class Section:
     picture: str = ""
 
 
-def limits(metrics: dict) -> list[str]:
+def limits(metrics: Mapping[str, Any]) -> list[str]:
     """What the numbers do not say."""
     return [
         "A soft label says what is expressed in a picture of a face, as people or machines have judged it. It does "
@@ -40,7 +42,7 @@ def limits(metrics: dict) -> list[str]:
     ]
 
 
-def sections(metrics: dict) -> list[Section]:
+def sections(metrics: Mapping[str, Any]) -> list[Section]:
     """The parts of the report, those left out of which nothing is known."""
     found = [_overall(metrics), _emotions(metrics), _calibration(metrics)]
     if metrics["valence"]["rows"] or metrics["arousal"]["rows"]:
@@ -54,7 +56,7 @@ def sections(metrics: dict) -> list[Section]:
     return found
 
 
-def _overall(metrics: dict) -> Section:
+def _overall(metrics: Mapping[str, Any]) -> Section:
     constant, uniform = metrics["baselines"]["mean_soft_label"], metrics["baselines"]["uniform"]
     rows = [
         [
@@ -74,7 +76,7 @@ def _overall(metrics: dict) -> Section:
     return Section("overall", "Overall", [text], [Table("All faces", head, rows)])
 
 
-def _emotions(metrics: dict) -> Section:
+def _emotions(metrics: Mapping[str, Any]) -> Section:
     rows = [
         [_words(name), _words(f"{row['support']:,}"), *(_estimate(row, number.key) for number in EMOTION)]
         for name, row in metrics["per_class"].items()
@@ -83,7 +85,7 @@ def _emotions(metrics: dict) -> Section:
     return Section("emotions", "Emotions", [], [Table("Each emotion", head, rows)], "confusion")
 
 
-def _calibration(metrics: dict) -> Section:
+def _calibration(metrics: Mapping[str, Any]) -> Section:
     rows = [[_words(number.name), _estimate(metrics, number.key)] for number in CALIBRATION]
     text = (
         "ECE, the expected calibration error: how far the probability of the predicted emotion is from what comes "
@@ -94,7 +96,7 @@ def _calibration(metrics: dict) -> Section:
     )
 
 
-def _affect(metrics: dict) -> Section:
+def _affect(metrics: Mapping[str, Any]) -> Section:
     rows = [
         [_words(name), _words(f"{found['rows']:,}"), *(_estimate(found, number.key) for number in AFFECT)]
         for name, found in ((name, metrics[name]) for name in ("valence", "arousal"))
@@ -104,7 +106,7 @@ def _affect(metrics: dict) -> Section:
     return Section("affect", "Valence and arousal", [text], [Table("Each dimension", head, rows)], "circumplex")
 
 
-def _subsets(metrics: dict) -> Section:
+def _subsets(metrics: Mapping[str, Any]) -> Section:
     text = (
         "Easy: the label is the largest emotion of the soft label. Challenging: the second or third. Difficult: any "
         "further one."
@@ -114,7 +116,7 @@ def _subsets(metrics: dict) -> Section:
     )
 
 
-def _groups(metrics: dict) -> Section:
+def _groups(metrics: Mapping[str, Any]) -> Section:
     groups = known_groups(metrics)
     tables = [_cells(f"By {name}", "group", cells, metrics) for name, cells in groups.items()]
     gaps = _gaps({name: metrics["gaps"][name] for name in groups})
@@ -167,7 +169,7 @@ def _worst(measure: dict) -> tuple[str, str]:
     return _plain(measure["max"]), f"{measure['emotion']}\nmean of all {_plain(measure['mean'])}"
 
 
-def _comparison(metrics: dict) -> Section:
+def _comparison(metrics: Mapping[str, Any]) -> Section:
     comparison = metrics["comparison"]
     rows = [
         [_words(PART[key]), (_signed(found["difference"]), _interval(found["interval"]))]
@@ -179,7 +181,7 @@ def _comparison(metrics: dict) -> Section:
     return Section("comparison", f"Beside {comparison['model']}", paragraphs, [table])
 
 
-def _cells(caption: str, first: str, cells: dict[str, dict], metrics: dict) -> Table:
+def _cells(caption: str, first: str, cells: dict[str, dict], metrics: Mapping[str, Any]) -> Table:
     keys = [key for key in PART if any(cell.get(key) is not None for cell in cells.values())]
     few = f"fewer than {metrics['min_cell']}"
     rows = [
@@ -199,7 +201,7 @@ def _number(value: float | None) -> tuple[str, str]:
     return _plain(value), ""
 
 
-def _estimate(cell: dict, key: str) -> tuple[str, str]:
+def _estimate(cell: Mapping[str, Any], key: str) -> tuple[str, str]:
     return _plain(cell[key]), _interval(cell["intervals"][key])
 
 

@@ -1,6 +1,8 @@
 """metrics.json as a table for a terminal."""
 
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from .. import words
 from ..words import AFFECT, CALIBRATION, EMOTION, OVERALL, PART
@@ -8,7 +10,7 @@ from ..words import AFFECT, CALIBRATION, EMOTION, OVERALL, PART
 WIDTH = 79
 
 
-def format_metrics(metrics: dict) -> str:
+def format_metrics(metrics: Mapping[str, Any]) -> str:
     """What `evaluate_predictions` or `evaluate` gives, as a table of at most 79 columns; "-" where there is None."""
     of_evaluate = "crop" in metrics
     lines = _about(metrics) if of_evaluate else [f"Faces: {words.faces(metrics)}"]
@@ -19,7 +21,7 @@ def format_metrics(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def _about(metrics: dict) -> list[str]:
+def _about(metrics: Mapping[str, Any]) -> list[str]:
     about = words.about(metrics)
     lines = _wrapped(*(f"{name}: {about[name]}" for name in ("Data", "Faces", "Pictures")))
     if source := metrics["predictions"]:
@@ -27,7 +29,7 @@ def _about(metrics: dict) -> list[str]:
     return lines + _wrapped(*words.cautions(metrics))
 
 
-def _overall(metrics: dict) -> list[str]:
+def _overall(metrics: Mapping[str, Any]) -> list[str]:
     constant, uniform = metrics["baselines"]["mean_soft_label"], metrics["baselines"]["uniform"]
     level = f"{100 * metrics['level']:g} %" if "level" in metrics else ""
     lines = [_line("", "model", level, "constant", "uniform")]
@@ -38,7 +40,7 @@ def _overall(metrics: dict) -> list[str]:
     return [*lines, f"constant: the mean soft label of the {constant['prior_from']}"]
 
 
-def _emotions(metrics: dict) -> list[str]:
+def _emotions(metrics: Mapping[str, Any]) -> list[str]:
     recall, precision, f1 = EMOTION
     lines = [_line("", recall.short, "", precision.short, f1.short, "faces")]
     for name, row in metrics["per_class"].items():
@@ -47,7 +49,7 @@ def _emotions(metrics: dict) -> list[str]:
     return lines
 
 
-def _affect(metrics: dict) -> list[str]:
+def _affect(metrics: Mapping[str, Any]) -> list[str]:
     ccc, *others = AFFECT
     lines = [_line("", ccc.short, "", *(number.short for number in others))]
     for name in ("valence", "arousal"):
@@ -56,7 +58,7 @@ def _affect(metrics: dict) -> list[str]:
     return lines
 
 
-def _parts(metrics: dict) -> list[str]:
+def _parts(metrics: Mapping[str, Any]) -> list[str]:
     lines = ["", *_cells("", metrics["subsets"])]
     for attribute, cells in metrics["groups"].items():
         if list(cells) == ["unknown"]:
@@ -99,7 +101,7 @@ def _wrapped(*sentences: str) -> list[str]:
     return [line for sentence in sentences for line in textwrap.wrap(sentence, WIDTH)]
 
 
-def _interval(cell: dict, key: str) -> str:
+def _interval(cell: Mapping[str, Any], key: str) -> str:
     return _ends(cell["intervals"][key]) if "intervals" in cell else ""
 
 

@@ -12,6 +12,7 @@ from ..evaluation.predict import load_model, name_of
 from ..files import fresh_folder, write_json
 from ..preparing.manifest import is_prepared
 from ..stages import Progress, silent
+from .records import ExportReport, Variant
 
 TOLERANCE = 1e-4  # of a logit, and of valence and arousal, in float32
 
@@ -26,7 +27,7 @@ def export(
     split: str = "validation",
     overwrite: bool = False,
     progress: Progress = silent,
-) -> dict:
+) -> ExportReport:
     """Write model.onnx, model-int8.onnx and model-fp16.onnx where asked for, and what belongs to them, to `out`.
 
     parity.json and parity.md say how near the answers are to PyTorch's on faces; example.py runs a file with
@@ -63,7 +64,7 @@ def export(
         network = copy.deepcopy(load_model(model)).cpu()
         files = onnx_files.write(network, name, folder, int8, fp16)
         faces = parity.face_batches(images, network.config.image_size, view, split, progress)
-        report = {
+        report: ExportReport = {
             "source_model": name,
             "version": version("affectnet-plus"),
             "faces": _name_faces(images, view, split, parity.DRAWN),
@@ -89,7 +90,7 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     return ", ".join(names)
 
 
-def _check(found: dict) -> None:
+def _check(found: Variant) -> None:
     for key in ("max_abs_delta_logit", "max_abs_delta_valence_arousal"):
         if not found[key] <= TOLERANCE:
             raise ValueError(
@@ -98,7 +99,7 @@ def _check(found: dict) -> None:
             )
 
 
-def _page(about: dict[str, str], report: dict, preprocessing: str) -> str:
+def _page(about: dict[str, str], report: ExportReport, preprocessing: str) -> str:
     known = {key: json.loads(value) for key, value in about.items()}
     size, names = known["image_size"], known["labels"]
     files = [

@@ -1,9 +1,10 @@
 """How near the answers of an exported model are to those of PyTorch, on faces. Needs the extra `onnx`."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,6 +21,7 @@ from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
+from .records import Distance, Parity, Right
 
 BATCH = 32
 ALONE = 32  # faces that are asked about once more, each alone
@@ -91,7 +93,7 @@ def _encoded(opened: Images, picture: Picture) -> Encoded:
         raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
 
 
-def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> dict:
+def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> Parity:
     """Ask the model, on its own device, and each ONNX file about the same faces, and compare the answers.
 
     `files` are by precision, as the variants are in the answer.
@@ -141,7 +143,7 @@ def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], ba
     }
 
 
-def compare_outputs(expected: np.ndarray, found: np.ndarray) -> dict:
+def compare_outputs(expected: np.ndarray, found: np.ndarray) -> Distance:
     """The distance of two answers, (n, classes + 2) logits with valence and arousal behind them.
 
     `max_abs_delta_logit`, `mean_abs_delta_logit`, `max_abs_delta_valence_arousal`; `kl_mean` and `kl_max` of
@@ -162,7 +164,7 @@ def compare_outputs(expected: np.ndarray, found: np.ndarray) -> dict:
     }
 
 
-def _right(answers: np.ndarray, labels: np.ndarray, soft_labels: np.ndarray) -> dict:
+def _right(answers: np.ndarray, labels: np.ndarray, soft_labels: np.ndarray) -> Right:
     logits, known, soft = answers[:, :-2], labels >= 0, ~np.isnan(soft_labels).any(axis=1)
     right = logits[known].argmax(axis=1) == labels[known]
     kl = kl_divergence(soft_labels[soft], softmax(logits[soft], axis=1))
@@ -208,7 +210,7 @@ _LINES = (
 )
 
 
-def format_parity(report: dict) -> str:
+def format_parity(report: Mapping[str, Any]) -> str:
     """The report of `export` as a page of Markdown; "-" where nothing is known."""
     names = list(report["variants"])
     lines = [

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 import transformers
@@ -41,6 +42,17 @@ LABEL_FORMAT = 2
 Shard = tuple[int, int]
 
 
+class Account(TypedDict):
+    """What `label` returns and labelling.json holds."""
+
+    options: dict[str, Any]  # those that were given
+    plan: dict[str, Any]
+    pose_unit: str
+    action_units: dict[str, Any] | None  # the table that was given
+    demographics: dict[str, Any] | None
+    counts: dict[str, Any]
+
+
 def label(
     images,
     out,
@@ -50,7 +62,7 @@ def label(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
-) -> dict | None:
+) -> Account | None:
     """Give every picture of `images` a soft label, and write them as the tree `out`.
 
     Faces of a source keep split, stem, human label and all that is known of them, and get a new soft label and
@@ -218,7 +230,7 @@ def _digest(path, *patterns: str) -> str | None:
     return hashlib.sha256(found.encode()).hexdigest()
 
 
-def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
+def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> Account | None:
     """The account of `out`, if it is what this plan gives."""
     try:
         record = json.loads((out / ACCOUNT).read_bytes())
@@ -251,21 +263,22 @@ def _account(
     demographics: Demographics | None,
     plan: dict,
     tally: Tally,
-) -> dict:
+) -> Account:
     given = {name: value for name, value in asdict(options).items() if value not in (None, (), False)}
     table = loaded.table
     return {
         "options": {name: Path(value).name if isinstance(value, str) else value for name, value in given.items()},
         "plan": plan,
         "pose_unit": POSE_UNIT if "pose" in options.metadata else "as the source has it",
-        "action_units": table
-        and {
+        "action_units": None
+        if table is None
+        else {
             "tool": table.table.source,
             "units": list(table.table.units),
             "problems": {reason: len(found) for reason, found in table.table.problems.items()},
             "unused rows": table.unused,
         },
-        "demographics": demographics and demographics.counts,
+        "demographics": None if demographics is None else demographics.counts,
         "counts": {
             "pictures": len(source.pictures()),
             "files passed over": source.passed_over,
@@ -280,7 +293,7 @@ def _account(
     }
 
 
-def format_account(record: dict) -> str:
+def format_account(record: Account) -> str:
     """The account as lines for people."""
     counts = record["counts"]
     lines = [f"{counts['pictures']:,} pictures; in the tree: " + _listed(counts["in the tree"])]

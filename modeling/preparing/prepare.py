@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from affectnet_plus import Face, LayoutError
 
-from ..checking.findings import Finding, count_reasons, format_findings
+from ..checking.findings import Counts, Finding, FindingRecord, count_reasons, format_findings
 from ..files import put_back, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
 from ..stages import Progress, silent
@@ -33,6 +34,31 @@ from .shards import Shard, plan_shards, write_shard
 logger = logging.getLogger(__name__)
 
 
+class SourceFacts(TypedDict):
+    """Of what a folder was prepared."""
+
+    path: str
+    kind: str
+    origin: str | None
+
+
+class SplitReport(Counts):
+    """What became rows of a split, and how many faces did not."""
+
+    quarantined: int
+
+
+class PreparingReport(TypedDict):
+    """What `prepare` returns and report.json holds."""
+
+    source: SourceFacts
+    embedded: bool
+    splits: dict[str, SplitReport]
+    quarantined: int
+    quarantine_reasons: dict[str, int]
+    findings: list[FindingRecord]
+
+
 def prepare(
     raw,
     out,
@@ -42,7 +68,7 @@ def prepare(
     progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
-) -> dict:
+) -> PreparingReport:
     """Check every face of `raw` and write the loadable folder `out`.
 
     The same faces, options and code give the same bytes, with any number of workers and however often the work was
@@ -130,7 +156,7 @@ def _refuse(out: Path, source: Source, overwrite: bool) -> None:
         refuse_existing(out, overwrite)
 
 
-def _stored(out: Path, say: Callable[[str], None]) -> dict:
+def _stored(out: Path, say: Callable[[str], None]) -> PreparingReport:
     say(f"nothing has changed since {out} was written")
     return json.loads((out / "report.json").read_bytes())
 
@@ -158,7 +184,7 @@ def _scratch(unfinished: Path, plan: dict) -> Path:
     return scratch
 
 
-def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> dict:
+def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> PreparingReport:
     """Fill `scratch`/folder, and return the report."""
     folder = scratch / "folder"
     jobs = plan_jobs(source, scratch / "chunks")
@@ -204,13 +230,13 @@ def _faces_of(shard: Shard, jobs: list[Job]) -> dict[str, Face]:
     return {face.image_id: face for job in jobs if job.path in chunks for face in job.faces}
 
 
-def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> dict:
-    nothing = {"rows": 0, "labels": {}, "subsets": {}}
+def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> PreparingReport:
+    nothing: Counts = {"rows": 0, "labels": {}, "subsets": {}}
     counts = {split: read.checks.counts.get(split, nothing) for split in source.splits()}
     with open(quarantine, encoding="utf-8") as file:
         reasons = count_reasons(json.loads(line)["reason"] for line in file)
     return {
-        "source": {name: plan["source"][name] for name in ("path", "kind", "origin")},
+        "source": {"path": plan["source"]["path"], "kind": plan["source"]["kind"], "origin": plan["source"]["origin"]},
         "embedded": plan["embedded"],
         "splits": {
             split: {
@@ -223,11 +249,11 @@ def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> dict:
         },
         "quarantined": read.quarantined.total(),
         "quarantine_reasons": reasons,
-        "findings": [asdict(finding) for finding in read.checks.findings(read.listed, source.origin == LICENSED)],
+        "findings": [finding.record() for finding in read.checks.findings(read.listed, source.origin == LICENSED)],
     }
 
 
-def format_report(report: dict) -> str:
+def format_report(report: PreparingReport) -> str:
     """The report as lines for people."""
     lines = []
     for split, part in report["splits"].items():
