@@ -34,9 +34,9 @@ from pathlib import Path
 import numpy as np
 from measuring import RESULTS, commit, hardware, run_apart, write_csv
 from PIL import Image
-from tqdm import tqdm
 
 from affectnet_plus import GENDERS, RACES
+from affectnet_plus_modeling.cli.progress import show_bars
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from affectnet_plus_modeling.sources.synthetic.draw import jpeg, list_jobs, record
 from affectnet_plus_modeling.sources.synthetic.repeat import POOL, write_repeated
@@ -117,7 +117,8 @@ def make_tree(options) -> Path:
         pictures = fairface_pictures(options.fairface) if options.fairface else None
         jobs = list_jobs(options.faces, 0, VALIDATION, options.no_human)
         origin = "FairFace" if options.fairface else "drawn"
-        write_repeated(tree, jobs, lambda *face: make(*face, pictures), origin, progress=tqdm)
+        with show_bars() as progress:
+            write_repeated(tree, jobs, lambda *face: make(*face, pictures), origin, progress=progress)
     return tree
 
 

@@ -1,11 +1,11 @@
 """Examine faces, as delivered or prepared, without writing anything: counts, contradictions, duplicates, defects."""
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,11 @@ from affectnet_plus import SPLITS, BadRow, Face, check_image
 
 from .checking.checks import RowChecks
 from .checking.duplicates import Pictures, group_near, perceptual_hash
-from .checking.findings import EXAMPLES, Finding, count_reasons, format_findings
+from .checking.findings import EXAMPLES, Examination, Finding, count_reasons, format_findings
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
 from .preparing.manifest import MANIFEST, is_prepared, verify
 from .sources.delivered import LICENSED, Source, open_source
+from .stages import Progress, silent
 from .workers import working
 
 # What Pillow raises for a picture that it cannot decode, and a file that is gone; BadRow is a ValueError.
@@ -39,9 +40,7 @@ class _Examined:
     flat: list[str] = field(default_factory=list)
 
 
-def doctor(
-    path, workers: int = 1, near_duplicates: bool = True, progress: Callable[[int, int], None] | None = None
-) -> dict:
+def doctor(path, workers: int = 1, near_duplicates: bool = True, progress: Progress = silent) -> Examination:
     """Examine a source of faces, or a prepared folder.
 
     Args:
@@ -49,11 +48,10 @@ def doctor(
         workers: processes that read and decode.
         near_duplicates: decode every picture, which takes most of the time, and look for those that are nearly the
             same. Exact duplicates are found without.
-        progress: called with the number of faces that were examined and that there are.
+        progress: of the stage "examine", in faces.
 
     Returns:
-        {"path", "kind": "source" or "prepared", "counts": as `RowChecks.counts`, "left_out": reason -> faces,
-        "findings": a list of `Finding` as dictionaries}.
+        What was counted and found; of the kind "source" or "prepared".
 
     Raises:
         ValueError: `path` is something else; the message says what.
@@ -62,15 +60,11 @@ def doctor(
     if (path / "config.json").is_file():
         raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
     if is_prepared(path):
-        return _examine_prepared(path, workers, near_duplicates, progress or _silent)
-    return _examine_source(path, workers, near_duplicates, progress or _silent)
+        return _examine_prepared(path, workers, near_duplicates, progress)
+    return _examine_source(path, workers, near_duplicates, progress)
 
 
-def _silent(done: int, total: int) -> None:
-    pass
-
-
-def format_examination(report: dict) -> str:
+def format_examination(report: Examination) -> str:
     """The report as lines for people."""
     lines = []
     for split, counts in report["counts"].items():
@@ -85,7 +79,7 @@ def format_examination(report: dict) -> str:
 # --- faces as delivered ----------------------------------------------------------------------------------------------
 
 
-def _examine_source(path: Path, workers: int, near: bool, progress) -> dict:
+def _examine_source(path: Path, workers: int, near: bool, progress: Progress) -> Examination:
     source = open_source(path)
     faces = {split: source.faces(split) for split in source.splits()}
     listed = {split: len(found) for split, found in faces.items()}
@@ -98,7 +92,7 @@ def _examine_source(path: Path, workers: int, near: bool, progress) -> dict:
     with working(workers) as run:
         for examined in run(_read_faces, jobs):
             result.add(examined)
-            progress(result.faces, sum(listed.values()))
+            progress("examine", result.faces, sum(listed.values()))
     findings = _reasons("error", "rows", "cannot be rows", result.left_out)
     return result.report(findings, listed, source.origin == LICENSED, near)
 
@@ -137,7 +131,7 @@ def _hash(examined: _Examined, read: Callable[[int], bytes]) -> None:
 # --- a prepared folder -----------------------------------------------------------------------------------------------
 
 
-def _examine_prepared(folder: Path, workers: int, near: bool, progress) -> dict:
+def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress) -> Examination:
     findings = verify(folder)
     if any(finding.check == "manifest" for finding in findings):  # without it, nothing says what should be here
         return _Result("prepared", folder).report(findings, {}, False, False)
@@ -149,7 +143,7 @@ def _examine_prepared(folder: Path, workers: int, near: bool, progress) -> dict:
     with working(workers) as run:
         for examined in run(_read_rows, ((table, near) for table in tables)):
             result.add(examined)
-            progress(result.faces, total)
+            progress("examine", result.faces, total)
     findings += broken + _reasons("error", "pictures", "have no picture", result.left_out)
     quarantined = []
     if (folder / "quarantine.jsonl").is_file():  # it does not travel to the Hub
@@ -205,8 +199,9 @@ def _picture(picture: dict) -> bytes:
 class _Result:
     """Gathers what was examined, chunk by chunk."""
 
-    def __init__(self, kind: str, path: Path):
-        self.kind, self.path = kind, path
+    def __init__(self, kind: Literal["source", "prepared"], path: Path):
+        self.kind: Literal["source", "prepared"] = kind
+        self.path = path
         self.faces = 0
         self.seen: Counter[str] = Counter()
         self.left_out: list[dict] = []
@@ -226,7 +221,7 @@ class _Result:
             ids = examined.table["image_id"].combine_chunks().take(pa.array(examined.hashed))
             self._pictures.add(examined.split, ids, np.array(examined.hashes, dtype=np.uint64))
 
-    def report(self, findings: list[Finding], listed: dict[str, int], licensed: bool, near: bool) -> dict:
+    def report(self, findings: list[Finding], listed: dict[str, int], licensed: bool, near: bool) -> Examination:
         findings = findings + self._rows.findings(listed, licensed)
         if self._undecodable:
             findings.append(_pictures("error", "cannot be decoded", self._undecodable))
@@ -239,7 +234,7 @@ class _Result:
             "kind": self.kind,
             "counts": self._rows.counts,
             "left_out": count_reasons(entry["reason"] for entry in self.left_out),
-            "findings": [dataclasses.asdict(finding) for finding in findings],
+            "findings": [finding.record() for finding in findings],
         }
 
 

@@ -13,7 +13,7 @@ from ..labels import subsets
 from . import published as release
 from .affect import AFFECT_PLACES, CONTRADICTIONS, MIN_ROWS, SOFT_PLACES, Moments, Order, compare_orders, suspected
 from .duplicates import Pictures, group_equal
-from .findings import EXAMPLES, Finding
+from .findings import EXAMPLES, Counts, Finding
 
 OUTSIDE = 0.1  # of the picture's side; the release's own landmarks lie a few pixels of 224 outside at most
 
@@ -92,7 +92,7 @@ class RowChecks:
         self._files.add(split, ids, _hashes(table))
 
     @property
-    def counts(self) -> dict[str, dict]:
+    def counts(self) -> dict[str, Counts]:
         """{"train": {"rows": n, "labels": {"neutral": n, ...}, "subsets": {...}}, ...}, without zeros."""
         return {
             split: {

@@ -4,9 +4,38 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 EXAMPLES = 3  # that a finding names
+Level = Literal["error", "warning", "note"]
+
+
+class FindingRecord(TypedDict):
+    """A `Finding` as a report has it."""
+
+    level: Level
+    check: str
+    message: str
+    count: int
+    examples: list[str]
+
+
+class Counts(TypedDict):
+    """What is in a split; labels and subsets by name, without those that no row has."""
+
+    rows: int
+    labels: dict[str, int]
+    subsets: dict[str, int]
+
+
+class Examination(TypedDict):
+    """What `doctor` and `examine_model` return."""
+
+    path: str
+    kind: Literal["source", "prepared", "model"]
+    counts: dict[str, Counts]  # by split
+    left_out: dict[str, int]  # faces by the reason
+    findings: list[FindingRecord]
 
 
 @dataclass(frozen=True)
@@ -18,11 +47,21 @@ class Finding:
     `count` is how many rows (or files, or pairs) it concerns, `examples` names a few of them.
     """
 
-    level: Literal["error", "warning", "note"]
+    level: Level
     check: str
     message: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
+
+    def record(self) -> FindingRecord:
+        """The same for a report, which is JSON."""
+        return {
+            "level": self.level,
+            "check": self.check,
+            "message": self.message,
+            "count": self.count,
+            "examples": self.examples,
+        }
 
 
 def format_findings(findings: list[Finding]) -> str:

@@ -2,13 +2,16 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from ..checking.findings import Examination
 from ..options import check_options, option
 from . import words
 from .arguments import Verb
-from .progress import say, show_bars, show_progress
+from .progress import say, show_bars
 from .refusals import need, need_free, need_model, need_prepared
 
 
@@ -33,15 +36,9 @@ def _draw(options: Draw) -> int:
     from ..sources.synthetic import draw_repeated_tree, draw_tree
 
     draw = draw_repeated_tree if options.fast else draw_tree
-    counts = draw(
-        options.out,
-        options.n,
-        options.seed,
-        options.validation_fraction,
-        options.no_human,
-        options.overwrite,
-        show_progress("draw", "faces"),
-    )
+    how = (options.n, options.seed, options.validation_fraction, options.no_human, options.overwrite)
+    with show_bars() as progress:
+        counts = draw(options.out, *how, progress)
     print(f"{options.out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     return 0
 
@@ -75,7 +72,7 @@ def _import_ferplus(options: ImportFerplus) -> int:
             options.protocol,
             options.drop_leaks,
             options.overwrite,
-            partial(progress, "import"),
+            progress,
         )
     print(format_import(report))
     return 0
@@ -129,7 +126,7 @@ def _processes(workers: int | None) -> int:
     return workers or len(os.sched_getaffinity(0))
 
 
-def _has_errors(report: dict) -> bool:
+def _has_errors(report: Mapping[str, Any]) -> bool:
     return any(finding["level"] == "error" for finding in report["findings"])
 
 
@@ -169,18 +166,19 @@ def _doctor(options: Doctor) -> int:
     return 1 if _has_errors(report) else 0
 
 
-def _examine_faces(options: Doctor) -> dict:
+def _examine_faces(options: Doctor) -> Examination:
     from ..examination import doctor
 
     with show_bars() as progress:
-        return doctor(options.path, _processes(options.workers), options.near_duplicates, partial(progress, "examine"))
+        return doctor(options.path, _processes(options.workers), options.near_duplicates, progress)
 
 
-def _examine_model(options: Doctor) -> dict:
+def _examine_model(options: Doctor) -> Examination:
     from ..evaluation.model_order import examine_model
 
     view, split = options.view or "default", options.split or "validation"
-    return examine_model(options.path, options.data, view, split, show_progress("ask"))
+    with show_bars("batches") as progress:
+        return examine_model(options.path, options.data, view, split, progress)
 
 
 DATA_VERBS = (

@@ -9,7 +9,7 @@ from ..options import check_options, option
 from ..shipped import PRETRAINED
 from . import words
 from .arguments import Verb
-from .progress import say, show_progress
+from .progress import say, show_bars
 from .refusals import need, need_model, need_prepared
 
 
@@ -41,13 +41,12 @@ def _evaluate(options: Evaluate) -> int:
         if model is not None and not Path(model).is_file():
             need_model(model)
     from ..evaluation.evaluate import evaluate
-    from ..evaluation.scores import format_metrics
+    from ..evaluation.report_text import format_metrics
 
     out = Path(options.out or options.model)
-    progress = show_progress("evaluate")
-    metrics = evaluate(
-        options.model, options.data, out, options.view, options.split, options.batch_size, progress, options.options
-    )
+    of = (options.model, options.data, out, options.view, options.split, options.batch_size)
+    with show_bars("batches") as progress:
+        metrics = evaluate(*of, progress, options.options)
     print(format_metrics(metrics))
     print(f"written: {out}/metrics.json, report.html and pictures")
     return 0
@@ -73,15 +72,9 @@ def _calibrate(options: Calibrate) -> int:
     need_prepared(options.data)
     from ..evaluation.calibrate import calibrate, format_calibration
 
-    found = calibrate(
-        options.model,
-        options.data,
-        options.options,
-        options.view,
-        options.split,
-        options.batch_size,
-        show_progress("calibrate"),
-    )
+    of = (options.model, options.data, options.options, options.view, options.split, options.batch_size)
+    with show_bars("batches") as progress:
+        found = calibrate(*of, progress)
     print(format_calibration(found))
     print(f"written: {options.model}/config.json. Measure it with affectnet-plus evaluate, on other faces")
     return 0

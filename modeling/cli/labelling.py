@@ -10,7 +10,7 @@ from ..labelling.label_options import LabelOptions, parse_shard
 from ..options import check_options, option
 from . import words
 from .arguments import Verb
-from .progress import say, show_bars, show_progress
+from .progress import say, show_bars
 from .refusals import need, need_free, need_model, need_prepared
 
 
@@ -30,15 +30,16 @@ def _train_ensemble(options: TrainEnsemble) -> int:
     need_free(options.out, options.overwrite)
     from ..labelling.ensemble.train import train_ensemble
 
-    record = train_ensemble(
-        options.data,
-        options.out,
-        options.options,
-        options.overwrite,
-        show_progress("read"),
-        partial(say, "train-ensemble"),
-        options.resume,
-    )
+    with show_bars("batches") as progress:
+        record = train_ensemble(
+            options.data,
+            options.out,
+            options.options,
+            options.overwrite,
+            progress,
+            partial(say, "train-ensemble"),
+            options.resume,
+        )
     calibration = record["calibration"]
     print(
         f"{options.out}: {record['networks']} networks in {record['members']} members, trained on "
@@ -72,9 +73,10 @@ def _train_au(options: TrainAu) -> int:
     table = read_action_units(options.table, options.action_unit_scale)
     for line in describe_problems(table.problems):
         say("train-au", line)
-    record = train_action_units(
-        options.data, table, options.out, options.options, options.overwrite, show_progress("read"), options.resume
-    )
+    with show_bars("batches") as progress:
+        record = train_action_units(
+            options.data, table, options.out, options.options, options.overwrite, progress, options.resume
+        )
     choosing = record["choosing"]
     print(
         f"{options.out}: {len(record['units'])} units, mean absolute error {choosing['mean_absolute_error']:.3f} on "

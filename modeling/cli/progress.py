@@ -5,15 +5,8 @@ import sys
 from contextlib import contextmanager
 
 
-def show_progress(text: str, unit: str = "batches"):
-    """What wraps a list of faces, or of batches of them, so that a bar is shown while it is gone through."""
-    from tqdm import tqdm
-
-    return lambda items: tqdm(items, desc=text, unit=f" {unit}", mininterval=0.5)
-
-
 @contextmanager
-def show_bars():
+def show_bars(unit: str = "faces"):
     """Yield progress(stage, done, total), which shows one bar for each stage; all are closed at the end."""
     from tqdm import tqdm
 
@@ -21,10 +14,10 @@ def show_bars():
 
     def progress(stage: str, done: int, total: int) -> None:
         if stage not in bars:
-            bars[stage] = tqdm(desc=stage, unit=" faces", total=total, initial=done, mininterval=0.5)
+            bars[stage] = tqdm(desc=stage, unit=f" {unit}", total=total, initial=done, mininterval=0.5)
         bars[stage].update(done - bars[stage].n)
         if done == total:
-            bars[stage].close()
+            bars.pop(stage).close()
 
     try:
         yield progress

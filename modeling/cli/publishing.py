@@ -9,6 +9,7 @@ from ..options import option
 from ..publishing.options import HubOptions
 from . import words
 from .arguments import Verb
+from .progress import show_bars
 from .refusals import need, need_free, need_model
 
 
@@ -111,23 +112,11 @@ def _export(options: Export) -> int:
     need_model(options.model)
     need(*options.images)
     need_free(options.out, options.overwrite)
-    from functools import partial
-
-    from tqdm import tqdm
-
     from ..exporting.export import export
 
-    report = export(
-        options.model,
-        options.out,
-        options.images,
-        options.int8,
-        options.fp16,
-        options.view,
-        options.split,
-        options.overwrite,
-        partial(tqdm, desc="compare", unit=" batches", mininterval=0.5),
-    )
+    how = (options.images, options.int8, options.fp16, options.view, options.split, options.overwrite)
+    with show_bars("batches") as progress:
+        report = export(options.model, options.out, *how, progress)
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
     print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
     return 0

@@ -7,7 +7,7 @@ from ..training.options import TrainingOptions
 from ..training.pretrain_options import PretrainingOptions
 from . import words
 from .arguments import Verb
-from .progress import is_first_process, show_progress
+from .progress import is_first_process, show_bars
 from .refusals import need, need_checkpoint, need_free, need_prepared
 
 UNFINISHED = ".training"  # what the name of the folder of an interrupted run ends in
@@ -31,8 +31,8 @@ def _train(options: Train) -> int:
     need_checkpoint(options.options.from_pretrained)
     from ..training.train import train
 
-    progress = show_progress("read")
-    record = train(options.data, options.out, options.options, options.resume, options.overwrite, progress)
+    with show_bars("batches") as progress:
+        record = train(options.data, options.out, options.options, options.resume, options.overwrite, progress)
     if is_first_process():
         print(
             f"{options.out}: {record['parameters']:,} parameters, {record['steps']} steps in {record['seconds']:.0f} "
@@ -57,8 +57,8 @@ def _pretrain(options: Pretrain) -> int:
     need_free(options.out, options.overwrite, UNFINISHED)
     from ..training.pretrain import pretrain
 
-    progress = show_progress("read")
-    record = pretrain(options.images, options.out, options.options, options.resume, options.overwrite, progress)
+    with show_bars("batches") as progress:
+        record = pretrain(options.images, options.out, options.options, options.resume, options.overwrite, progress)
     if is_first_process():
         print(
             f"{options.out}: {record['images']['faces']:,} faces, {record['steps']} steps in {record['seconds']:.0f} "

@@ -1,6 +1,6 @@
 """From a prepared dataset to tensors: faces as uint8 pictures with their targets."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,8 @@ from torch import Tensor
 from affectnet_plus import EMOTIONS
 
 from .. import images
-from ..preparing.manifest import about
+from ..preparing.manifest import About, about
+from ..stages import Progress, silent, told
 from .readers import Encoded
 
 MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
@@ -37,7 +38,7 @@ class FaceDataset(torch.utils.data.Dataset):
         data: a split of a prepared folder in a view of the 8 emotions.
         image_size: side of the square that every picture is resized to (bilinear, as the saved processor does).
         target: what `soft_labels` of a face is: "soft" the `soft_label_normalized`, "hard" the one-hot `label`.
-        progress: wraps the list of blocks of rows while they are decoded in advance, as tqdm does.
+        progress: of the stage "read", in blocks of rows, while they are decoded in advance.
 
     Raises:
         ValueError: a label is beyond the 8 emotions.
@@ -49,7 +50,7 @@ class FaceDataset(torch.utils.data.Dataset):
         data: datasets.Dataset,
         image_size: int,
         target: str = "soft",
-        progress: Callable[[Iterable], Iterable] = iter,
+        progress: Progress = silent,
     ):
         self.image_size = image_size
         names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
@@ -88,12 +89,12 @@ class FaceDataset(torch.utils.data.Dataset):
 
     __getitems__ = batch  # the name that DataLoader and Subset look for
 
-    def _decode(self, rows: Sequence[int], progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
+    def _decode(self, rows: Sequence[int], progress: Progress = silent) -> Tensor:
         # Not torch.empty: NumPy asks for huge pages, without which the first touch takes as long as the decoding.
         pixels = np.empty((len(rows), self.image_size, self.image_size, 3), dtype=np.uint8)
         threads = torch.get_num_threads()  # 1 in a worker of a DataLoader
         with ThreadPoolExecutor(threads) as pool:
-            for start in progress(range(0, len(rows), AT_A_TIME)):
+            for start in told(range(0, len(rows), AT_A_TIME), "read", progress):
                 some = slice(start, start + AT_A_TIME)
                 block = pixels[some], rows[some], self._sources(rows[some])
                 shares = [[values[first::threads] for first in range(threads)] for values in block]
@@ -183,7 +184,7 @@ class Chosen(NamedTuple):
     """The rows of one split, and what a record says of them: `about` as `about_faces`, view and split."""
 
     rows: datasets.Dataset
-    about: dict
+    about: About
     view: str
     split: str
 
@@ -200,7 +201,7 @@ def choose(data, view: str, split: str) -> Chosen:
     return Chosen(rows, about_faces(data), view, split)
 
 
-def about_faces(data) -> dict:
+def about_faces(data) -> About:
     """`preparing.manifest.about` of what `load_prepared` takes. A data set in memory does not say whose faces it has.
 
     What is trained on one may therefore not be published openly: give the folder for that.
@@ -209,7 +210,8 @@ def about_faces(data) -> dict:
         data = next(iter(data.values()))
     if isinstance(data, datasets.Dataset):
         return {"name": data.info.dataset_name or "dataset", "origin": None, "fingerprint": None}
-    return about(fetched(data)) | ({"name": str(data)} if str(data).startswith(HUB) else {})
+    found = about(fetched(data))
+    return {**found, "name": str(data)} if str(data).startswith(HUB) else found
 
 
 def _labels(columns: pa.Table) -> Tensor:

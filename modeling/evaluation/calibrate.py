@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
@@ -15,6 +14,7 @@ from ..data.dataset import FaceDataset, choose
 from ..files import write_json
 from ..metrics.calibration.formulas import expected_calibration_error, top_mass
 from ..metrics.soft_label.formulas import kl_divergence
+from ..stages import Progress, silent
 from ..vit.answers import prediction_set
 from .options import CalibrationOptions
 from .predict import load_model, predict_faces
@@ -52,7 +52,7 @@ def calibrate(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> Calibration:
     """Fit temperature, prediction set and abstaining of a model on one split of `data`, as `load_prepared` takes it.
 
@@ -73,7 +73,7 @@ def calibrate(
     if not len(chosen):
         raise ValueError(f"{where}: a share of {options.share} of {len(rows)} faces is none; ask for a larger one")
     faces = FaceDataset(rows.select(chosen), network.config.image_size)
-    predictions = known_rows(predict_faces(network, faces, batch_size, progress), options, where)
+    predictions = known_rows(predict_faces(network, faces, batch_size, progress, "calibrate"), options, where)
     fitted = fit_uncertainty(predictions, options)
     temperature = network.config.logit_temperature * fitted["temperature"]
     uncertainty = fitted | {"data": about["name"], "view": view, "split": split, "temperature": temperature}

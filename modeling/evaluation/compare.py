@@ -6,9 +6,10 @@ from scipy.stats import binom, binomtest
 from .bootstrap import percentile_interval, resampled
 from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number, shifted
 from .predictions import Predictions
+from .records import Differences, McNemar
 
 
-def paired_differences(this: Predictions, other: Predictions, resamples: int, seed: int, level: float) -> dict:
+def paired_differences(this: Predictions, other: Predictions, resamples: int, seed: int, level: float) -> Differences:
     """This model's numbers less the other's, each resample of faces being the same for both.
 
     Returns:
@@ -49,7 +50,7 @@ def _difference(this: Numbers, other: Numbers) -> Numbers:
     )
 
 
-def mcnemar(this_right, other_right) -> dict:
+def mcnemar(this_right, other_right) -> McNemar:
     """Whether two models are right equally often: McNemar's test of the faces that only one of them is right about.
 
     `p_exact` is two-sided and conditional, from the binomial distribution, and never too small; `p_mid` takes half of

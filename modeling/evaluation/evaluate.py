@@ -46,11 +46,10 @@ Parts of the faces:
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import datasets
 import numpy as np
@@ -58,6 +57,7 @@ import numpy as np
 from ..data.dataset import Chosen, FaceDataset, choose, load_prepared
 from ..files import write_json
 from ..sources.origin import LICENSED
+from ..stages import Progress, silent
 from .audit import audit
 from .compare import paired_differences
 from .external import SUFFIXES, read_external
@@ -66,6 +66,7 @@ from .options import EvaluationOptions
 from .pictures import SHOWN, draw_pictures, draw_sheets
 from .predict import load_model, name_of, predict_faces
 from .predictions import Predictions
+from .records import Comparison, Metrics
 from .report import write_report
 from .uncertainty import in_share
 
@@ -79,9 +80,9 @@ def evaluate(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> dict:
+) -> Metrics:
     """`measure` a model, and write metrics.json, report.html and the pictures into `out`, all of them or none.
 
     Args:
@@ -101,7 +102,7 @@ def evaluate(
     return metrics
 
 
-def _write(metrics: dict, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
+def _write(metrics: Metrics, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
     title = f"{metrics['model']} on {metrics['data']['name']}, {metrics['split']} split, {metrics['view']} view"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=out) as folder:
@@ -122,9 +123,9 @@ def measure(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> tuple[dict, Predictions]:
+) -> tuple[Metrics, Predictions]:
     """Measure a model on one split of prepared faces; nothing is written.
 
     The baseline is the mean soft label of the faces that the model was trained on, from the training.json of its
@@ -147,7 +148,7 @@ def measure(
     this = _answers(model, faces.rows, batch_size, progress, options.label_order)
     groups, yaw_edges = attribute_groupings(faces.rows)
     chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
-    metrics = {
+    found = {
         **_about(model, faces, options),
         **_calibrated(this, faces),
         "predictions": this.source,
@@ -157,6 +158,7 @@ def measure(
         "groups_are": GROUPS_ARE,
         "comparison": None,
     }
+    metrics = cast(Metrics, found)
     if options.compare:
         other = _answers(options.compare, faces.rows, batch_size, progress, options.label_order)
         metrics["comparison"] = _compared(this, other, name_of(options.compare), options)
@@ -170,9 +172,9 @@ def compare(
     view: str = "default",
     split: str = "validation",
     batch_size: int = 64,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (it is frozen)
-) -> dict:
+) -> Comparison:
     """Two models, or another tool's predictions, on the same faces; nothing is written.
 
     Args:
@@ -189,9 +191,9 @@ def compare(
     return _compared(this, that, name_of(other), options)
 
 
-def _compared(this: "_Answers", other: "_Answers", name: str, options: EvaluationOptions) -> dict:
+def _compared(this: "_Answers", other: "_Answers", name: str, options: EvaluationOptions) -> Comparison:
     found = paired_differences(this.predictions, other.predictions, options.resamples, options.seed, options.level)
-    return {"model": name} | found
+    return {"model": name, **found}
 
 
 def is_file_of_predictions(model) -> bool:
@@ -205,13 +207,14 @@ class _Answers(NamedTuple):
     uncertainty: dict | None  # what the configuration of a model says
 
 
-def _answers(model, rows: datasets.Dataset, batch_size: int, progress, label_order: str | None) -> _Answers:
+def _answers(model, rows: datasets.Dataset, batch_size: int, progress: Progress, label_order: str | None) -> _Answers:
     if is_file_of_predictions(model):
         found = read_external(model, rows, label_order)
         source = {"file": Path(model).name, "label_order": found.label_order, "without": found.without}
         return _Answers(found.predictions, source, None)
     network = load_model(model)
-    predictions = predict_faces(network, FaceDataset(rows, network.config.image_size), batch_size, progress)
+    faces = FaceDataset(rows, network.config.image_size)
+    predictions = predict_faces(network, faces, batch_size, progress, "evaluate")
     if not network.config.valence_arousal_weight:  # its head for them was never trained
         predictions = replace(predictions, valence_arousal=np.full((len(rows), 2), np.nan))
     return _Answers(predictions, None, network.config.uncertainty)

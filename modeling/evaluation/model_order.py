@@ -6,7 +6,7 @@ be judged without the other: how often the class it names is the label of the fa
 faces lie in valence and arousal that it puts into each class.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassi
 from affectnet_plus import EMOTIONS
 
 from ..checking.affect import AFFECT_PLACES, Moments, compare_orders, suspected
-from ..checking.findings import Finding
+from ..checking.findings import Counts, Examination, Finding
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
+from ..stages import Progress, silent, told
 from .predict import load_model, predict_faces
 
 MIN_FACES = 50  # with a label
@@ -43,8 +44,8 @@ def examine_model(
     data,
     view: str = "default",
     split: str = "validation",
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> dict:
+    progress: Progress = silent,
+) -> Examination:
     """Ask the model of a folder about the faces of a split, and find the order that its classes stand in.
 
     Args:
@@ -76,13 +77,14 @@ def examine_model(
     if declared is None:
         said = f"its classes are named {', '.join(names)}, which is no known order; judged as AffectNet's"
         findings.append(Finding("warning", "class names", said, len(names)))
-    counts = {split: {"rows": len(labels), "labels": _named(np.bincount(labels[known], minlength=8)), "subsets": {}}}
+    named = _named(np.bincount(labels[known], minlength=8))
+    counts: dict[str, Counts] = {split: {"rows": len(labels), "labels": named, "subsets": {}}}
     return {
         "path": str(model),
         "kind": "model",
         "counts": counts,
         "left_out": {},
-        "findings": [vars(finding) for finding in findings],
+        "findings": [finding.record() for finding in findings],
     }
 
 
@@ -159,13 +161,13 @@ def _answers(model: Path, rows, progress) -> tuple[np.ndarray, tuple[str, ...]]:
         raise FileNotFoundError(f"{model} holds no config.json; give a folder that holds a model")
     if AutoConfig.from_pretrained(model).model_type == "affectnet_plus":
         ours = load_model(model)
-        found = predict_faces(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress)
+        found = predict_faces(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress, "ask")
         return found.probabilities, found.names
     network = AutoModelForImageClassification.from_pretrained(model, use_safetensors=True).eval()
     processor = AutoImageProcessor.from_pretrained(model)
     parts = []
     with torch.inference_mode():
-        for start in progress(range(0, len(rows), BATCH)):
+        for start in told(range(0, len(rows), BATCH), "ask", progress):
             images = [image.convert("RGB") for image in rows[start : start + BATCH]["image"]]
             logits = network(**processor(images, return_tensors="pt")).logits
             parts.append(logits.double().softmax(dim=1).numpy())

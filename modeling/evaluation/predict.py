@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..data.dataset import FaceDataset, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
 from ..shipped import model_folder
+from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..vit.stems import folded
@@ -96,11 +97,12 @@ def predict_faces(
     model: AffectNetPlusForSoftLabels,
     faces: FaceDataset,
     batch_size: int,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
+    stage: str = "predict",
 ) -> Predictions:
-    """The model's answer for every face, beside what is known of it."""
+    """The model's answer for every face, beside what is known of it; `progress` is of batches."""
     outputs = []
-    for start in progress(range(0, len(faces), batch_size)):
+    for start in told(range(0, len(faces), batch_size), stage, progress):
         rows = range(start, min(start + batch_size, len(faces)))
         outputs.append(_forward(model, faces.batch(rows)["pixels"]))
     logits, affect = (torch.cat(parts).double() for parts in zip(*outputs, strict=True))

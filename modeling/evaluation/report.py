@@ -5,17 +5,20 @@ It holds all that it shows, asks nothing of the network, needs no script and sho
 
 import base64
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from ..files import written_whole
+from ..words import about, cautions
 from .pictures import SHOWN
-from .report_sections import about, cautions, limits, sections
+from .report_sections import limits, sections
 
 
-def write_report(metrics: dict, folder) -> Path:
+def write_report(metrics: Mapping[str, Any], folder) -> Path:
     """Write report.html into `folder` and return its path.
 
     Args:

@@ -1,29 +1,13 @@
-"""All numbers of one evaluation, computed in float64 from arrays, and their table for a terminal."""
-
-import textwrap
+"""All numbers of one evaluation, computed in float64 from arrays."""
 
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from ..metrics.affect_dimensions import formulas as affect
 from ..metrics.calibration.formulas import calibration_gap, classwise_calibration_error, reliability_bins, top_mass
-from ..metrics.soft_label import formulas as soft_label
-from ..metrics.soft_label.formulas import jensen_shannon, kl_divergence
+from ..metrics.soft_label.formulas import MEASURES, jensen_shannon, kl_divergence
 from ..metrics.soft_label.inputs import SUM_TOLERANCE
 from .predictions import Predictions
-
-MEASURES = {
-    "kl": kl_divergence,
-    "js": jensen_shannon,
-    "cosine": soft_label.cosine,
-    "intersection": soft_label.intersection,
-    "chebyshev": soft_label.chebyshev,
-    "clark": soft_label.clark,
-    "canberra": soft_label.canberra,
-    "brier": soft_label.brier,
-    "top_2": soft_label.top_2,
-    "spearman": soft_label.spearman,
-}
 
 
 def evaluate_predictions(predictions: Predictions, prior: np.ndarray | None = None) -> dict:
@@ -178,122 +162,3 @@ def _mean(values: np.ndarray) -> float | None:
 
 def _number(value) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
-
-SHOWN = (
-    ("kl", "KL (nats)"),
-    ("js", "JS (nats)"),
-    ("accuracy", "accuracy"),
-    ("balanced_accuracy", "balanced accuracy"),
-    ("macro_f1", "macro F1"),
-    ("top_label_agreement", "top label agrees"),
-    ("cosine", "cosine"),
-    ("intersection", "intersection"),
-    ("chebyshev", "Chebyshev"),
-    ("clark", "Clark"),
-    ("canberra", "Canberra"),
-    ("brier", "Brier"),
-    ("top_2", "top 2"),
-    ("spearman", "Spearman"),
-    ("ece", "ECE"),
-    ("ece_soft", "ECE, soft labels"),
-    ("classwise_ece", "classwise ECE"),
-    ("classwise_ece_soft", "classwise, soft"),
-)
-
-
-def format_metrics(metrics: dict) -> str:
-    """What `evaluate_predictions` or `evaluate` gives, as a table of at most 79 columns; "-" where there is None."""
-    constant, uniform = metrics["baselines"]["mean_soft_label"], metrics["baselines"]["uniform"]
-    intervals = metrics.get("intervals", {})
-    lines = [
-        f"{metrics['rows']} rows, {metrics['rows_with_label']} with a label,"
-        f" {metrics['rows_with_soft_label']} with a soft label",
-        *_origin(metrics),
-        "",
-        _line("", "model", _level(metrics), "constant", "uniform"),
-    ]
-    for key, name in SHOWN:
-        others = (constant[key], uniform[key]) if key in constant else ()
-        lines.append(_line(name, metrics[key], _interval(intervals.get(key)), *others))
-    lines.append(f"constant: the mean soft label of the {constant['prior_from']}")
-    lines += ["", _line("", "recall", "", "precision", "f1", "support")]
-    for name, row in metrics["per_class"].items():
-        recall = _interval(row.get("intervals", {}).get("recall"))
-        lines.append(_line(name, row["recall"], recall, row["precision"], row["f1"], str(row["support"])))
-    lines += ["", _line("", "ccc", "", "pearson", "rmse", "sagr")]
-    for name in ("valence", "arousal"):
-        row = metrics[name]
-        ccc = _interval(row.get("intervals", {}).get("ccc"))
-        lines.append(_line(name, row["ccc"], ccc, row["pearson"], row["rmse"], row["sagr"]))
-    return "\n".join(lines + (_parts(metrics) if "groups" in metrics else []))
-
-
-def _origin(metrics: dict) -> list[str]:
-    if "crop" not in metrics:
-        return []
-    lines = [f"{metrics['split']} split, {metrics['view']} view of {metrics['data']['name']}", metrics["crop"]]
-    if source := metrics["predictions"]:
-        said = f"predictions of {source['file']}"
-        lines.append(f"{said}, which know no {', '.join(source['without'])}: 0" if source["without"] else said)
-    if metrics["calibrated_on_this_split"]:
-        number = f"{metrics['calibrated_rows']} of these rows"
-        lines.append(f"the model's temperature was fitted to {number}: its calibration looks better than it is")
-    return lines
-
-
-def _parts(metrics: dict) -> list[str]:
-    lines = ["", _line("", "kl", "", "accuracy", "", "rows"), *_cells(metrics["subsets"])]
-    for attribute, cells in metrics["groups"].items():
-        if list(cells) == ["unknown"]:
-            lines += ["", f"{attribute}: not known of any face"]
-            continue
-        lines += ["", _line(attribute, "kl", "", "accuracy", "", "rows"), *_cells(cells)]
-        gaps = metrics["gaps"][attribute]
-        rates = {name: gap for name, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)}
-        named = {"accuracy gap": gaps["accuracy_gap"], "KL gap": gaps["kl_gap"]}
-        if rates:
-            emotion = max(rates, key=lambda name: rates[name]["gap"])
-            named[f"{emotion} TPR gap"] = rates[emotion]
-        for name, gap in named.items():
-            if gap is not None:
-                between = f"{gap['highest']} over {gap['lowest']}"
-                lines.append(f"{_line(name, gap['gap'], _interval(gap['interval']))}  {between}")
-    lines += ["", *textwrap.wrap(metrics["groups_are"], 79)]
-    return lines + (_comparison(metrics["comparison"]) if metrics["comparison"] else [])
-
-
-def _cells(cells: dict) -> list[str]:
-    lines = []
-    for name, cell in cells.items():
-        if "too_few" in cell:
-            lines.append(_line(name, "too few", "", "", "", str(cell["rows"])))
-        else:
-            ends = [_interval(cell["intervals"][key]) for key in ("kl", "accuracy")]
-            lines.append(_line(name, cell["kl"], ends[0], cell["accuracy"], ends[1], str(cell["rows"])))
-    return lines
-
-
-def _comparison(comparison: dict) -> list[str]:
-    test = comparison["mcnemar"]
-    lines = ["", f"less {comparison['model']}, over the same {comparison['rows']} rows"]
-    for name, row in comparison["differences"].items():
-        lines.append(_line(name.replace("_", " "), row["difference"], _interval(row["interval"])))
-    apart = f"{test['only_this']} faces that this model alone is right about, {test['only_other']} the other alone"
-    return [*lines, f"{apart}", f"McNemar's test: p {test['p_exact']:.4f} exact, {test['p_mid']:.4f} mid-p"]
-
-
-def _level(metrics: dict) -> str:
-    return f"{100 * metrics['level']:g} %" if "level" in metrics else ""
-
-
-def _interval(ends: list[float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.3f}..{ends[1]:.3f}"
-
-
-def _line(name: str, *cells) -> str:
-    written = (cell if isinstance(cell, str) else "-" if cell is None else f"{cell:.4f}" for cell in cells)
-    widths = (8, 15, 10, 14, 8)
-    return f"{name:<17}" + "".join(f"{cell:>{width}}" for cell, width in zip(written, widths, strict=False))

@@ -4,13 +4,15 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from ..evaluation.predict import load_model, name_of
 from ..files import fresh_folder, write_json
 from ..preparing.manifest import is_prepared
+from ..stages import Progress, silent
+from .records import ExportReport, Variant
 
 TOLERANCE = 1e-4  # of a logit, and of valence and arousal, in float32
 
@@ -24,8 +26,8 @@ def export(
     view: str = "default",
     split: str = "validation",
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> dict:
+    progress: Progress = silent,
+) -> ExportReport:
     """Write model.onnx, model-int8.onnx and model-fp16.onnx where asked for, and what belongs to them, to `out`.
 
     parity.json and parity.md say how near the answers are to PyTorch's on faces; example.py runs a file with
@@ -38,7 +40,7 @@ def export(
             faces of our own drawing, which the report says.
         view: of prepared folders.
         split: of prepared folders.
-        progress: wraps the batches of faces, as tqdm does.
+        progress: of the stage "compare", in batches of the faces of each source.
 
     Returns:
         What parity.json holds.
@@ -61,12 +63,12 @@ def export(
         # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
         network = copy.deepcopy(load_model(model)).cpu()
         files = onnx_files.write(network, name, folder, int8, fp16)
-        faces = parity.face_batches(images, network.config.image_size, view, split)
-        report = {
+        faces = parity.face_batches(images, network.config.image_size, view, split, progress)
+        report: ExportReport = {
             "source_model": name,
             "version": version("affectnet-plus"),
             "faces": _name_faces(images, view, split, parity.DRAWN),
-            **parity.measure_parity(network, files, progress(faces)),
+            **parity.measure_parity(network, files, faces),
         }
         _check(report["variants"]["fp32"])
         write_json(folder / "parity.json", report)
@@ -88,7 +90,7 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     return ", ".join(names)
 
 
-def _check(found: dict) -> None:
+def _check(found: Variant) -> None:
     for key in ("max_abs_delta_logit", "max_abs_delta_valence_arousal"):
         if not found[key] <= TOLERANCE:
             raise ValueError(
@@ -97,7 +99,7 @@ def _check(found: dict) -> None:
             )
 
 
-def _page(about: dict[str, str], report: dict, preprocessing: str) -> str:
+def _page(about: dict[str, str], report: ExportReport, preprocessing: str) -> str:
     known = {key: json.loads(value) for key, value in about.items()}
     size, names = known["image_size"], known["labels"]
     files = [

@@ -1,9 +1,10 @@
 """How near the answers of an exported model are to those of PyTorch, on faces. Needs the extra `onnx`."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,7 +19,9 @@ from ..data.readers import Encoded
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
+from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
+from .records import Distance, Parity, Right
 
 BATCH = 32
 ALONE = 32  # faces that are asked about once more, each alone
@@ -34,7 +37,9 @@ class FaceBatch:
     soft_labels: np.ndarray
 
 
-def face_batches(sources, size: int, view: str = "default", split: str = "validation") -> Iterator[FaceBatch]:
+def face_batches(
+    sources, size: int, view: str = "default", split: str = "validation", progress: Progress = silent
+) -> Iterator[FaceBatch]:
     """The faces of all sources in batches of at most `BATCH`, resized to `size`.
 
     Args:
@@ -47,16 +52,16 @@ def face_batches(sources, size: int, view: str = "default", split: str = "valida
         OSError: a picture cannot be read; the message names it.
     """
     if not sources:
-        yield from _drawn(size)
+        yield from _drawn(size, progress)
     for source in sources or ():
         if isinstance(source, (str, os.PathLike)) and is_prepared(fetched(source)):
-            yield from _prepared(source, view, split, size)
+            yield from _prepared(source, view, split, size, progress)
         else:
-            yield from _pictures(open_pictures(source), size)
+            yield from _pictures(open_pictures(source), size, progress)
 
 
-def _drawn(size: int) -> Iterator[FaceBatch]:
-    for start in range(0, DRAWN, BATCH):
+def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:
+    for start in told(range(0, DRAWN, BATCH), "compare", progress):
         faces = [draw_face(0, index) for index in range(start, start + BATCH)]
         soft_labels = np.array([face.soft_label for face in faces])
         yield FaceBatch(
@@ -66,17 +71,17 @@ def _drawn(size: int) -> Iterator[FaceBatch]:
         )
 
 
-def _prepared(folder, view: str, split: str, size: int) -> Iterator[FaceBatch]:
+def _prepared(folder, view: str, split: str, size: int, progress: Progress) -> Iterator[FaceBatch]:
     faces = FaceDataset(load_prepared(folder, view, split), size)
-    for start in range(0, len(faces), BATCH):
+    for start in told(range(0, len(faces), BATCH), "compare", progress):
         rows = range(start, min(start + BATCH, len(faces)))
         labels, soft_labels = faces.labels[rows].numpy(), faces.soft_labels[rows].double().numpy()
         yield FaceBatch(faces.batch(rows)["pixels"], labels, soft_labels)
 
 
-def _pictures(opened: Images, size: int) -> Iterator[FaceBatch]:
+def _pictures(opened: Images, size: int, progress: Progress) -> Iterator[FaceBatch]:
     pictures = opened.pictures()
-    for start in range(0, len(pictures), BATCH):
+    for start in told(range(0, len(pictures), BATCH), "compare", progress):
         pixels = torch.stack([decode(_encoded(opened, picture), size) for picture in pictures[start : start + BATCH]])
         yield FaceBatch(pixels, np.full(len(pixels), -1), np.full((len(pixels), 8), np.nan))
 
@@ -88,7 +93,7 @@ def _encoded(opened: Images, picture: Picture) -> Encoded:
         raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
 
 
-def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> dict:
+def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> Parity:
     """Ask the model, on its own device, and each ONNX file about the same faces, and compare the answers.
 
     `files` are by precision, as the variants are in the answer.
@@ -138,7 +143,7 @@ def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], ba
     }
 
 
-def compare_outputs(expected: np.ndarray, found: np.ndarray) -> dict:
+def compare_outputs(expected: np.ndarray, found: np.ndarray) -> Distance:
     """The distance of two answers, (n, classes + 2) logits with valence and arousal behind them.
 
     `max_abs_delta_logit`, `mean_abs_delta_logit`, `max_abs_delta_valence_arousal`; `kl_mean` and `kl_max` of
@@ -159,7 +164,7 @@ def compare_outputs(expected: np.ndarray, found: np.ndarray) -> dict:
     }
 
 
-def _right(answers: np.ndarray, labels: np.ndarray, soft_labels: np.ndarray) -> dict:
+def _right(answers: np.ndarray, labels: np.ndarray, soft_labels: np.ndarray) -> Right:
     logits, known, soft = answers[:, :-2], labels >= 0, ~np.isnan(soft_labels).any(axis=1)
     right = logits[known].argmax(axis=1) == labels[known]
     kl = kl_divergence(soft_labels[soft], softmax(logits[soft], axis=1))
@@ -205,7 +210,7 @@ _LINES = (
 )
 
 
-def format_parity(report: dict) -> str:
+def format_parity(report: Mapping[str, Any]) -> str:
     """The report of `export` as a page of Markdown; "-" where nothing is known."""
     names = list(report["variants"])
     lines = [

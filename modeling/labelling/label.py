@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 import transformers
@@ -26,6 +26,7 @@ from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
+from ..stages import Progress, silent
 from ..terms import SoftLabels
 from ..unfinished import alone, begin, remove
 from . import label_chunks
@@ -38,8 +39,18 @@ ACCOUNT = "labelling.json"
 # Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
 # begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
 LABEL_FORMAT = 2
-Progress = Callable[[str, int, int], None]
 Shard = tuple[int, int]
+
+
+class Account(TypedDict):
+    """What `label` returns and labelling.json holds."""
+
+    options: dict[str, Any]  # those that were given
+    plan: dict[str, Any]
+    pose_unit: str
+    action_units: dict[str, Any] | None  # the table that was given
+    demographics: dict[str, Any] | None
+    counts: dict[str, Any]
 
 
 def label(
@@ -48,10 +59,10 @@ def label(
     options: LabelOptions,
     shard: Shard | None = None,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
-) -> dict | None:
+) -> Account | None:
     """Give every picture of `images` a soft label, and write them as the tree `out`.
 
     Faces of a source keep split, stem, human label and all that is known of them, and get a new soft label and
@@ -66,7 +77,7 @@ def label(
             WORLD_SIZE, and everything where they do not.
         overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
             command is begun anew, see `unfinished`.
-        progress: called with the stage, "label" or "write", and how many pictures are done and are there in all.
+        progress: of the stages "label" and "write", in pictures.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
 
@@ -106,9 +117,7 @@ def label(
             return None
         generated = _generated(plan, loaded)
         with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin, generated) as tree:
-            tally = write_output(
-                tree, source, chunks, loaded, demographics, options.metadata, partial(progress, "write")
-            )
+            tally = write_output(tree, source, chunks, loaded, demographics, options.metadata, progress)
             record = _account(source, options, loaded, demographics, plan, tally)
             write_json(tree.root / ACCOUNT, record)
         remove(work)
@@ -221,7 +230,7 @@ def _digest(path, *patterns: str) -> str | None:
     return hashlib.sha256(found.encode()).hexdigest()
 
 
-def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> dict | None:
+def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> Account | None:
     """The account of `out`, if it is what this plan gives."""
     try:
         record = json.loads((out / ACCOUNT).read_bytes())
@@ -254,21 +263,22 @@ def _account(
     demographics: Demographics | None,
     plan: dict,
     tally: Tally,
-) -> dict:
+) -> Account:
     given = {name: value for name, value in asdict(options).items() if value not in (None, (), False)}
     table = loaded.table
     return {
         "options": {name: Path(value).name if isinstance(value, str) else value for name, value in given.items()},
         "plan": plan,
         "pose_unit": POSE_UNIT if "pose" in options.metadata else "as the source has it",
-        "action_units": table
-        and {
+        "action_units": None
+        if table is None
+        else {
             "tool": table.table.source,
             "units": list(table.table.units),
             "problems": {reason: len(found) for reason, found in table.table.problems.items()},
             "unused rows": table.unused,
         },
-        "demographics": demographics and demographics.counts,
+        "demographics": None if demographics is None else demographics.counts,
         "counts": {
             "pictures": len(source.pictures()),
             "files passed over": source.passed_over,
@@ -283,7 +293,7 @@ def _account(
     }
 
 
-def format_account(record: dict) -> str:
+def format_account(record: Account) -> str:
     """The account as lines for people."""
     counts = record["counts"]
     lines = [f"{counts['pictures']:,} pictures; in the tree: " + _listed(counts["in the tree"])]

@@ -115,13 +115,13 @@ def label_chunks(
     landmarker: Landmarker | None,
     wanted: tuple[str, ...],
     batch_size: int,
-    progress: Callable[[int], None],
+    count: Callable[[int], None],
 ) -> None:
     """Ask the branches about the pictures of the chunks and store what they say.
 
     Args:
         landmarker, wanted: what finds the `wanted` metadata in each picture, if any.
-        progress: told how many more pictures are done.
+        count: told how many more pictures are done.
 
     Raises:
         ValueError: the networks give something that is no number.
@@ -141,7 +141,7 @@ def label_chunks(
             for _ in range(0, len(chunk.pictures), batch_size):
                 batch = next(loaded)
                 parts.append(_answer(branches, batch))
-                progress(len(batch.labels))
+                count(len(batch.labels))
             table = pa.concat_tables(parts).combine_chunks()
             if branches.table is not None:
                 scores = table_scores(branches.table, chunk.start, chunk.start + len(chunk.pictures))

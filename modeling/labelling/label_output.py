@@ -21,6 +21,7 @@ from ..data.pictures import Images, Picture
 from ..faces import read_deepface, read_fairface
 from ..labels import subsets
 from ..sources.tree import TreeWriter, annotation
+from ..stages import Progress
 from .action_units.tables import match_images
 from .branches import NOT_SCORED, SEEN_BY_ALL, Branches, fuse
 from .ensemble.model import ALL_FOLDS
@@ -111,7 +112,7 @@ def write_output(
     branches: Branches,
     demographics: Demographics | None,
     metadata: tuple[str, ...],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Tally:
     """Write the faces that could be read into the tree, and `labels.parquet` and `names.csv` beside them.
 
@@ -119,7 +120,7 @@ def write_output(
         LayoutError: a picture is not the one any more that was labelled, or not one could be read.
     """
     tally, done, total = Tally(), 0, sum(len(chunk.pictures) for chunk in chunks)
-    progress(0, total)
+    progress("write", 0, total)
     with pq.ParquetWriter(tree.root / TABLE, _SCHEMA) as table, _names(tree.root, chunks) as note:
         for chunk in chunks:
             found = read_labelled(chunk.path)
@@ -139,7 +140,7 @@ def write_output(
                     note(picture)
                 done += 1
                 if done % 64 == 0 or done == total:
-                    progress(done, total)
+                    progress("write", done, total)
             table.write_table(_table(columns))
             _count(tally, chunk, found, columns)
     if not tally.splits:

@@ -3,8 +3,10 @@
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from datasets.info import DatasetInfo, DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
@@ -29,7 +31,9 @@ GATED_FIELDS = {
 }
 
 
-def write_card(folder: Path, report: dict, views: dict[str, dict[str, list[str]]], manifest: dict) -> None:
+def write_card(
+    folder: Path, report: Mapping[str, Any], views: dict[str, dict[str, list[str]]], manifest: dict
+) -> None:
     """Write `README.md` and `croissant.json` of a prepared folder.
 
     The same arguments give the same bytes. Neither file names the machine, a face or its file.

@@ -3,6 +3,7 @@
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 from affectnet_plus import LayoutError
 
@@ -42,7 +43,16 @@ def write_manifest(folder: Path, manifest: dict) -> None:
     write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
 
 
-def about(folder) -> dict:
+class About(TypedDict):
+    """What a record says of the faces that it is of: names, and no path."""
+
+    name: str
+    origin: str | None
+    fingerprint: str | None
+    soft_labels: NotRequired[dict[str, Any]]  # where the source says that these were generated
+
+
+def about(folder) -> About:
     """What the faces of a prepared folder are: its `name`, and `origin` and `fingerprint` of its source.
 
     The last two are None where it has no manifest. `soft_labels` is there where the source says that these were
@@ -51,8 +61,12 @@ def about(folder) -> dict:
     folder = Path(folder)
     manifest = folder / MANIFEST
     source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
-    known = {"name": folder.resolve().name, "origin": source.get("origin"), "fingerprint": source.get("fingerprint")}
-    return known | ({"soft_labels": source["soft_labels"]} if "soft_labels" in source else {})
+    known: About = {
+        "name": folder.resolve().name,
+        "origin": source.get("origin"),
+        "fingerprint": source.get("fingerprint"),
+    }
+    return {**known, "soft_labels": source["soft_labels"]} if "soft_labels" in source else known
 
 
 def differences(folder: Path, plan: dict) -> list[str]:

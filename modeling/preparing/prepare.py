@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
 from affectnet_plus import Face, LayoutError
 
-from ..checking.findings import Finding, count_reasons, format_findings
+from ..checking.findings import Counts, Finding, FindingRecord, count_reasons, format_findings
 from ..files import put_back, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
+from ..stages import Progress, silent
 from ..unfinished import alone, begin, digest, leftovers, remove
 from ..workers import Run, working
 from .card import write_card
@@ -29,8 +31,32 @@ from .partitions import view_files
 from .reading import Job, Read, plan_jobs, read_all
 from .shards import Shard, plan_shards, write_shard
 
-Progress = Callable[[str, int, int], None]
 logger = logging.getLogger(__name__)
+
+
+class SourceFacts(TypedDict):
+    """Of what a folder was prepared."""
+
+    path: str
+    kind: str
+    origin: str | None
+
+
+class SplitReport(Counts):
+    """What became rows of a split, and how many faces did not."""
+
+    quarantined: int
+
+
+class PreparingReport(TypedDict):
+    """What `prepare` returns and report.json holds."""
+
+    source: SourceFacts
+    embedded: bool
+    splits: dict[str, SplitReport]
+    quarantined: int
+    quarantine_reasons: dict[str, int]
+    findings: list[FindingRecord]
 
 
 def prepare(
@@ -39,10 +65,10 @@ def prepare(
     embed: bool = False,
     overwrite: bool = False,
     workers: int = 1,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
-) -> dict:
+) -> PreparingReport:
     """Check every face of `raw` and write the loadable folder `out`.
 
     The same faces, options and code give the same bytes, with any number of workers and however often the work was
@@ -57,8 +83,7 @@ def prepare(
             run of another command is begun anew, see `unfinished`.
         workers: processes that read and write. More than one are started by `multiprocessing` with "spawn", so the
             calling script needs its `if __name__ == "__main__"`.
-        progress: called with the stage, "read" or "write", and how many faces are done and are there in all; the
-            first call of a stage counts those that an interrupted run had done.
+        progress: of the stages "read" and "write", in faces.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
         resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
 
@@ -131,7 +156,7 @@ def _refuse(out: Path, source: Source, overwrite: bool) -> None:
         refuse_existing(out, overwrite)
 
 
-def _stored(out: Path, say: Callable[[str], None]) -> dict:
+def _stored(out: Path, say: Callable[[str], None]) -> PreparingReport:
     say(f"nothing has changed since {out} was written")
     return json.loads((out / "report.json").read_bytes())
 
@@ -159,19 +184,19 @@ def _scratch(unfinished: Path, plan: dict) -> Path:
     return scratch
 
 
-def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> dict:
+def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> PreparingReport:
     """Fill `scratch`/folder, and return the report."""
     folder = scratch / "folder"
     jobs = plan_jobs(source, scratch / "chunks")
     with working(workers if len(jobs) > 1 else 1) as run:
-        read = read_all(source, jobs, run, folder / "quarantine.jsonl", partial(progress, "read"), say)
+        read = read_all(source, jobs, run, folder / "quarantine.jsonl", progress, say)
         report = _report(source, plan, read, folder / "quarantine.jsonl")
         if not read.partitions:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
             raise LayoutError(f"{source.root} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
         if source.holds_files:
             jobs.clear()  # the names of two million files, which the shards do not need
-        files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, partial(progress, "write"))
+        files = _write_shards(source, plan["embedded"], scratch, jobs, read, run, progress)
     counts = {split: part["rows"] for split, part in report["splits"].items()}
     manifest = plan | {"counts": counts, "files": files}
     write_json(folder / "report.json", report)
@@ -181,7 +206,7 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
 
 
 def _write_shards(
-    source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress
+    source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress: Progress
 ) -> dict[str, dict]:
     shards: list[Shard] = []
     for partition, parts in sorted(read.partitions.items()):
@@ -191,12 +216,12 @@ def _write_shards(
         shards = [replace(shard, faces=_faces_of(shard, jobs)) for shard in shards]
     work = partial(write_shard, scratch / "folder" / "data", scratch / "chunks", source if embed else None)
     done, total = 0, sum(part["rows"] for part in read.checks.counts.values())
-    progress(done, total)
+    progress("write", done, total)
     files = {}
     for shard, written in zip(shards, run(work, shards)):
         files[f"data/{shard.name}"] = written
         done += written["rows"]
-        progress(done, total)
+        progress("write", done, total)
     return files
 
 
@@ -205,13 +230,13 @@ def _faces_of(shard: Shard, jobs: list[Job]) -> dict[str, Face]:
     return {face.image_id: face for job in jobs if job.path in chunks for face in job.faces}
 
 
-def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> dict:
-    nothing = {"rows": 0, "labels": {}, "subsets": {}}
+def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> PreparingReport:
+    nothing: Counts = {"rows": 0, "labels": {}, "subsets": {}}
     counts = {split: read.checks.counts.get(split, nothing) for split in source.splits()}
     with open(quarantine, encoding="utf-8") as file:
         reasons = count_reasons(json.loads(line)["reason"] for line in file)
     return {
-        "source": {name: plan["source"][name] for name in ("path", "kind", "origin")},
+        "source": {"path": plan["source"]["path"], "kind": plan["source"]["kind"], "origin": plan["source"]["origin"]},
         "embedded": plan["embedded"],
         "splits": {
             split: {
@@ -224,11 +249,11 @@ def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> dict:
         },
         "quarantined": read.quarantined.total(),
         "quarantine_reasons": reasons,
-        "findings": [asdict(finding) for finding in read.checks.findings(read.listed, source.origin == LICENSED)],
+        "findings": [finding.record() for finding in read.checks.findings(read.listed, source.origin == LICENSED)],
     }
 
 
-def format_report(report: dict) -> str:
+def format_report(report: PreparingReport) -> str:
     """The report as lines for people."""
     lines = []
     for split, part in report["splits"].items():

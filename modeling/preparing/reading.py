@@ -14,6 +14,7 @@ from affectnet_plus import Face
 
 from ..checking.checks import RowChecks
 from ..sources.delivered import Source
+from ..stages import Progress
 from ..workers import Run
 from .chunks import FACES_AT_A_TIME, read_chunk
 from .partitions import Partition
@@ -54,7 +55,7 @@ def read_all(
     jobs: list[Job],
     run: Run,
     quarantine: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     say: Callable[[str], None],
 ) -> Read:
     """Read what is not stored yet, and look at every chunk in order; the reasons go into the file `quarantine`."""
@@ -63,14 +64,14 @@ def read_all(
     done, total = sum(len(job.faces) for job in jobs if job.path not in missing), sum(len(job.faces) for job in jobs)
     if done:
         say(f"going on with an interrupted run: {done:,} of {total:,} faces are read already")
-    progress(done, total)
+    progress("read", done, total)
     results = iter(run(partial(_store, source), (job for job in jobs if job.path in missing)))
     with open(quarantine, "w", encoding="utf-8") as file:
         for job in jobs:
             if job.path in missing:
                 next(results)
                 done += len(job.faces)
-                progress(done, total)
+                progress("read", done, total)
             chunk = StoredChunk(job.path)
             file.writelines(json.dumps(entry) + "\n" for entry in chunk.quarantined)
             _take_in(read, job, chunk)

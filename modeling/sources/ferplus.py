@@ -16,6 +16,7 @@ from affectnet_plus import EMOTIONS, MAX_IMAGE_SIDE
 
 from ..files import write_json
 from ..labels import subset_of
+from ..stages import Progress, silent
 from .ferplus_files import FOLDERS, RATERS, Rejections, VoteTable, face_number, find_splits, read_votes
 from .tree import TreeWriter, annotation, writing_tree
 
@@ -70,7 +71,7 @@ def import_ferplus(
     protocol: str = "A",
     drop_leaks: bool = False,
     overwrite: bool = False,
-    progress=None,
+    progress: Progress = silent,
 ) -> dict:
     """Write the FER+ faces in `source` as an AffectNet+ tree at `out`, PNG bytes unchanged.
 
@@ -87,7 +88,7 @@ def import_ferplus(
         drop_leaks: leave out training images that are pixel-identical to a validation image, whether or not the
             protocol keeps that validation image.
         overwrite: replace `out` if it exists.
-        progress: called as progress(done, total) with the number of csv rows whose image was read.
+        progress: of the stage "import", in csv rows whose image was read.
 
     Returns:
         The report, also written as ferplus_report.json at the root of the tree. `splits`: for each its rows, faces
@@ -155,7 +156,7 @@ def format_import(report: dict) -> str:
 class _Import:
     """The running state of one import: labels and drops by split, and the names by the digest of their pixels."""
 
-    def __init__(self, protocol: str, drop_leaks: bool, table: VoteTable, rejections: Rejections, progress):
+    def __init__(self, protocol: str, drop_leaks: bool, table: VoteTable, rejections: Rejections, progress: Progress):
         self.protocol, self.drop_leaks, self.table, self.rejections = protocol, drop_leaks, table, rejections
         self.progress, self.done = progress, 0
         self.names: dict[str, dict[bytes, list[str]]] = {"train": {}, "validation": {}}
@@ -202,8 +203,7 @@ class _Import:
 
     def _step(self) -> None:
         self.done += 1
-        if self.progress:
-            self.progress(self.done, sum(map(len, self.table.rows.values())))
+        self.progress("import", self.done, sum(map(len, self.table.rows.values())))
 
     def counts(self, split: str, faces) -> dict:
         nameless = self.table.nameless[faces.usage]

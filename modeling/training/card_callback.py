@@ -4,6 +4,7 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TypedDict
 
 import torch
 from transformers import TrainerCallback
@@ -12,6 +13,25 @@ from transformers import TrainerCallback
 WATTS_PER_THREAD = (3.0, 15.0)
 SHARE_OF_LIMIT = (0.25, 1.0)  # of its power limit that a GPU takes: waiting for its input, or busy all the time
 PACKAGES = ("affectnet-plus", "torch", "transformers", "datasets", "accelerate")
+
+
+class Energy(TypedDict):
+    """Of all processes, each number as [low, high]."""
+
+    watts: list[float]
+    kilowatt_hours: list[float]
+    assumption: str
+
+
+class RunFacts(TypedDict):
+    """What only the run itself knows."""
+
+    finished: str  # an ISO date in UTC
+    seconds: float
+    processes: int
+    hardware: str
+    energy: Energy | None
+    versions: dict[str, str]
 
 
 class CardCallback(TrainerCallback):
@@ -28,15 +48,11 @@ class CardCallback(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         self._finished = datetime.now(UTC).date().isoformat()
 
-    def facts(self, seconds: float) -> dict:
+    def facts(self, seconds: float) -> RunFacts:
         """What training.json says beside options, data and curve, once training has ended.
 
         Args:
             seconds: of training, those before an interruption included.
-
-        Returns:
-            `finished`, an ISO date in UTC; `seconds`; `processes`; `hardware` of one of them; `energy`, see
-            `energy_estimate`; `versions`.
         """
         return {
             "finished": self._finished,
@@ -56,7 +72,7 @@ def hardware(use_cpu: bool) -> str:
     return f"{threads} {platform.machine()} CPU thread{'s' * (threads > 1)}"
 
 
-def energy_estimate(power: tuple[float, float, str] | None, seconds: float, processes: int) -> dict | None:
+def energy_estimate(power: tuple[float, float, str] | None, seconds: float, processes: int) -> Energy | None:
     """Energy = watts x hours x processes, with a low and a high assumption of the watts; nothing is measured.
 
     Memory, cooling and the rest of the machine are not in it.

@@ -9,10 +9,10 @@ encoder in `transformers` has no stem and fixed positions, so that its weights w
 
 import math
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypedDict
 
 import datasets
 import numpy as np
@@ -26,6 +26,8 @@ from transformers import TrainerCallback, TrainingArguments
 from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, write_json, written_whole
+from ..preparing.manifest import About
+from ..stages import Progress, silent
 from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .arguments import training_arguments
@@ -42,14 +44,36 @@ from .work_folder import claimed, newest_checkpoint
 SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their least side in pixels
 
 
+class Pictures(TypedDict):
+    """What an encoder was trained on."""
+
+    name: str
+    origin: str | None
+    faces: int
+
+
+class PretrainingRecord(TypedDict):
+    """What `pretrain` returns and pretraining.json holds."""
+
+    options: dict[str, Any]
+    images: Pictures
+    parameters: int
+    steps: int
+    losses: list[float]  # of each epoch: mean absolute difference of the hidden values, of which the range is 2
+    seconds: float
+    processes: int
+    hardware: str
+    versions: dict[str, str]
+
+
 def pretrain(
     images,
     out,
     options: PretrainingOptions = PretrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> dict:
+    progress: Progress = silent,
+) -> PretrainingRecord:
     """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 
     `AffectNetPlusForSoftLabels.from_faces(out)` starts from it. It holds no heads, so that nobody takes it for a model
@@ -79,7 +103,8 @@ def pretrain(
     pictures = unlabelled(images, options.views)
     options = _decided(options, pictures)
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
-    source = {"source of the pictures": _source(images).get("fingerprint"), "pictures": len(pictures)}
+    known = _source(images)
+    source = {"source of the pictures": known["fingerprint"] if known else None, "pictures": len(pictures)}
     with claimed(out, work, options, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
         faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
@@ -178,24 +203,24 @@ def _arguments(work: Path, options: PretrainingOptions) -> TrainingArguments:
     )
 
 
-def _source(images) -> dict:
+def _source(images) -> About | None:
     """What is known of where pictures are from; nothing of those that are told one by one."""
-    return about_faces(images) if isinstance(images, (str, os.PathLike, datasets.Dataset)) else {}
+    return about_faces(images) if isinstance(images, (str, os.PathLike, datasets.Dataset)) else None
 
 
-def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> dict:
-    source = {"name": f"{faces} pictures", "origin": None} | _source(images)
+def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> PretrainingRecord:
+    source = _source(images)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "options": asdict(options),
         "images": {
-            "name": source["name"],
-            "origin": source["origin"],
+            "name": source["name"] if source else f"{faces} pictures",
+            "origin": source["origin"] if source else None,
             "faces": faces,
         },
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": trainer.state.global_step,
-        "losses": losses,  # of each epoch: mean absolute difference of the hidden values, of which the range is 2
+        "losses": losses,
         "seconds": round(trainer.seconds, 1),
         "processes": trainer.args.world_size,
         "hardware": hardware(trainer.args.use_cpu),

@@ -1,9 +1,9 @@
 """One training run: prepared data in, a model folder out."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -17,17 +17,41 @@ from affectnet_plus import EMOTIONS
 from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
 from ..files import fresh_folder, write_json
 from ..metrics.soft_label.formulas import kl_divergence
+from ..preparing.manifest import About
 from ..shipped import model_folder
+from ..stages import Progress, silent
 from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
-from .card_callback import CardCallback
+from .card_callback import CardCallback, RunFacts
 from .options import SIZES, TrainingOptions, patch_for
 from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
 from .work_folder import claimed, newest_checkpoint
+
+
+class TrainingFacts(TypedDict):
+    """What was trained, on what, and how it went."""
+
+    options: dict[str, Any]
+    data: About
+    emotions: list[str]
+    training_faces: int
+    never_drawn: int  # of the training faces: their target is not known
+    choosing_faces: int
+    rows: dict[str, int]  # of each split
+    train_mean_soft_label: list[float] | None
+    parameters: int
+    steps: int
+    best_step: int | None
+    best_objective: float | None
+    log: list[dict[str, Any]]
+
+
+class TrainingRecord(TrainingFacts, RunFacts):
+    """What `train` returns and training.json holds."""
 
 
 def train(
@@ -36,8 +60,8 @@ def train(
     options: TrainingOptions = TrainingOptions(),  # noqa: B008 (it is frozen)
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
-) -> dict:
+    progress: Progress = silent,
+) -> TrainingRecord:
     """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
     Checkpoints live in `<out>.training` while the run goes on, and the same command goes on from there after an
@@ -80,7 +104,8 @@ def train(
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
         trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-        record = _record(data, options, splits, every, training, choosing, trainer) | card.facts(trainer.seconds)
+        facts = _facts(data, options, splits, every, training, choosing, trainer)
+        record: TrainingRecord = {**facts, **card.facts(trainer.seconds)}
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
         if processes.is_main_process:
             with fresh_folder(out, overwrite) as folder:
@@ -138,7 +163,9 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
     return rows, chosen
 
 
-def _faces(splits, rows, options: TrainingOptions, size: int, progress) -> tuple[FaceDataset, Subset, Subset]:
+def _faces(
+    splits, rows, options: TrainingOptions, size: int, progress: Progress
+) -> tuple[FaceDataset, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
     every = FaceDataset(splits["train"], size, options.target, progress)
     other = every if options.holdout else FaceDataset(splits["validation"], size, options.target, progress)
@@ -238,7 +265,7 @@ def _metrics(prediction, config: AffectNetPlusConfig) -> dict[str, float]:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def _record(data, options, splits, every, training, choosing, trainer) -> dict:
+def _facts(data, options, splits, every, training, choosing, trainer) -> TrainingFacts:
     state = trainer.state
     return {
         "options": asdict(options)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from affectnet_plus_modeling import cli
-from affectnet_plus_modeling.evaluation.scores import format_metrics
+from affectnet_plus_modeling.evaluation.report_text import format_metrics
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import TrainingOptions
 

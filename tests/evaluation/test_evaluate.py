@@ -18,7 +18,7 @@ from affectnet_plus_modeling.evaluation.evaluate import EvaluationOptions, evalu
 from affectnet_plus_modeling.evaluation.groups import GROUPS_ARE, attribute_groupings, subset_grouping
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
 from affectnet_plus_modeling.evaluation.predictions import Predictions
-from affectnet_plus_modeling.evaluation.scores import format_metrics
+from affectnet_plus_modeling.evaluation.report_text import format_metrics
 from affectnet_plus_modeling.evaluation.uncertainty import in_share
 from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.sources.tree import annotation
@@ -210,7 +210,7 @@ def test_another_model_is_set_beside_it_face_by_face(drawn, trained, model_copy)
     apart = comparison["mcnemar"]["only_this"] - comparison["mcnemar"]["only_other"]
     assert apart == round(32 * (metrics["accuracy"] - other["accuracy"]))
     told = format_metrics(metrics)
-    assert "less model, over the same 32 rows" in told and max(map(len, told.splitlines())) <= 79
+    assert "This model minus model, over the same 32 faces" in told and max(map(len, told.splitlines())) <= 79
 
 
 def test_faces_that_a_model_was_calibrated_on_are_counted(drawn, model_copy):
@@ -219,7 +219,7 @@ def test_faces_that_a_model_was_calibrated_on_are_counted(drawn, model_copy):
     ids = load_prepared(drawn, "default", "train")["image_id"][:]
     assert told["calibrated_on_this_split"] and told["calibrated_share"] == 0.5
     assert 0 < told["calibrated_rows"] == in_share(ids, 0.5, 0).sum() < 32
-    assert "fitted to" in format_metrics(told)
+    assert "fitted on" in format_metrics(told)
     other, _ = measure(model_copy, drawn, options=FEW)
     assert not other["calibrated_on_this_split"] and other["calibrated_rows"] == 0
 
@@ -236,8 +236,8 @@ def test_every_face_is_predicted_once_and_in_order(drawn, trained):
     model = load_model(trained)
     faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)
     seen = []
-    predictions = predict_faces(model, faces, 5, progress=lambda steps: seen.extend(steps) or steps)
-    assert seen == [0, 5, 10, 15, 20, 25, 30]
+    predictions = predict_faces(model, faces, 5, progress=lambda *call: seen.append(call))
+    assert seen == [("predict", done, 7) for done in range(8)]
     assert predictions.image_ids == faces.image_ids
     with torch.no_grad():
         alone = model(normalise(faces[17]["pixels"])[None]).logits.double().softmax(dim=1)

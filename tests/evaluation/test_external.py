@@ -15,7 +15,7 @@ from affectnet_plus_modeling.evaluation import evaluate as evaluate_module
 from affectnet_plus_modeling.evaluation.evaluate import EvaluationOptions, measure
 from affectnet_plus_modeling.evaluation.external import read_external
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces, predict_pictures
-from affectnet_plus_modeling.evaluation.scores import format_metrics
+from affectnet_plus_modeling.evaluation.report_text import format_metrics
 from affectnet_plus_modeling.labels import ORDERS
 
 ROWS = 8  # of the validation split of `drawn`
@@ -214,7 +214,8 @@ def test_seven_classes_without_valence_are_measured_and_the_table_says_so(said, 
     ]
     metrics, _ = measure(write_jsonl(tmp_path / "peer.jsonl", lines), drawn, options=EvaluationOptions(resamples=50))
     assert metrics["valence"]["ccc"] is None and metrics["predictions"]["without"] == ["contempt"]
-    assert "predictions of peer.jsonl, which know no contempt: 0" in format_metrics(metrics)
+    told = " ".join(format_metrics(metrics).split())
+    assert "Predictions: peer.jsonl" in told and "does not know contempt; its probability was taken as 0" in told
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
@@ -238,7 +239,7 @@ def test_the_verb_passes_every_option_on(monkeypatch, capsys, tmp_path):
             (tmp_path / folder / name).touch()
     (tmp_path / "peer.jsonl").touch()
     monkeypatch.setattr(evaluate_module, "evaluate", lambda *words: asked.append(words) or {})
-    monkeypatch.setattr("affectnet_plus_modeling.evaluation.scores.format_metrics", lambda metrics: "the table")
+    monkeypatch.setattr("affectnet_plus_modeling.evaluation.report_text.format_metrics", lambda metrics: "the table")
     words = "evaluate peer.jsonl data --out out --view easy --split train --batch-size 7 --compare other"
     words += " --label-order fer2013 --min-cell 9 --resamples 11 --level 0.5 --seed 13"
     assert main(words.split()) == 0

@@ -11,7 +11,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation.predictions import Predictions
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, format_metrics
+from affectnet_plus_modeling.evaluation.report_text import format_metrics
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.metrics.affect_dimensions.formulas import concordance_correlation, root_mean_square_error
 from affectnet_plus_modeling.metrics.calibration.formulas import expected_calibration_error, reliability_bins
 from affectnet_plus_modeling.metrics.soft_label.formulas import PROBABILITY_FLOOR, jensen_shannon, kl_divergence
@@ -360,9 +361,9 @@ def test_table_holds_every_number_and_fits_a_terminal():
     table = format_metrics(metrics)
     lines = table.splitlines()
     assert max(map(len, lines)) <= 72
-    assert lines[0] == "60 rows, 60 with a label, 60 with a soft label"
+    assert lines[0] == "Faces: 60, of which 60 have a label and 60 a soft label"
     kl = [metrics["kl"], *(metrics["baselines"][key]["kl"] for key in ("mean_soft_label", "uniform"))]
-    assert ["KL", "(nats)", *(f"{value:.4f}" for value in kl)] in [line.split() for line in lines]
+    assert ["KL,", "nats", *(f"{value:.4f}" for value in kl)] in [line.split() for line in lines]
     for name in EMOTIONS:
         row = metrics["per_class"][name]
         cells = [f"{row[key]:.4f}" for key in ("recall", "precision", "f1")]

@@ -254,7 +254,7 @@ def test_drops_are_counted_by_reason(tmp_path):
 def test_progress_counts_to_the_number_of_rows_with_an_image(tmp_path):
     calls = []
     import_ferplus(folders(tmp_path / "source"), tmp_path / "tree", progress=lambda *call: calls.append(call))
-    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert calls == [("import", 1, 3), ("import", 2, 3), ("import", 3, 3)]
 
 
 # ---- leaks

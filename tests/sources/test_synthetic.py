@@ -174,13 +174,8 @@ class TestTree:
     def test_progress_sees_every_face(self, tmp_path):
         seen = []
 
-        def progress(jobs):
-            for job in jobs:
-                seen.append(job)
-                yield job
-
-        draw_tree(tmp_path / "t", 3, no_human=1, progress=progress)
-        assert len(seen) == 4
+        draw_tree(tmp_path / "t", 3, no_human=1, progress=lambda *call: seen.append(call))
+        assert seen == [("draw", done, 4) for done in range(5)]
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +243,8 @@ class TestRepeatedTree:
         with pytest.raises(ValueError, match="validation_fraction"):
             draw_repeated_tree(tmp_path / "t", 0)
         seen = []
-        draw_repeated_tree(tmp_path / "t", 2, no_human=1, progress=lambda jobs: seen.extend(jobs) or jobs)
-        assert len(seen) == 3
+        draw_repeated_tree(tmp_path / "t", 2, no_human=1, progress=lambda *call: seen.append(call))
+        assert seen == [("draw", done, 3) for done in range(4)]
         with pytest.raises(FileExistsError):
             draw_repeated_tree(tmp_path / "t", 2)
 

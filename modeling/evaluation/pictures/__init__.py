@@ -3,7 +3,9 @@
 `draw_pictures` needs no image and shows no face. `draw_sheets` shows faces, and what it writes is never published.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..predictions import Predictions
 from .circumplex import circumplex_figure
@@ -25,7 +27,7 @@ SHOWN = {
 SHEETS = ("faces.png", "mistakes.png", "ambiguous.png")  # they show faces: never published
 
 
-def draw_pictures(metrics: dict, predictions: Predictions, folder) -> list[str]:
+def draw_pictures(metrics: Mapping[str, Any], predictions: Predictions, folder) -> list[str]:
     """Write every picture that there are numbers for, as PNG and SVG, into `folder`.
 
     Args:
@@ -51,7 +53,7 @@ def draw_pictures(metrics: dict, predictions: Predictions, folder) -> list[str]:
     return names
 
 
-def draw_sheets(metrics: dict, predictions: Predictions, face: Face, folder, title: str) -> list[str]:
+def draw_sheets(metrics: Mapping[str, Any], predictions: Predictions, face: Face, folder, title: str) -> list[str]:
     """Write sheets of at most 12 faces each into `folder`, and return the names of the files. They show faces.
 
     faces.png has faces drawn by lot, and where the model errs. mistakes.png has the wrong answers of the highest

@@ -1,5 +1,8 @@
 """The confusion matrix."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,14 +12,14 @@ from .style import FAINT, INK, QUIET, SHARES, SMALL, TEXT, finish, laid_out_figu
 _COUNT = 9  # points
 
 
-def confusion_figure(metrics: dict) -> Figure:
+def confusion_figure(metrics: Mapping[str, Any]) -> Figure:
     """The confusion matrix of `evaluate_predictions` in 900 x 720 pixels; taller for more classes than 8."""
     figure = laid_out_figure(900, max(720, 200 + 65 * len(metrics["confusion"])))
     draw_confusion_matrix(figure.add_subplot(), metrics)
     return figure
 
 
-def draw_confusion_matrix(axes: Axes, metrics: dict):
+def draw_confusion_matrix(axes: Axes, metrics: Mapping[str, Any]):
     """Each true emotion's row of the confusion matrix: per cent of that row, and below it the number of faces."""
     counts = np.array(metrics["confusion"])
     names, support = [wrapped(name) for name in metrics["per_class"]], counts.sum(axis=1)

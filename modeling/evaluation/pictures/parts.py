@@ -1,6 +1,8 @@
 """Numbers with their intervals: of the difficulty subsets as bars, of the groups of faces as dots."""
 
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +13,7 @@ _DRAWN = (("accuracy", "Accuracy"), ("kl", "KL to the soft label, nats"))
 _LINE = 34  # pixels of a group
 
 
-def subsets_figure(metrics: dict) -> Figure | None:
+def subsets_figure(metrics: Mapping[str, Any]) -> Figure | None:
     """Accuracy and KL of all faces and of each difficulty subset, 1100 x 480 pixels; None without subsets."""
     if not metrics["subsets"].keys() - {"unknown"}:
         return None
@@ -54,7 +56,7 @@ def _draw_bars(axes: Axes, cells: dict[str, dict], key: str, min_cell: int):
     axes.grid(axis="y", color=FAINT, linewidth=1)
 
 
-def groups_figure(metrics: dict) -> Figure | None:
+def groups_figure(metrics: Mapping[str, Any]) -> Figure | None:
     """Accuracy and KL of each group of each attribute, a dot with its interval beside all faces; None without groups.
 
     1000 pixels wide, and as high as the groups need. A group that is too small to be measured says so, and below all
@@ -76,7 +78,7 @@ def groups_figure(metrics: dict) -> Figure | None:
     return figure
 
 
-def _draw_dots(axes: Axes, lines: list[tuple[str, dict | None]], key: str, metrics: dict):
+def _draw_dots(axes: Axes, lines: list[tuple[str, dict | None]], key: str, metrics: Mapping[str, Any]):
     overall = metrics[key]
     if overall is not None:
         axes.axvline(overall, color=QUIET, linestyle="--", linewidth=1.5)
@@ -113,7 +115,7 @@ def _draw_dots(axes: Axes, lines: list[tuple[str, dict | None]], key: str, metri
     axes.grid(axis="both", color=FAINT, linewidth=1)
 
 
-def known_groups(metrics: dict) -> dict[str, dict[str, dict]]:
+def known_groups(metrics: Mapping[str, Any]) -> dict[str, dict[str, dict]]:
     """The groups of each attribute that is known of at least one face."""
     return {name: groups for name, groups in metrics["groups"].items() if groups.keys() - {"unknown"}}
 

@@ -1,5 +1,8 @@
 """The reliability diagram, against labels and against soft labels."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +14,7 @@ AGAINST_LABEL = ("Hard labels", "accuracy")
 AGAINST_SOFT_LABEL = ("Soft labels", "soft label of the predicted emotion")
 
 
-def reliability_figure(metrics: dict) -> Figure:
+def reliability_figure(metrics: Mapping[str, Any]) -> Figure:
     """Top-1 confidence against what came true, 1100 x 600 pixels: the label left, the soft label right."""
     figure = laid_out_figure(1100, 600, between=0.06)
     left, right = figure.subplots(1, 2)

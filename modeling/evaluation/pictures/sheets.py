@@ -1,6 +1,7 @@
 """Sheets of faces with what is known and what is predicted. They show faces: they are looked at, never published."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,7 +68,7 @@ def _falling(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def prediction_sheet_figure(
-    images: Sequence[Image.Image], predictions: Predictions, metrics: dict, title: str
+    images: Sequence[Image.Image], predictions: Predictions, metrics: Mapping[str, Any], title: str
 ) -> Figure:
     """1800 pixels wide, what a model does: faces, then where it errs and how surely.
 
@@ -114,7 +115,7 @@ def _face_sheet_figure(
     return figure
 
 
-def headline(metrics: dict) -> str:
+def headline(metrics: Mapping[str, Any]) -> str:
     """One line: KL against the mean soft label's, accuracy against chance, and the number of faces behind them."""
     constant, uniform = metrics["baselines"]["mean_soft_label"], metrics["baselines"]["uniform"]
     parts = []

@@ -11,7 +11,7 @@ of .078 on 400 others, where the mean of the 1,600 has .219; correlations are .7
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from transformers import (
 from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
 from ...files import fresh_folder, refuse_existing, write_json
 from ...preparing.manifest import about
+from ...stages import Progress, silent
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
 from ...training.card_callback import hardware
@@ -112,7 +113,7 @@ def train_action_units(
     out,
     options: ActionUnitOptions | None = None,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     resume: bool = False,
 ) -> dict:
     """Train on the prepared folder `data`, whose image_id are the names of the table, and write the folder `out`.
@@ -194,7 +195,7 @@ def _record(
     }
 
 
-def _known_faces(splits, split: str, size: int, table: ActionUnitTable, progress) -> _UnitFaces:
+def _known_faces(splits, split: str, size: int, table: ActionUnitTable, progress: Progress) -> _UnitFaces:
     faces = _UnitFaces(FaceDataset(splits[split], size, progress=progress), table)
     if not len(faces):
         counts = faces.counts()

@@ -1,5 +1,8 @@
 """The README.md of an ensemble's folder; every number in it is from its training.json."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from affectnet_plus import EMOTIONS
 
 _TEXT = """---
@@ -27,7 +30,7 @@ AffectNet+ that is non-commercial research.
 """
 
 
-def ensemble_card(name: str, record: dict) -> str:
+def ensemble_card(name: str, record: Mapping[str, Any]) -> str:
     """The card of the ensemble `name` whose training.json is `record`."""
     options, calibration = record["options"], record["calibration"]
     folds = options["folds"]

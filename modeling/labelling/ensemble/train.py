@@ -9,11 +9,12 @@ processes that run it share the work.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +31,9 @@ from affectnet_plus import EMOTIONS
 
 from ...data.dataset import FaceDataset, first_side, load_prepared
 from ...files import fresh_folder, refuse_existing, write_json, written_whole
-from ...preparing.manifest import about
+from ...preparing.manifest import About, about
 from ...shipped import model_folder
+from ...stages import Progress, silent
 from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
 from ...training.work_folder import CHECKPOINT_FORMAT
@@ -92,15 +94,36 @@ class Training:
         return np.flatnonzero(self.folds == fold) if self.options.folds > 1 else np.arange(0)
 
 
+class CalibrationFacts(TypedDict):
+    """How the confidences of an ensemble were made, and on how many faces."""
+
+    kind: str
+    split: str
+    faces: int
+
+
+class EnsembleRecord(TypedDict):
+    """What `train_ensemble` returns and training.json of an ensemble holds."""
+
+    options: dict[str, Any]
+    emotions: list[str]
+    faces: list[int]  # of each emotion
+    members: int
+    networks: int
+    calibration: CalibrationFacts
+    versions: dict[str, str]
+    data: About
+
+
 def train_ensemble(
     data,
     out,
     options: EnsembleOptions,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
-) -> dict:
+) -> EnsembleRecord:
     """Train on the `train` split of the prepared folder `data` and write the ensemble's folder `out`.
 
     Args:
@@ -137,11 +160,11 @@ def train_ensemble(
         return _assemble(run, splits, data, out, overwrite)
 
 
-def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
+def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> EnsembleRecord:
     options = run.options
     judged, logits, labels = _unseen(run, splits)
     calibration = fit_calibration(options.calibration, logits, labels, judged)
-    record = _record(run, calibration) | {"data": about(data)}
+    record = _record(run, calibration, about(data))
     with fresh_folder(out, overwrite) as folder:
         _ensemble(run, calibration).save_pretrained(folder)
         save_processor(run.faces.image_size, folder)
@@ -154,7 +177,7 @@ def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> dict:
     return record
 
 
-def _faces(split, work: Path, options: EnsembleOptions, progress) -> Training:
+def _faces(split, work: Path, options: EnsembleOptions, progress: Progress) -> Training:
     size = options.image_size or first_side(split)
     faces = FaceDataset(split, size, "hard", progress)
     labels = faces.labels.numpy()
@@ -355,7 +378,7 @@ def _write_out_of_fold(run: Training, logits: np.ndarray, file: Path) -> None:
         pq.write_table(pa.table(columns), partial)
 
 
-def _record(run: Training, calibration: dict) -> dict:
+def _record(run: Training, calibration: dict, data: About) -> EnsembleRecord:
     names = [Path(name).name if Path(name).is_dir() else name for name in run.options.backbones]
     return {
         "options": asdict(run.options) | {"image_size": run.faces.image_size, "backbones": names},
@@ -363,10 +386,15 @@ def _record(run: Training, calibration: dict) -> dict:
         "faces": np.bincount(run.labels, minlength=len(EMOTIONS)).tolist(),
         "members": len(run.units),
         "networks": len(run.units) * len(EMOTIONS),
-        "calibration": {key: calibration[key] for key in ("kind", "split", "faces")},
+        "calibration": {
+            "kind": calibration["kind"],
+            "split": calibration["split"],
+            "faces": calibration["faces"],
+        },
         "versions": {
             "affectnet-plus": version("affectnet-plus"),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
+        "data": data,
     }

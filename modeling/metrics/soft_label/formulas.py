@@ -142,3 +142,18 @@ def _top_pairs(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     second, first = np.sort(values, axis=1)[:, -2:].T[:, :, None]
     one, other = values[:, pairs[:, 0]], values[:, pairs[:, 1]]
     return (np.maximum(one, other) == first) & (np.minimum(one, other) == second)
+
+
+# Those that the metric and every evaluation report, row by row, by name.
+MEASURES = {
+    "kl": kl_divergence,
+    "js": jensen_shannon,
+    "cosine": cosine,
+    "intersection": intersection,
+    "chebyshev": chebyshev,
+    "clark": clark,
+    "canberra": canberra,
+    "brier": brier,
+    "top_2": top_2,
+    "spearman": spearman,
+}

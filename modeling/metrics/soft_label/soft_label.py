@@ -4,40 +4,16 @@ import datasets
 import evaluate
 import numpy as np
 
-from .formulas import (
-    brier,
-    canberra,
-    chebyshev,
-    clark,
-    cosine,
-    intersection,
-    jensen_shannon,
-    kl_divergence,
-    spearman,
-    top_2,
-)
+from .formulas import MEASURES
 from .inputs import check_distributions, table
 
-MEASURES = {
-    "kl": kl_divergence,
-    "js": jensen_shannon,
-    "cosine": cosine,
-    "intersection": intersection,
-    "chebyshev": chebyshev,
-    "clark": clark,
-    "canberra": canberra,
-    "brier": brier,
-    "top_2": top_2,
-    "spearman": spearman,
-}
-
-INPUTS = """
+INPUTS = f"""
 Args:
     predictions: rows of probabilities that sum to 1 within 1e-4; they are rescaled to sum to 1 exactly.
     references: soft labels, rows of as many numbers, likewise; a row of NaN, or None, is unknown and left out.
 
 Returns:
-    kl, js, cosine, intersection, chebyshev, clark, canberra, brier, top_2, spearman: means over the rows with a soft
+    {", ".join(MEASURES)}: means over the rows with a soft
         label, NaN where there is none.
     rows, unknown: how many rows have a soft label, and how many were left out for want of one.
     spearman_rows: how many of `rows` spearman is over; a row that is constant has no ranks.
@@ -52,7 +28,7 @@ class SoftLabel(evaluate.Metric):
         # length: then the number of classes is free, and a row of another length is refused below, by its number.
         distribution = datasets.Sequence(datasets.Value("float64"))
         return evaluate.MetricInfo(
-            description="How near predicted distributions are to soft labels: mean of ten measures over rows.",
+            description="How near predicted distributions are to soft labels: means of measures over rows.",
             citation="Geng 2016, Label distribution learning, IEEE TKDE 28(7), doi:10.1109/TKDE.2016.2545658",
             inputs_description=INPUTS,
             features=datasets.Features({"predictions": distribution, "references": distribution}),

@@ -2,9 +2,9 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterable
 from io import BytesIO
 
+from ...stages import Progress, silent, told
 from ..tree import annotation, writing_tree
 from .expressions import ACTION_UNITS
 from .face import DrawnFace, draw_face
@@ -21,7 +21,7 @@ def draw_tree(
     validation_fraction: float = 0.2,
     no_human: int = 0,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """Draw `n` labelled faces, and `no_human` without a human label, into the folder `out`.
 
@@ -38,7 +38,7 @@ def draw_tree(
         validation_fraction: share of `n` that goes to validation, in [0, 1).
         no_human: faces without a human label, 0 or more.
         overwrite: replace `out` if it exists.
-        progress: wraps the iterable of faces, as tqdm does.
+        progress: of the stage "draw", in faces.
 
     Returns:
         Faces written: {"train": .., "validation": .., "no_human": ..}.
@@ -55,7 +55,7 @@ def draw_tree(
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["split", "stem", *(f"{unit}_r" for unit in ACTION_UNITS)])
-        for index, split in progress(jobs):
+        for index, split in told(jobs, "draw", progress):
             face = draw_face(seed, index)
             tree.add(split, counts[split], jpeg(face), record(face, labelled=split != "no_human"))
             table.writerow([split, counts[split], *face.action_units.values()])

@@ -1,8 +1,9 @@
 """Trees of any size in little time: a pool of faces, written over and over in the layout of the release."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+from ...stages import Progress, silent, told
 from ..tree import writing_tree
 from .draw import NO_HUMAN_START, jpeg, list_jobs, record
 from .face import draw_face
@@ -19,7 +20,7 @@ def draw_repeated_tree(
     validation_fraction: float = 0.2,
     no_human: int = 0,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """The tree of `draw_tree` with pictures that repeat, at some 10,000 faces a second: for measuring, not training.
 
@@ -42,7 +43,7 @@ def write_repeated(
     make: Callable[[int, bool], tuple[bytes, dict]],
     origin: str,
     overwrite: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = silent,
 ) -> dict:
     """Write a tree of the faces that `make(number, labelled)` gives, a JPEG and its annotation.
 
@@ -59,7 +60,7 @@ def write_repeated(
     counts = {"train": 0, "validation": 0, "no_human": 0}
     pool: dict[int, tuple[bytes, bytes]] = {}
     with writing_tree(out, overwrite, origin) as tree:
-        for index, split in progress(jobs):
+        for index, split in told(jobs, "draw", progress):
             start = NO_HUMAN_START if split == "no_human" else 0
             copy, place = divmod(index - start, POOL)
             number = start + place

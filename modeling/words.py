@@ -1,0 +1,183 @@
+"""What metrics.json says, in words: what each number is called, and the sentences that have to stand beside some.
+
+The terminal (`evaluation/report_text.py`), the report (`evaluation/report_sections.py`) and the card
+(`publishing/results.py`) take their words from here, and only lay them out.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
+
+
+class Number(NamedTuple):
+    """A number of metrics.json.
+
+    Attributes:
+        short: at most 17 characters: in the terminal, at the head of a column, in gaps and comparisons.
+        name: what a row of the report and of the card calls it.
+        better: "higher" or "lower".
+        on_card: whether the card shows it; terminal and report show all.
+        key: what metrics.json calls it: the field below that these are the words of.
+    """
+
+    short: str
+    name: str
+    better: str
+    on_card: bool = False
+    key: str = ""
+
+
+class OverallNumbers(TypedDict):
+    """Of all faces, in the order in which they are shown; None where nothing can be told."""
+
+    kl: Annotated[float | None, Number("KL, nats", "KL(soft label || predicted), nats", "lower", True)]
+    js: Annotated[float | None, Number("JS, nats", "Jensen-Shannon, nats", "lower", True)]
+    accuracy: Annotated[float | None, Number("accuracy", "accuracy", "higher", True)]
+    balanced_accuracy: Annotated[float | None, Number("balanced accuracy", "balanced accuracy", "higher", True)]
+    macro_f1: Annotated[float | None, Number("macro F1", "macro F1", "higher", True)]
+    top_label_agreement: Annotated[
+        float | None, Number("top label agrees", "predicted label is the soft label's largest", "higher", True)
+    ]
+    cosine: Annotated[float | None, Number("cosine", "cosine", "higher")]
+    intersection: Annotated[float | None, Number("intersection", "intersection", "higher")]
+    chebyshev: Annotated[float | None, Number("Chebyshev", "Chebyshev", "lower")]
+    clark: Annotated[float | None, Number("Clark", "Clark", "lower")]
+    canberra: Annotated[float | None, Number("Canberra", "Canberra", "lower")]
+    brier: Annotated[float | None, Number("Brier", "Brier, against the soft label", "lower")]
+    top_2: Annotated[float | None, Number("top 2", "two largest emotions the same", "higher")]
+    spearman: Annotated[float | None, Number("Spearman", "Spearman of the ranks", "higher")]
+
+
+class CalibrationNumbers(TypedDict):
+    """How far confidence is from what comes true."""
+
+    ece: Annotated[float | None, Number("ECE", "ECE of the top class against the label", "lower", True)]
+    ece_soft: Annotated[
+        float | None,
+        Number("ECE, soft labels", "ECE of the top class against the mass of the soft label on it", "lower", True),
+    ]
+    classwise_ece: Annotated[
+        float | None, Number("classwise ECE", "ECE, mean over classes, against the label", "lower", True)
+    ]
+    classwise_ece_soft: Annotated[
+        float | None, Number("classwise, soft", "ECE, mean over classes, against the soft label", "lower", True)
+    ]
+
+
+class AffectNumbers(TypedDict):
+    """Of a dimension, valence or arousal."""
+
+    ccc: Annotated[float | None, Number("CCC", "CCC", "higher", True)]
+    pearson: Annotated[float | None, Number("Pearson", "Pearson", "higher")]
+    rmse: Annotated[float | None, Number("RMSE", "RMSE", "lower", True)]
+    sagr: Annotated[float | None, Number("SAGR", "sign agreement", "higher")]
+
+
+class EmotionNumbers(TypedDict):
+    """Of an emotion."""
+
+    recall: Annotated[float | None, Number("recall", "recall", "higher", True)]
+    precision: Annotated[float | None, Number("precision", "precision", "higher", True)]
+    f1: Annotated[float | None, Number("F1", "F1", "higher", True)]
+
+
+def _numbers(record: type) -> tuple[Number, ...]:
+    hints = get_type_hints(record, include_extras=True)
+    return tuple(hint.__metadata__[0]._replace(key=key) for key, hint in hints.items())
+
+
+OVERALL, CALIBRATION = _numbers(OverallNumbers), _numbers(CalibrationNumbers)
+AFFECT, EMOTION = _numbers(AffectNumbers), _numbers(EmotionNumbers)
+BY_KEY = {number.key: number for number in (*OVERALL, *CALIBRATION)}
+
+# Of a part of the faces, and of a difference between two parts or two models.
+PART = {key: BY_KEY[key].short for key in ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")} | {
+    f"{dimension}_ccc": f"{dimension}: CCC" for dimension in ("valence", "arousal")
+}
+
+FAIRNESS_OF_DATA = {
+    "effective_groups": "effective number of groups",
+    "evenness": "evenness",
+    "normalized_deviation": "normalised deviation",
+    "cramers_v": "Cramér's V with the emotion",
+    "mutual_information": "mutual information with the emotion",
+}
+
+
+def figure(value: float | None, digits: int) -> str:
+    """A number as it is written everywhere; "-" where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def about(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What was measured, name by name."""
+    data = metrics["data"]
+    return {
+        "Data": f"{data['name']} ({data['origin'] or 'origin not known'}), {metrics['split']} split, "
+        f"{metrics['view']} view",
+        "Faces": faces(metrics),
+        "Pictures": metrics["crop"],
+        "Intervals": f"{100 * metrics['level']:g} % of {metrics['resamples']:,} samples, drawn from these faces with "
+        f"replacement, lie within; seed {metrics['seed']}",
+        "Made by": f"{metrics['command']} (version {metrics['version']})",
+    }
+
+
+def faces(metrics: Mapping[str, Any]) -> str:
+    """How many faces, and of how many the truth is known."""
+    return (
+        f"{metrics['rows']:,}, of which {metrics['rows_with_label']:,} have a label and "
+        f"{metrics['rows_with_soft_label']:,} a soft label"
+    )
+
+
+def cautions(metrics: Mapping[str, Any]) -> list[str]:
+    """What makes numbers of this very evaluation look better or worse than they are."""
+    found = []
+    if metrics["data"]["origin"] == "drawn":
+        found.append("The faces were drawn by a program: these figures say nothing about photographs.")
+    if metrics["calibrated_on_this_split"]:
+        found.append(
+            f"The model's temperature was fitted on {metrics['calibrated_rows']:,} of these faces: its calibration "
+            "and its KL look better here than on others."
+        )
+    if metrics["predictions"] and metrics["predictions"]["without"]:
+        lacking = ", ".join(metrics["predictions"]["without"])
+        found.append(f"The tool that made these predictions does not know {lacking}; its probability was taken as 0.")
+    if metrics["baselines"]["mean_soft_label"]["prior_from"] == "evaluated rows":
+        found.append(
+            "The mean soft label is that of the faces measured here, since that of the training faces is not known: "
+            "this flatters the baseline."
+        )
+    return found
+
+
+def about_groups(metrics: Mapping[str, Any]) -> list[str]:
+    """What has to stand beside numbers of groups."""
+    found = [metrics["groups_are"], f"Of fewer than {metrics['min_cell']} faces no figure is given."]
+    if metrics["yaw_edges"] is not None:
+        low, high = metrics["yaw_edges"]
+        found.append(f"The bands of yaw end at |yaw| {low:.3g} and {high:.3g}, in the unit of the data.")
+    return found
+
+
+def worst_recall(gaps: Mapping[str, Any]) -> tuple[str, dict] | None:
+    """The emotion whose recall differs most between two groups, and its gap; None where none is known."""
+    known = {name: gap for name, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)}
+    return max(known.items(), key=lambda found: found[1]["gap"]) if known else None
+
+
+def compared(comparison: Mapping[str, Any]) -> str:
+    """What the differences of a comparison are."""
+    return f"This model minus {comparison['model']}, over the same {comparison['rows']:,} faces"
+
+
+def right_alone(comparison: Mapping[str, Any]) -> list[str]:
+    """McNemar's test of a comparison; nothing where no face has a label."""
+    test = comparison["mcnemar"]
+    if not test["rows"]:
+        return []
+    return [
+        f"Of {test['rows']:,} faces with a label this model alone is right about {test['only_this']:,}, and "
+        f"{comparison['model']} alone about {test['only_other']:,}: McNemar's test p = {test['p_exact']:.3g} (exact), "
+        f"{test['p_mid']:.3g} (mid-p)."
+    ]
