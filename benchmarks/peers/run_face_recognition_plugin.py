@@ -1,6 +1,7 @@
 """npm face-recognition-plugin: its fr_expression.onnx, fed as its lib/fr_expression.js does: RGB, 224x224, 0 to 1.
 
-ONNX Runtime of Python runs it; the package does in WebAssembly, in a browser. The graph takes one face at a time. The image that it cuts out is the whole face here, and the softmax after the network is its own.
+ONNX Runtime of Python runs it; the package does in WebAssembly, in a browser. The graph takes one face at a time. The
+image that it cuts out is the whole face here, and the softmax after the network is its own.
 """
 
 import sys
