@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from measuring import RESULTS, commit, hardware, write_csv
 
+from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main as affectnet_plus
 from affectnet_plus_modeling.data.dataset import FaceDataset, normalise
 from affectnet_plus_modeling.evaluation.predict import load_model
@@ -67,7 +68,7 @@ def main() -> None:
         faces = validation(prepare(options.source, options.work, protocol), model.config.image_size)
         once, twice = probabilities(model, faces)
         for name, found in (("of the face", once), ("of the face and its mirror image", twice)):
-            found_figures = figures(found, faces.soft_labels.numpy(), faces.labels.numpy(), model)
+            found_figures = figures(found, faces.soft_labels.numpy(), faces.labels.numpy())
             rows.append(
                 {"evaluated_on": f"FER2013Valid, protocol {protocol}", "answers": name} | found_figures | common
             )
@@ -102,10 +103,10 @@ def probabilities(model, faces: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
     return torch.cat(once).numpy(), torch.cat(twice).numpy()
 
 
-def figures(found: np.ndarray, votes: np.ndarray, labels: np.ndarray, model) -> dict:
+def figures(found: np.ndarray, votes: np.ndarray, labels: np.ndarray) -> dict:
     """KL is that of the votes from .999 p + .001/8, the form in which figures of other models are known."""
     right = found.argmax(1) == labels
-    recalls = {model.config.id2label[k]: float(right[labels == k].mean()) for k in np.unique(labels)}
+    recalls = {EMOTIONS[k]: float(right[labels == k].mean()) for k in np.unique(labels)}
     return {
         "rows": len(labels),
         "accuracy": float(right.mean()),

@@ -1,0 +1,341 @@
+"""Tools of others on the same pixels: FER models whose weights come inside a registry package, and ours.
+
+    python benchmarks/peers.py SOURCE WORK [--only NAME ...]
+
+SOURCE holds FER2013Train, FER2013Valid and fer2013new.csv, as in ferplus.py; WORK keeps the prepared faces, and each
+tool's own environment (a venv or an npm folder, made here; node and npm have to be there) with its answers, and what
+is there already is not made again. Nothing is trained: every tool sees the 48x48 grey faces of FER2013Valid by its own
+preprocessing (peers/run_*), and `affectnet-plus evaluate` scores the file of its answers. Speed is that of one thread
+on one core, pinned; cold start is the time from the start of the process to the first answer. The table goes to
+benchmarks/results/peers-<date>-<commit>.csv, the picture to benchmarks/results/peers.png.
+
+Of the peers, Keras weights (.h5, .hdf5) are loaded by their own framework in their own environment, never by ours.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import datasets
+import matplotlib.pyplot as plt
+import numpy as np
+from ferplus import figures, prepare, run, validation
+from measuring import RESULTS, commit, hardware, write_csv
+
+from affectnet_plus_modeling.evaluation.external import read_external
+
+HERE = Path(__file__).parent
+OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
+TIMED, ROUNDS, BATCH = 160, 3, 32
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+ONE_THREAD = dict.fromkeys(THREADS, "1")
+COLUMNS = (
+    "tool",
+    "version",
+    "trained_on",
+    "in_sample",
+    "preprocessing",
+    "classes",
+    "accuracy_a",
+    "accuracy_a_low",
+    "accuracy_a_high",
+    "accuracy_b",
+    "balanced_accuracy_a",
+    "balanced_accuracy_b",
+    "kl_a",
+    "kl_b",
+    "ece_a",
+    "ece_b",
+    "images_per_second",
+    "images_per_second_single",
+    "megabytes",
+    "cold_start_seconds",
+    "hardware",
+    "commit",
+)
+
+
+class Tool(NamedTuple):
+    """A tool, how to ask it, and what is known of it.
+
+    `environment` is a function of a folder that fills it and returns the start of the adapter's command; `words`, a
+    function of the same folder, are what the adapter wants after FACES OUT ROUNDS. `order` is one of `labels.ORDERS`
+    or, where it has no name, the emotions themselves.
+    """
+
+    name: str
+    version: str
+    folder: str
+    environment: object
+    adapter: str
+    words: object
+    order: str | tuple[str, ...]
+    trained_on: str
+    in_sample: str
+    preprocessing: str
+
+
+def python_environment(*packages: str, python: str = sys.executable, loose: tuple[str, ...] = ()):
+    """A venv with `packages`; those of `loose` go in without what they ask for."""
+
+    def fill(folder: Path) -> list[str]:
+        own = folder / "venv" / "bin" / "python"
+        if not (folder / "ready").exists():
+            call(python, "-m", "venv", folder / "venv")
+            for name in loose:
+                call(own, "-m", "pip", "install", "-q", "--no-deps", name)
+            call(own, "-m", "pip", "install", "-q", *packages)
+            (folder / "ready").touch()
+        return [str(own)]
+
+    return fill
+
+
+def node_environment(*packages: str):
+    def fill(folder: Path) -> list[str]:
+        if not (folder / "ready").exists():
+            folder.joinpath("package.json").write_text("{}")
+            call("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages, cwd=folder)
+            (folder / "ready").touch()
+        return ["node"]
+
+    return fill
+
+
+def with_npm_file(package: str, fill):
+    """`fill`, and the npm package unpacked beside the venv."""
+
+    def both(folder: Path) -> list[str]:
+        if not (folder / "package").exists():
+            call("npm", "pack", package, cwd=folder)
+            unpack(next(folder.glob("*.tgz")), folder)
+        return fill(folder)
+
+    return both
+
+
+def with_sdist(package: str, fill):
+    """`fill`, and the source distribution of a package unpacked beside the venv."""
+
+    def both(folder: Path) -> list[str]:
+        start = fill(folder)
+        if not list(folder.glob("*.tar.gz")):
+            call(*start, "-m", "pip", "download", "-q", "--no-deps", package, cwd=folder)
+            unpack(next(folder.glob("*.tar.gz")), folder)
+        return start
+
+    return both
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+
+
+def ours(folder: Path) -> list[str]:
+    if not (folder / "exported").exists():
+        run("export", OURS, folder / "exported")
+    return [sys.executable]
+
+
+FER = python_environment(
+    "setuptools<80",
+    "tensorflow-cpu==2.19.1",
+    "opencv-contrib-python-headless<5",
+    "pandas",
+    "requests",
+    "pillow",
+    "tqdm",
+    loose=("fer==25.10.3",),
+)
+FER2013 = "FER2013 (by their documentation; which of its parts is not said)"
+UNKNOWN_PART = "unknown: FER2013Valid is FER2013's PublicTest"
+OURS_ON = "FER+ (FER2013Train, votes, without the images that FER2013Valid repeats)"
+OURS_FED = "RGB 48x48, -1 to 1"
+TOOLS = (
+    Tool(
+        "ours, ONNX", "ferplus", "ours", ours, "run_ours.py", lambda at: (at / "exported" / "model.onnx", 1),
+        "affectnet", OURS_ON, "no", OURS_FED,
+    ),
+    Tool("ours", "ferplus", "ours", ours, "run_ours.py", lambda at: (OURS, 1), "affectnet", OURS_ON, "no", OURS_FED),
+    Tool(
+        "ours, with mirror", "ferplus", "ours", ours, "run_ours.py", lambda at: (OURS, 2), "affectnet", OURS_ON, "no",
+        OURS_FED + ", and its mirror image",
+    ),
+    Tool(
+        "fer, TFLite", "25.10.3", "fer", FER, "run_fer.py", lambda at: ("tflite",), "fer2013", FER2013, UNKNOWN_PART,
+        "grey 64x64, -1 to 1; its default, quantised",
+    ),
+    Tool(
+        "fer, Keras", "25.10.3", "fer", FER, "run_fer.py", lambda at: ("keras",), "fer2013", FER2013, UNKNOWN_PART,
+        "grey 64x64, -1 to 1; use_tflite=False",
+    ),
+    Tool(
+        "py-feat", "0.3", "py-feat",
+        with_sdist("py-feat==0.3", python_environment("tensorflow-cpu==2.19.1", "tf_keras==2.19.0")),
+        "run_py_feat.py", lambda at: (at / "py-feat-0.3" / "feat" / "resources" / "fer_aug_model.h5",),
+        "fer2013", FER2013, UNKNOWN_PART, "grey 48x48, 0 to 1",
+    ),
+    Tool(
+        "face-recognition-plugin", "1.0.9", "face-recognition-plugin",
+        with_npm_file(
+            "face-recognition-plugin@1.0.9",
+            python_environment("numpy", "onnxruntime==1.23.2", "opencv-contrib-python-headless<5"),
+        ),
+        "run_face_recognition_plugin.py", lambda at: (at / "package" / "model" / "fr_expression.onnx",),
+        "fer2013", "not said", "unknown", "RGB 224x224, 0 to 1; in ONNX Runtime of Python",
+    ),
+    Tool(
+        "face-api", "1.7.15", "face-api",
+        node_environment(
+            "@vladmandic/face-api@1.7.15", "@tensorflow/tfjs@4.22.0", "@tensorflow/tfjs-backend-wasm@4.22.0"
+        ),
+        "run_face_api.js", lambda at: (at,),
+        ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise"), "not said", "unknown",
+        "RGB 112x112, less a mean colour, over 255; tfjs in WebAssembly",
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", nargs="+", choices=[tool.name for tool in TOOLS], help="ask these tools alone")
+    parser.add_argument("--core", default="0", help="number of the core that the tools run on (default: 0)")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepared = {protocol: prepare(options.source, options.work, protocol) for protocol in "AB"}
+    splits = {protocol: validation(folder, 48) for protocol, folder in prepared.items()}
+    tools = [tool for tool in TOOLS if not options.only or tool.name in options.only]
+    peers = options.work / "peers"
+    pixels = splits["A"].batch(range(len(splits["A"])))["pixels"][:, 0].numpy()  # grey: its channels are the same
+    peers.mkdir(exist_ok=True)
+    for name, faces in (("faces", pixels), ("timed", pixels[:TIMED]), ("one", pixels[:1])):
+        faces.tofile(peers / name)
+
+    rows = []
+    for tool in tools:
+        folder = peers / tool.folder
+        folder.mkdir(exist_ok=True)
+        command = [*tool.environment(folder), str(HERE / "peers" / tool.adapter)]
+        command = ["taskset", "-c", options.core, *command]
+        row = scores(tool, folder, command, prepared, splits)
+        row |= speed(command, folder, tool.words(folder))
+        print(tool.name, {key: value for key, value in row.items() if key in COLUMNS[6:20]}, flush=True)
+        rows.append(row | {"hardware": hardware(), "commit": commit()})
+    if options.only:
+        return
+    write_csv(RESULTS / f"peers-{datetime.date.today().isoformat()}-{commit()}.csv", COLUMNS, rows)
+    picture(rows, RESULTS / "peers.png")
+
+
+def scores(tool: Tool, folder: Path, command: list[str], prepared: dict, splits: dict) -> dict:
+    """What `evaluate` says of the tool's file of answers, and its KL in the form that others' figures have.
+
+    Faces of protocol B are among those of A, so the tool is asked about those of A.
+    """
+    out = folder.parent / tool.name.replace(", ", "-").replace(" ", "-")
+    answers = out.with_suffix(".answers")
+    if not answers.exists():
+        ask(command, folder.parent / "faces", answers, 0, tool.words(folder))
+    found = dict(zip(splits["A"].image_ids, np.fromfile(answers).reshape(len(splits["A"]), -1)))
+    row = {
+        "tool": tool.name,
+        "version": tool.version,
+        "trained_on": tool.trained_on,
+        "in_sample": tool.in_sample,
+        "preprocessing": tool.preprocessing,
+    }
+    for protocol, split in splits.items():
+        theirs = out.with_name(f"{out.name}-{protocol}.csv")
+        named = isinstance(tool.order, str)
+        columns = [f"p{k}" for k in range(len(found[split.image_ids[0]]))] if named else tool.order
+        with open(theirs, "w", newline="") as file:
+            csv.writer(file).writerows(
+                [["image_id", *columns], *([name, *found[name].tolist()] for name in split.image_ids)]
+            )
+        order = ["--label-order", tool.order] if named else []
+        run("evaluate", theirs, prepared[protocol], *order, "--out", theirs.with_suffix(""))
+        metrics = json.loads((theirs.with_suffix("") / "metrics.json").read_text())
+        data = datasets.load_dataset(str(prepared[protocol]), split="validation")
+        read = read_external(theirs, data, tool.order if named else None).predictions
+        kl = figures(read.probabilities, read.soft_labels, read.labels)["kl"]
+        end = protocol.lower()
+        row |= {
+            f"accuracy_{end}": metrics["accuracy"],
+            f"balanced_accuracy_{end}": metrics["balanced_accuracy"],
+            f"ece_{end}": metrics["ece"],
+            f"kl_{end}": kl,
+            "classes": len(columns),
+        }
+        if protocol == "A":
+            row["accuracy_a_low"], row["accuracy_a_high"] = metrics["intervals"]["accuracy"]
+    return row
+
+
+def speed(command: list[str], folder: Path, words: tuple) -> dict:
+    """Medians of ROUNDS: of cold starts in processes of their own, and of asking one process again and again."""
+    out = folder.parent / "timed.answers"
+    cold = [ask(command, folder.parent / "one", out, 0, words)[0] for _ in range(ROUNDS)]
+    _, found = ask(command, folder.parent / "timed", out, ROUNDS, words)
+    return {
+        "cold_start_seconds": statistics.median(cold),
+        "images_per_second": TIMED / statistics.median(found["seconds_batch"]),
+        "images_per_second_single": TIMED / statistics.median(found["seconds_single"]),
+        "megabytes": found["megabytes"],
+    }
+
+
+def ask(command: list[str], faces: Path, out: Path, rounds: int, words: tuple) -> tuple[float, dict]:
+    """Run an adapter: the seconds until its first answer, and the last line that it prints."""
+    arguments = [*command, *map(str, (faces, out, rounds, *words))]
+    start = time.perf_counter()
+    first = last = ""
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    ) as process:
+        for line in process.stdout:  # type: ignore[union-attr]
+            if line.strip() == "answered":
+                first = time.perf_counter() - start
+            last = line
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} ended with {process.returncode}")
+    return first, json.loads(last)
+
+
+def picture(rows: list[dict], path: Path) -> None:
+    """Accuracy (A) against images a second, ours in colour."""
+    figure, axes = plt.subplots(figsize=(8, 5), dpi=120, layout="constrained")
+    axes.set_xscale("log")
+    for row in rows:
+        is_ours = row["tool"].startswith("ours")
+        x, y = row["images_per_second"], row["accuracy_a"]
+        colour = "tab:blue" if is_ours else "dimgrey"
+        low, high = row["accuracy_a_low"], row["accuracy_a_high"]
+        axes.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", color=colour, capsize=3)
+        name = f"{row['tool']} ({row['megabytes']:.3g} MB)"
+        axes.annotate(name, (x, y), (7, 4), textcoords="offset points", color=colour, fontsize=10)
+    axes.set_xlabel(f"images a second, one core, batches of {BATCH}")
+    axes.set_ylabel("accuracy, FER2013Valid, protocol A")
+    axes.set_title("Facial expression tools on the same 3,553 faces, judged by FER+ votes", fontsize=11)
+    axes.grid(True, which="both", alpha=0.25)
+    figure.savefig(path)
+    print(f"written: {path}")
+
+
+def call(*words, cwd: Path | None = None) -> None:
+    subprocess.run([str(word) for word in words], cwd=cwd, check=True)
+
+
+if __name__ == "__main__":
+    main()
