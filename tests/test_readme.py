@@ -51,6 +51,7 @@ def test_the_two_commands_are_targets_of_the_makefile():
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language, code", BLOCKS[1:], ids=[code.splitlines()[0][:50] for _, code in BLOCKS[1:]])
 def test_block_runs(demo_folder, language, code):
     if language == "python":

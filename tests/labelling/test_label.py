@@ -654,6 +654,7 @@ print("kills", killed, finished, len(stages))
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(drawn_tree, ensemble, tmp_path):
     labelled(drawn_tree, tmp_path / "undisturbed", ensemble)
     place = tmp_path / "place"

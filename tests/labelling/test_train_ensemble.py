@@ -196,6 +196,7 @@ def same_networks(one, two) -> bool:
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_two_processes_share_the_work(drawn, tmp_path):
     train_ensemble(drawn, tmp_path / "undisturbed", options(), say=lambda text: None)
     process = started(drawn, tmp_path / "out")
