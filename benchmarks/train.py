@@ -196,7 +196,7 @@ def main() -> None:
     arguments = parser.parse_args()
     work = arguments.work
     if not (work / "prepared").exists():
-        draw_repeated_tree(work / "raw", arguments.faces, 0, 0.1, 0, False, iter)
+        draw_repeated_tree(work / "raw", arguments.faces, 0, 0.1, 0, False)
         prepare(work / "raw", work / "prepared")
     faces = FaceDataset(load_prepared(work / "prepared", "default", "train"), arguments.image_size)
     ready = Ready(faces, len(faces))

@@ -117,6 +117,7 @@ def opened(browser, address: str, width: int = 1280, scheme: str = "light"):
     try:
         page.goto(address)
         page.wait_for_selector(".notice")
+        page.wait_for_timeout(1000)  # what is on the page is not listened to at once, and a file handed over is lost
         yield page
         assert not trouble
     finally:

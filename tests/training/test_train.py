@@ -18,6 +18,7 @@ from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.evaluation.predict import load_model, predict
 from affectnet_plus_modeling.sources.tree import annotation
+from affectnet_plus_modeling.stages import silent
 from affectnet_plus_modeling.training import arguments, soft_label_trainer
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.arguments import bf16_is_faster
@@ -206,7 +207,7 @@ def test_the_record_holds_the_soft_labels_whatever_the_target(drawn, trained, tm
 
 def divided(data, options):
     splits = load_prepared(data, "default")
-    return train_module._faces(splits, train_module._rows(splits, options), options, 48, iter)
+    return train_module._faces(splits, train_module._rows(splits, options), options, 48, silent)
 
 
 def test_the_holdout_is_taken_out_of_the_training_faces(drawn):
