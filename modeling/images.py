@@ -22,7 +22,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from affectnet_plus import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
@@ -56,7 +56,9 @@ def decode(source: str | Path | bytes | np.ndarray | Image.Image, out: np.ndarra
         if picture is None:
             picture = _decode_with_pillow(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the kinds that Pillow raises
-        raise OSError(f"{name} cannot be read as JPEG or PNG: {error}") from error
+        # Pillow's own words for what it does not know have an address of memory.
+        said = "it is neither" if isinstance(error, UnidentifiedImageError) else error
+        raise OSError(f"{name} cannot be read as JPEG or PNG: {said}") from error
     return picture if out is None or picture is out else _put(picture, out)
 
 
