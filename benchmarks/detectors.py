@@ -2,8 +2,8 @@
 
     python benchmarks/detectors.py FAIRFACE.tar [--faces 400] [--models FOLDER] [--only NAME...]
 
-Recall: FairFace faces as they are (224 x 224, close crops, with a black frame of a quarter), the same as tiles of 48 to
-256 pixels on scenes of 1280 x 960, and faces that `draw` draws, which count as faces: every part of this package is
+Recall: FairFace faces as they are (224 x 224, close crops, with a black frame of a quarter), the same as tiles of 48
+to 256 pixels on scenes of 1280 x 960, and faces that `draw` draws, which count as faces: every part of this package is
 tried on them. False alarms: pictures without a face, which are textures and photographs of scikit-image's wheel, noise
 with the spectrum of natural pictures, FairFace mosaics with their phases or their blocks of 16 pixels shuffled, and
 drawings (shapes, letters, charts). Time: processor seconds of one thread for a megapixel of such a scene. Detectors
@@ -33,7 +33,18 @@ from affectnet_plus_modeling.faces.landmarker import framed  # noqa: E402
 from affectnet_plus_modeling.images import decode  # noqa: E402
 from affectnet_plus_modeling.sources.synthetic import draw_face  # noqa: E402
 
-COLUMNS = ("detector", "pictures", "count", "found", "share", "false_alarms", "seconds", "hardware", "commit", "command")
+COLUMNS = (
+    "detector",
+    "pictures",
+    "count",
+    "found",
+    "share",
+    "false_alarms",
+    "seconds",
+    "hardware",
+    "commit",
+    "command",
+)
 TILES = (48, 64, 96, 128, 192, 256)
 SCENE = 1280, 960
 PHOTOGRAPHS = (
@@ -94,13 +105,14 @@ def inner(face: np.ndarray) -> Box:
 
 def recall(kind: str, find: Find, pictures) -> dict:
     """How many of the faces in the boxes are found, and how many boxes are none of them."""
-    count = found = alarms = number = 0
-    for number, (picture, boxes) in enumerate(pictures, start=1):
+    count = found = alarms = looked = 0
+    for picture, boxes in pictures:
+        looked += 1
         said = find(picture)
         count, found = count + len(boxes), found + sum(any(is_hit(one, box) for one in said) for box in boxes)
         alarms += sum(not any(is_hit(one, box) for box in boxes) for one in said)
     share = found / count if count else None
-    return {"pictures": kind, "count": count or number, "found": found, "share": share, "false_alarms": alarms}
+    return {"pictures": kind, "count": count or looked, "found": found, "share": share, "false_alarms": alarms}
 
 
 def in_scenes(find: Find, scenes: list) -> Iterator[dict]:
@@ -115,7 +127,12 @@ def in_scenes(find: Find, scenes: list) -> Iterator[dict]:
         ]
         yield {"pictures": f"tiles of {side}", "count": len(hits), "found": sum(hits), "share": float(np.mean(hits))}
     boxes = [[box for box, _ in tiles] for _, tiles in scenes]
-    wrong = [one for said, there in zip(answers, boxes, strict=True) for one in said if not any(is_hit(one, box) for box in there)]
+    wrong = [
+        one
+        for said, there in zip(answers, boxes, strict=True)
+        for one in said
+        if not any(is_hit(one, box) for box in there)
+    ]
     yield {"pictures": "scenes, beside the tiles", "count": len(scenes), "false_alarms": len(wrong)}
 
 
@@ -158,7 +175,10 @@ def make_scenes(faces: list[np.ndarray], count: int = 24) -> Iterator[tuple[np.n
 def without_faces(faces: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
     photographs = [photograph(name) for name in PHOTOGRAPHS]
     scaled = [np.asarray(Image.fromarray(one).reduce(2)) for one in photographs]
-    mosaics = [np.concatenate([np.concatenate(faces[start + 4 * row :][:4], 1) for row in range(3)]) for start in range(0, 120, 12)]
+    mosaics = [
+        np.concatenate([np.concatenate(faces[start + 4 * row :][:4], 1) for row in range(3)])
+        for start in range(0, 120, 12)
+    ]
     return {
         "photographs and textures": photographs + scaled,
         "noise": [noise(seed) for seed in range(15)],

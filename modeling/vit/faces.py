@@ -33,8 +33,8 @@ class Face(NamedTuple):
 
 
 class Detector(NamedTuple):
-    """`package` is what pip installs and `module` what is imported; `find` makes of the module and a (height, width, 3)
-    uint8 RGB picture boxes as (left, top, right, bottom, score).
+    """`package` is what pip installs and `module` what is imported; `find` makes of the module and a (height, width,
+    3) uint8 RGB picture boxes as (left, top, right, bottom, score).
 
     `side` is that of FER+'s crop, as a share of the box's longer side; `down` is how far its centre lies below the
     box's, as a share of the crop. To `smallest` pixels of its longer side a smaller picture is enlarged. `glance` is
@@ -97,7 +97,11 @@ def find_faces(picture: np.ndarray, searched: int = SEARCHED) -> list[Face]:
     height, width = picture.shape[:2]
     scale = min(max(1.0, detector.smallest / max(height, width)), searched / max(height, width))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    seen = picture if size == (width, height) else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    seen = (
+        picture
+        if size == (width, height)
+        else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    )
     boxes = detector.find(_imported(detector.module), np.ascontiguousarray(seen))
     return sorted(_as_face(box, detector, scale) for box in _once(boxes))
 
@@ -113,11 +117,12 @@ def remark(picture: np.ndarray) -> str | None:
     None where it does, or where no detector with a `glance`, which takes a millisecond, is installed.
     """
     name = installed()
-    if name is None or DETECTORS[name].glance is None:
+    glance = DETECTORS[name].glance if name else None
+    if glance is None:
         return None
-    found = find_faces(picture, DETECTORS[name].glance)
+    found = find_faces(picture, glance)
     if not found:
-        return f"the whole picture was taken as one face, and {name} sees none in it"
+        return f"the whole picture was taken as one face, and {name} sees none that fills it"
     share = max(face.box[2] - face.box[0] for face in found) / min(picture.shape[:2])
     if len(found) == 1 and share >= LEAST_SHARE:
         return None
@@ -152,12 +157,13 @@ def _once(boxes: list) -> list:
     """Of boxes of one face the one with the best score."""
     kept: list = []
     for one in sorted(boxes, key=lambda box: -box[4]):
-        if all(_overlap(one, other) <= MOST_OVERLAP for other in kept):
+        if all(overlap(one, other) <= MOST_OVERLAP for other in kept):
             kept.append(one)
     return kept
 
 
-def _overlap(one, other) -> float:
+def overlap(one, other) -> float:
+    """Intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     both = max(width, 0) * max(height, 0)

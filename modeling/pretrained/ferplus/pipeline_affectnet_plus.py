@@ -34,8 +34,8 @@ class FacialAffectPipeline(Pipeline):
     (height, width, 3). Nothing in such an array tells RGB from BGR, so `channel_order` must say which one it is:
     "rgb" (Pillow, imageio, matplotlib) or "bgr" (OpenCV).
 
-    With `faces=True` it looks for faces (`faces.find_faces`) and gives for each picture a list, empty where there is no
-    face: of each face from the left to the right the dict, and its `box` (left, top, right, bottom of its crop, in
+    With `faces=True` it looks for faces (`faces.find_faces`) and gives for each picture a list, empty where there is
+    no face: of each face from the left to the right the dict, and its `box` (left, top, right, bottom of its crop, in
     pixels of the upright picture) and `score` (the detector's own). Else a picture is one face; where a detector is
     installed and sees something else in it, the dict has a `note` that says so. `faces=False` does not look.
 
