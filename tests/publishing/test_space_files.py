@@ -41,7 +41,7 @@ def test_every_import_is_in_the_space_or_in_its_requirements():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 folder = PurePosixPath(path).parents[node.level - 1]
-                names = [node.module] if node.module else [name.name for name in node.names]
+                names = [node.module.replace(".", "/")] if node.module else [name.name for name in node.names]
                 assert all(f"{folder / name}.py" in FILES for name in names), (path, names)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
