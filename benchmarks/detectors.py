@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     faces = read_faces(options.fairface, options.faces)
     scenes = list(make_scenes(faces))
-    common = {"hardware": hardware(), "commit": commit(), "command": " ".join(map(str, sys.argv))}
+    common = {"hardware": hardware(), "commit": commit(), "command": " ".join(Path(word).name for word in sys.argv)}
     rows = []
     for name in options.only:
         try:
@@ -76,7 +76,7 @@ def main() -> None:
         for row in measure(find, faces, scenes):
             rows.append({"detector": name} | row | common)
             print({key: value for key, value in rows[-1].items() if key not in common}, flush=True)
-    write_csv(RESULTS / f"detectors-{datetime.date.today()}-{commit()}.csv", COLUMNS, rows)
+    write_csv(RESULTS / f"detectors-{datetime.date.today()}-{common['commit']}.csv", COLUMNS, rows)
 
 
 def read_faces(path: Path, count: int) -> list[np.ndarray]:

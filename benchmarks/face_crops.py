@@ -55,7 +55,12 @@ def main() -> None:
     votes = np.stack([vote for _, vote in faces])
     there = [place for place, one in enumerate(found) if one is not None]
     given = ask(model, [face for face, _ in faces])
-    common = {"detector": installed(), "hardware": hardware(), "commit": commit(), "command": " ".join(sys.argv)}
+    common = {
+        "detector": installed(),
+        "hardware": hardware(),
+        "commit": commit(),
+        "command": " ".join(Path(word).name for word in sys.argv),
+    }
     rows = [{"crop": "given, of all faces"} | judge(given, votes, given)]
     rows.append({"crop": "given, of those found"} | judge(given[there], votes[there], given[there]))
     for scale in SCALES:
@@ -68,7 +73,11 @@ def main() -> None:
         draw_sheet(
             [faces[place][0] for place in there], [cut_out(scenes[place][0], found[place]) for place in there]
         ).save(options.sheet)
-    write_csv(RESULTS / f"face-crops-{datetime.date.today()}-{commit()}.csv", COLUMNS, [row | common for row in rows])
+    write_csv(
+        RESULTS / f"face-crops-{datetime.date.today()}-{common['commit'].rstrip('+')}.csv",
+        COLUMNS,
+        [row | common for row in rows],
+    )
 
 
 def read_faces(folder: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
