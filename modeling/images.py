@@ -12,6 +12,8 @@ pixels a side. Its pixels are
 This is what `transformers.image_utils.load_image` does, by which the stock pipelines read, with one exception: there,
 all but the darkest 255 of 65,536 levels of a grey PNG of 16 bits become white, and the face is gone.
 
+This is the rule of data sets. Photos as people have them are read by a wider one, `vit.photos`.
+
 Pillow decodes. Where simplejpeg is installed (the extra `fast`), it decodes the plain JPEGs, about three times as
 fast. It calls the same library with the same settings, and the pixels are the same: the tests compare them.
 """
