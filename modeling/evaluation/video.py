@@ -1,7 +1,7 @@
 """What a model says of the faces of a video, frame by frame. Needs `av` (PyAV), the extra `video`."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -55,14 +55,9 @@ def predict_video(model, path: str | Path, every: int = 1, batch_size: int = 32)
         raise OSError(f"{path} has no frame that can be read")
     network = load_model(model)
     tracks = Tracks()
-    seen = (one for frame in _with_first(first, frames) for one in _look(str(path), frame, tracks, every))
+    seen = (one for frame in chain([first], frames) for one in _look(str(path), frame, tracks, every))
     while batch := list(islice(seen, batch_size)):
         yield from _answered(network, batch)
-
-
-def _with_first(first, rest):
-    yield first
-    yield from rest
 
 
 def _frames(path: str | Path, every: int) -> Iterator[tuple[int, float, np.ndarray]]:

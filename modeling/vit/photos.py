@@ -9,6 +9,8 @@ Pictures of a data set have a stricter rule, that of the package's `images`.
 
 import importlib
 import importlib.util
+import os
+import stat
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -93,6 +95,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _read(path: str | Path) -> bytes:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, a device has no end
+        raise ValueError("it is no file")
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
 

@@ -1,6 +1,7 @@
 """Photos as people have them: their formats, their sizes, which way up they are, and what is said of the others."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -82,3 +83,12 @@ def test_what_cannot_be_read_is_named_without_addresses_of_memory(tmp_path, cont
     with pytest.raises(OSError, match=f"odd.jpg cannot be read as a photo: .*{words}") as refused:
         read_photo(tmp_path / "odd.jpg")
     assert " at 0x" not in str(refused.value)
+
+
+def test_pipes_devices_and_folders_are_no_photos(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", tmp_path, "/dev/zero"):
+        with pytest.raises(OSError, match=f"{path} cannot be read as a photo: it is no file"):
+            read_photo(path)
+    with pytest.raises(FileNotFoundError, match="gone.jpg"):
+        read_photo(tmp_path / "gone.jpg")
