@@ -12,7 +12,6 @@ os.environ["HF_HOME"] = _CACHES.name
 
 import gc  # noqa: E402
 import shutil  # noqa: E402
-from collections import Counter  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -24,47 +23,15 @@ from affectnet_plus_modeling.sources.tree import annotation, writing_tree  # noq
 from affectnet_plus_modeling.training.options import SIZES  # noqa: E402
 from affectnet_plus_modeling.training.train import train  # noqa: E402
 from support.models import TINY, quick  # noqa: E402
-from support.parts import HINT, missing  # noqa: E402
 from support.trees import full_record, picture  # noqa: E402
+
+pytest_plugins = ["support.skipped"]
 
 
 def pytest_collection_finish():
     """The Trainer collects garbage after every run, among all that was imported: half a second for nothing."""
     gc.collect()
     gc.freeze()
-
-
-# --- what was skipped ------------------------------------------------------------------------------------------------
-
-
-def pytest_addoption(parser):
-    parser.addoption("--require-parts", action="store_true", help=f"fail where `{HINT}` would have spared a skip")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter, config):
-    """The last lines say what was skipped, and which command brings the browser and the models that some want."""
-    reasons = _skipped(terminalreporter)
-    if reasons:
-        terminalreporter.section("skipped")
-    for reason, count in sorted(reasons.items()):
-        terminalreporter.line(f"{count:4} {reason}")
-    if missing(reasons):
-        required = config.getoption("--require-parts")
-        terminalreporter.line(f"this brings what they want: {HINT}" + " (--require-parts: it is an error)" * required)
-
-
-def pytest_sessionfinish(session, exitstatus):
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # workers of xdist have none
-    if session.config.getoption("--require-parts") and exitstatus == 0 and reporter and missing(_skipped(reporter)):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _skipped(terminalreporter) -> Counter:
-    """How many tests, or whole modules, were skipped for each reason."""
-    return Counter(
-        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())
-    )
 
 
 # --- trees and prepared folders --------------------------------------------------------------------------------------
