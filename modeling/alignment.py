@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from .images import decode
+
 # Right eye (at the left of the picture), left eye, tip of the nose, corners of the mouth, in a picture of 112 x 112:
 # `arcface_dst` of insightface/utils/face_align.py, after Deng et al., ArcFace, CVPR 2019.
 ARCFACE_112 = np.array(
@@ -87,7 +89,10 @@ def invert(matrices: np.ndarray) -> np.ndarray:
 
 
 def align(
-    pictures: np.ndarray | Sequence[np.ndarray], landmarks: np.ndarray, size: int = 112, margin: float = 0.0
+    pictures: np.ndarray | Sequence[np.ndarray | Image.Image],
+    landmarks: np.ndarray,
+    size: int = 112,
+    margin: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Faces cut out so that their five points are at `five_point_template(size, margin)`, as nearly as can be.
 
@@ -95,7 +100,8 @@ def align(
     averaged in whole blocks of pixels first, then sampled (bilinear) on a grid of twice the size, and averaged again.
 
     Args:
-        pictures: (N, H, W, 3) uint8, or N pictures (H, W, 3) of different sizes.
+        pictures: N pictures, of different sizes and kinds as they come: uint8 arrays (H, W, 3), or (H, W) of grey; PIL
+            images, which become RGB as `images.decode` makes them.
         landmarks: (N, 5, 2) in the order of the template, or (N, 68, 2) in iBUG order.
         size: side of the aligned pictures in pixels.
         margin: see `five_point_template`.
@@ -104,7 +110,7 @@ def align(
         (N, size, size, 3) uint8, and all landmarks in them, (N, 5 or 68, 2) float64.
 
     Raises:
-        ValueError: a face has no transform (see `similarity`), or the shapes are not these.
+        ValueError: a face has no transform (see `similarity`), or the shapes or types are not these.
     """
     points = np.asarray(landmarks, dtype=float)
     if points.ndim != 3 or points.shape[1:] not in ((5, 2), (68, 2)) or len(points) != len(pictures):
@@ -114,9 +120,18 @@ def align(
     if (unknown := np.flatnonzero(np.isnan(matrices).any(axis=(1, 2)))).size:
         raise ValueError(f"faces {unknown[:5].tolist()} have points that are NaN or all in one place; leave them out")
     aligned = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
-    for picture, matrix, out in zip(pictures, matrices, aligned, strict=True):
-        out[...] = np.asarray(_sample(Image.fromarray(picture), matrix, size))
+    for number, (picture, matrix, out) in enumerate(zip(pictures, matrices, aligned, strict=True)):
+        out[...] = np.asarray(_sample(_rgb(picture, number), matrix, size))
     return aligned, transform(points, matrices)
+
+
+def _rgb(picture: np.ndarray | Image.Image, number: int) -> Image.Image:
+    if isinstance(picture, np.ndarray) and picture.ndim == 2:
+        picture = np.repeat(picture[:, :, None], 3, axis=2)
+    if isinstance(picture, np.ndarray) and (picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3):
+        found = f"picture {number} is {picture.dtype} of shape {picture.shape}"
+        raise ValueError(f"{found}, expected uint8 (height, width, 3) or (height, width); give others as PIL images")
+    return Image.fromarray(decode(picture))
 
 
 def _sample(picture: Image.Image, matrix: np.ndarray, size: int) -> Image.Image:

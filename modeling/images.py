@@ -12,6 +12,8 @@ pixels a side. Its pixels are
 This is what `transformers.image_utils.load_image` does, by which the stock pipelines read, with one exception: there,
 all but the darkest 255 of 65,536 levels of a grey PNG of 16 bits become white, and the face is gone.
 
+This is the rule of data sets. Photos as people have them are read by a wider one, `vit.photos`.
+
 Pillow decodes. Where simplejpeg is installed (the extra `fast`), it decodes the plain JPEGs, about three times as
 fast. It calls the same library with the same settings, and the pixels are the same: the tests compare them.
 """
@@ -22,7 +24,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from affectnet_plus import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
@@ -56,7 +58,9 @@ def decode(source: str | Path | bytes | np.ndarray | Image.Image, out: np.ndarra
         if picture is None:
             picture = _decode_with_pillow(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the kinds that Pillow raises
-        raise OSError(f"{name} cannot be read as JPEG or PNG: {error}") from error
+        # Pillow's own words for what it does not know have an address of memory.
+        said = "it is neither" if isinstance(error, UnidentifiedImageError) else error
+        raise OSError(f"{name} cannot be read as JPEG or PNG: {said}") from error
     return picture if out is None or picture is out else _put(picture, out)
 
 

@@ -1,5 +1,6 @@
 """Alignment: the transform against independent references, and that faces are where the template says."""
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -254,3 +255,22 @@ def test_faces_without_a_transform_are_named(faces):
             align(pictures, wrong)
     nothing, none = align(np.empty((0, 50, 50, 3), dtype=np.uint8), np.empty((0, 68, 2)))
     assert nothing.shape == (0, 112, 112, 3) and none.shape == (0, 68, 2)
+
+
+def test_grey_cmyk_and_mixed_pictures_are_aligned_as_their_rgb(tmp_path):
+    face = draw_face(3, 1)
+    modes = ("RGB", "L", "CMYK", "RGBA", "P")
+    paths = [tmp_path / f"{mode}.tif" for mode in modes]
+    for mode, path in zip(modes, paths, strict=True):
+        face.image.convert(mode).save(path)
+    rows = datasets.Dataset.from_dict({"image": list(map(str, paths))}).cast_column("image", datasets.Image())
+    points = np.stack([face.landmarks_68] * len(modes))
+    aligned, _ = align(rows[:]["image"], points)
+    for one, mode in zip(aligned, modes, strict=True):
+        rgb = np.asarray(face.image.convert(mode).convert("RGB"))
+        np.testing.assert_array_equal(one, align([rgb], points[:1])[0][0])
+    grey = np.asarray(face.image.convert("L"))
+    np.testing.assert_array_equal(align([grey], points[:1])[0][0], aligned[1])
+    for odd in (np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))):
+        with pytest.raises(ValueError, match=r"picture 1 is .*expected uint8 \(height, width, 3\).* PIL images"):
+            align([grey, odd], points[:2])

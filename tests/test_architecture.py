@@ -57,6 +57,7 @@ def test_each_way_of_adding_something_is_told():
         "a backbone of the ensemble",
         "a data source",
         "a landmark tool",
+        "a detector of faces",
         "a reported number",
     ]
 

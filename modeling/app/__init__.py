@@ -1,1 +1,1 @@
-"""A page to try a model in the browser. `page`, `draw`, `style` and `crops` travel with a Space: see `space_files`."""
+"""A page to try a model in the browser. `page`, `draw` and `style` travel with a Space: see `space_files`."""

@@ -13,12 +13,9 @@ from typing import NamedTuple  # noqa: E402
 import gradio  # noqa: E402
 import numpy as np  # noqa: E402
 from gradio.data_classes import FileData  # noqa: E402
-from PIL import UnidentifiedImageError  # noqa: E402
 
-from affectnet_plus import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE  # noqa: E402
-
-from ..images import decode  # noqa: E402
-from . import crops  # noqa: E402
+from ..vit.faces import cut_out, find_faces, installed  # noqa: E402
+from ..vit.photos import MAX_BYTES, MAX_PIXELS, NAMES, read_photo  # noqa: E402
 from .draw import NOTICE, Truth, draw_face, draw_faces, draw_message  # noqa: E402
 from .style import CSS  # noqa: E402
 
@@ -65,7 +62,7 @@ def launch(page: gradio.Blocks, **where) -> str:
         ssr_mode=False,
         run_history=False,
         footer_links=[],
-        max_file_size=MAX_IMAGE_BYTES,
+        max_file_size=MAX_BYTES,
         theme=theme,
         css=CSS,
         **where,
@@ -77,7 +74,7 @@ def _add_photo(model: Model) -> None:
     with gradio.Row():
         with gradio.Column(scale=2, min_width=300):
             picture = gradio.Image(
-                label="Photo: JPEG or PNG",
+                label="Photo",
                 sources=["upload", "webcam", "clipboard"],
                 type="filepath",
                 height=320,
@@ -90,7 +87,7 @@ def _add_photo(model: Model) -> None:
             # instance's, because gradio writes a file beside the module for every class that is derived from its own.
             picture.preprocess = _path_of  # type: ignore[assignment]
             region = gradio.Radio(
-                [SEARCHED, WHOLE], value=SEARCHED, label="Look at", visible=crops.AVAILABLE, elem_id="region"
+                [SEARCHED, WHOLE], value=SEARCHED, label="Look at", visible=installed() is not None, elem_id="region"
             )
         with gradio.Column(scale=3, min_width=300):
             result = gradio.HTML(elem_id="photo-result")
@@ -99,7 +96,7 @@ def _add_photo(model: Model) -> None:
         if path is None:
             return None, ""
         try:
-            return path, _look_at_photo(model, decode(path), region)
+            return path, _look_at_photo(model, np.asarray(read_photo(path).image), region)
         except OSError as error:
             return None, draw_message(_why_not(Path(path).name, error))
 
@@ -121,25 +118,24 @@ def _look_at_photo(model: Model, picture: np.ndarray, region: str) -> str:
 
 
 def _why_not(name: str, error: OSError) -> str:
-    if isinstance(error.__cause__, FileNotFoundError):
+    if isinstance(error, FileNotFoundError):
         return f"{name} is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again."
-    reason = "it is neither" if isinstance(error.__cause__, UnidentifiedImageError) else error.__cause__
-    most = f"at most {MAX_IMAGE_BYTES // 1_000_000} MB and {MAX_IMAGE_SIDE} pixels a side"
-    return f"{name} cannot be read as JPEG or PNG: {reason}. Give a JPEG or PNG picture of {most}."
+    most = f"at most {MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} megapixels"
+    return f"{name} cannot be read: {error.__cause__}. Give a {NAMES} of {most}."
 
 
 def _cut(picture: np.ndarray, region: str) -> tuple[list[np.ndarray], str]:
     """The crops of a photo, and what is to be said of them."""
-    if not crops.AVAILABLE:
-        return [picture], "The whole picture is taken as one face: no face detector is installed (the extra “dlib”)."
+    name = installed()
+    if name is None:
+        return [picture], "The whole picture is taken as one face: no face detector is installed (the extra “faces”)."
     if region == WHOLE:
         return [picture], "The whole picture is taken as one face, as you chose."
-    boxes = crops.find_boxes(picture)
-    if not boxes:
-        return [picture], "dlib's detector found no face, so the whole picture is taken as one."
-    count = "1 face" if len(boxes) == 1 else f"{len(boxes)} faces, from the left to the right"
-    pieces = [np.ascontiguousarray(picture[top:bottom, left:right]) for left, top, right, bottom in boxes]
-    return pieces, f"dlib's detector found {count}; each crop is a third wider than its box."
+    found = find_faces(picture)
+    if not found:
+        return [picture], f"{name} found no face, so the whole picture is taken as one."
+    count = "1 face" if len(found) == 1 else f"{len(found)} faces, from the left to the right"
+    return [cut_out(picture, face) for face in found], f"{name} found {count}; each is cut as closely as FER+ cuts."
 
 
 def _add_known(page: gradio.Blocks, model: Model, known: Mapping[str, Sequence[tuple[np.ndarray, Truth]]]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
@@ -11,6 +12,10 @@ from . import words
 from .arguments import Verb
 from .progress import say, show_bars
 from .refusals import need, need_model, need_prepared
+
+# What a picture or a video is called by; tests hold the first to those of `vit.photos`, which takes torch to load.
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif")
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,19 @@ def _calibrate(options: Calibrate) -> int:
 
 @dataclass(frozen=True)
 class Predict:
-    """Soft label, valence and arousal of pictures, as JSON lines. Exit with 1 when a picture failed."""
+    """Soft label, valence and arousal of pictures or videos, as JSON lines. Exit with 1 when one failed."""
 
     model: str = option(
         help="folder that train wrote, or ferplus, the model that comes with the package and is asked without it",
         positional=True,
     )
-    images: tuple[str, ...] = option((), help="pictures of one face each, or folders of them", positional=True)
+    images: tuple[str, ...] = option(
+        (), help="pictures of one face each, photos with --faces, folders of them, or videos", positional=True
+    )
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
+    faces: bool = option(False, help="a line for each face of each picture, or one that says that there is none")
+    every: int = option(1, help="of a video, look at every N-th frame", low=1)
 
     def __post_init__(self):
         check_options(self)
@@ -108,10 +117,8 @@ def _predict(options: Predict) -> int:
         if not Path(path).exists():
             failed += 1
             print(json.dumps({"image": path, "error": f"{path} does not exist"}), flush=True)
-    from ..evaluation.predict import predict
-
     answered = 0
-    for line in predict(options.model, there, options.batch_size, options.bf16):
+    for line in _lines(options, there):
         print(json.dumps(line), flush=True)
         failed += "error" in line
         answered += "error" not in line
@@ -120,11 +127,33 @@ def _predict(options: Predict) -> int:
     return 1 if failed else 0
 
 
+def _lines(options: Predict, paths: list[str]):
+    """The answers about pictures and videos, in the order of the paths."""
+    from ..evaluation.predict import load_model, predict
+
+    model = load_model(options.model) if any(map(_is_video, paths)) else options.model
+    for video, group in groupby(paths, _is_video):
+        if not video:
+            yield from predict(model, list(group), options.batch_size, options.bf16, options.faces or None)
+            continue
+        from ..evaluation.video import predict_video
+
+        for path in group:
+            try:
+                yield from predict_video(model, path, options.every, options.batch_size)
+            except OSError as error:
+                yield {"image": path, "error": str(error)}
+
+
+def _is_video(path: str) -> bool:
+    return Path(path).suffix.lower() in VIDEOS and Path(path).is_file()
+
+
 def _with_model(options: Predict) -> Predict:
     """Where the first word is a picture, or a folder of them alone, the model that comes with the package."""
     first = Path(options.model)
     named = options.model in PRETRAINED or (first / "config.json").is_file() or (first.is_dir() and options.images)
-    if named or not (first.exists() or first.suffix.lower() in (".jpg", ".jpeg", ".png")):
+    if named or not (first.exists() or first.suffix.lower() in PHOTOS + VIDEOS):
         if not options.images:
             raise ValueError(f"{options.model} is the model: name the pictures after it")
         return options

@@ -13,6 +13,7 @@ from affectnet_plus import IMAGE_SUFFIXES, LayoutError
 from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
 from ..sources.zips import find_archives
+from ..vit.photos import SUFFIXES
 from .dataset import fetched
 from .plain_pictures import FilePictures, FolderPictures, HeldPictures, TarPictures, ZipPictures
 from .readers import WANTED, Images, NoPictures, Picture
@@ -24,7 +25,7 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _IN_A_TAR = "of a tar only the pictures are read. Extract it, and give the folder"
 
 
-def open_pictures(source, annotated: bool = False) -> Images:
+def open_pictures(source, annotated: bool = False, photos: bool = False) -> Images:
     """The reader of the pictures of `source`.
 
     What prepare wrote gives its faces. System files (`is_system_file`) are no pictures anywhere, and a folder is
@@ -37,6 +38,7 @@ def open_pictures(source, annotated: bool = False) -> Images:
             `image`; a PIL image, an (height, width, 3) uint8 RGB array, or a list of such.
         annotated: what is known of the faces is wanted too. A tree or a release is then read as such, and what holds
             annotations that cannot be read is refused; else they are folders of pictures.
+        photos: plain pictures may be of any kind that `vit.photos` reads, not JPEG and PNG alone.
 
     Raises:
         FileNotFoundError: nothing is there, or no picture (`NoPictures`, a LayoutError too).
@@ -55,7 +57,8 @@ def open_pictures(source, annotated: bool = False) -> Images:
         raise FileNotFoundError(f"{path} does not exist; give {WANTED}")
     if is_prepared(path):
         return PreparedFaces(path)
-    return _in_folder(path, annotated) if path.is_dir() else _in_file(path, annotated)
+    suffixes = SUFFIXES if photos else IMAGE_SUFFIXES
+    return _in_folder(path, annotated, suffixes) if path.is_dir() else _in_file(path, annotated, suffixes)
 
 
 def _rows(data: datasets.Dataset, annotated: bool) -> RowPictures:
@@ -76,7 +79,7 @@ def _listed(items: Sequence) -> FilePictures | HeldPictures:
     return FilePictures([Path(os.path.abspath(path)) for path in paths])
 
 
-def _in_file(path: Path, annotated: bool) -> Images:
+def _in_file(path: Path, annotated: bool, suffixes: Sequence[str]) -> Images:
     if path.suffix.lower() == ".parquet":
         return ParquetPictures(path, [path])
     if find_archives(path):
@@ -86,19 +89,21 @@ def _in_file(path: Path, annotated: bool) -> Images:
                 return SourceFaces(open_source(path))
             except LayoutError as error:
                 why = str(error)
-        return ZipPictures(path, why)
-    return FilePictures([path]) if _is_picture(path) else TarPictures(path, _IN_A_TAR if annotated else None)
+        return ZipPictures(path, why, suffixes)
+    if _is_picture(path, suffixes):
+        return FilePictures([path])
+    return TarPictures(path, _IN_A_TAR if annotated else None, suffixes)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(path: Path, suffixes: Sequence[str]) -> bool:
     """By its name, or by how it begins: a damaged one is a picture too, and a picture need not be named as one."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in suffixes:
         return True
     with open(path, "rb") as file:
         return file.read(8).startswith(_MAGIC)
 
 
-def _in_folder(path: Path, annotated: bool) -> Images:
+def _in_folder(path: Path, annotated: bool, suffixes: Sequence[str]) -> Images:
     why = None
     if annotated:
         try:
@@ -106,7 +111,7 @@ def _in_folder(path: Path, annotated: bool) -> Images:
         except LayoutError as error:
             why = str(error)
     try:
-        return FolderPictures(path, why)
+        return FolderPictures(path, why, suffixes)
     except NoPictures:
         if files := sorted(path.rglob("*.parquet")):
             return ParquetPictures(path, files)

@@ -4,7 +4,7 @@ Archives are read where they lie and nothing of them is unpacked to disk, so tha
 a tar point to. What is read is one picture at a time, of at most `MAX_IMAGE_BYTES`.
 
 `annotated` of a reader: what to do about annotations that lie among the pictures and would be lost; None passes them
-over.
+over. `suffixes`: what the names of pictures end in, in any case of letters.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ class FolderPictures:
 
     origin = UNKNOWN
 
-    def __init__(self, folder: Path, annotated: str | None = None):
+    def __init__(self, folder: Path, annotated: str | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES):
         self.root = folder.resolve()
-        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated, suffixes)
 
     def _files(self) -> Iterator[tuple[str, str, str | None]]:
         for folder, _, names in os.walk(self.root):
@@ -87,9 +87,9 @@ class TarPictures:
 
     origin = UNKNOWN
 
-    def __init__(self, path: Path, annotated: str | None = None):
+    def __init__(self, path: Path, annotated: str | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES):
         self.root = path.resolve()
-        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated, suffixes)
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int], str | None]]:
         try:
@@ -145,12 +145,12 @@ class ZipPictures:
 
     origin = UNKNOWN
 
-    def __init__(self, path: Path, annotated: str | None = None):
+    def __init__(self, path: Path, annotated: str | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES):
         self.root = path.resolve()
         (pieces,) = find_archives(path)
         self._archive = Archive([piece.resolve() for piece in pieces])
         self._bytes = 0
-        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated)
+        self._pictures, self.passed_over = _plain(self.root, self._files(), annotated, suffixes)
         if self._bytes > MAX_TOTAL_RATIO * self._archive.pieces.size:
             raise LayoutError(
                 f"the {self._archive.pieces.size} bytes of {self._archive.name} unpack to {self._bytes}: over "
@@ -224,7 +224,7 @@ class HeldPictures:
 
 
 def _plain(
-    root: Path, files: Iterable[tuple[str, Any, str | None]], annotated: str | None
+    root: Path, files: Iterable[tuple[str, Any, str | None]], annotated: str | None, suffixes: Sequence[str]
 ) -> tuple[list[Picture], int]:
     """The pictures among (name, place, problem), numbered by name, and how many others there are.
 
@@ -239,12 +239,12 @@ def _plain(
         *folders, file = name.split("/")
         if annotated and ("annotations" in folders[-1:] or file in FILES.values()):
             raise LayoutError(f"{root} holds {name}, so something is known of its faces already; {annotated}")
-        if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
+        if os.path.splitext(file)[1].lower() in suffixes:
             found.append((name, place, problem))
         else:
             passed_over += 1
     if not found:
-        raise NoPictures(f"{root} holds no {', '.join(IMAGE_SUFFIXES)} ({passed_over} other files); give {WANTED}")
+        raise NoPictures(f"{root} holds no {', '.join(suffixes)} ({passed_over} other files); give {WANTED}")
     return _numbered(sorted(found, key=lambda file: file[:2])), passed_over
 
 

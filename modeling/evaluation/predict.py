@@ -17,14 +17,16 @@ from PIL import Image
 
 from affectnet_plus import BadRow
 
-from .. import images
 from ..data.dataset import FaceDataset, normalise
+from ..data.photos import pixels_of
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
+from ..images import resize
 from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
+from ..vit.faces import cut_out, find_faces, installed, remark
 from ..vit.stems import folded
 from ..workers import in_order
 from .predictions import Predictions
@@ -38,11 +40,16 @@ class Answer(TypedDict, total=False):
     """What is said of one picture, as a line of `predict`.
 
     `image` is always there: its path, or its number among those of its source. Then either `error`, or what
-    `vit.answers.answers` gives, of which `prediction_set` and `abstain` are of a calibrated model alone.
+    `vit.answers.answers` gives, of which `prediction_set` and `abstain` are of a calibrated model alone. Of a face
+    that was looked for, `box` is its crop (left, top, right, bottom in pixels of the upright picture) and `score` the
+    detector's own. `note`: that the picture does not look like one face, or that no face was found.
     """
 
     image: str | int
     error: str
+    note: str
+    box: list[int]
+    score: float
     label: str
     soft_label: dict[str, float]  # by emotion, sums to 1
     valence: float | None  # -1 to 1; None from a model that was trained without them
@@ -87,7 +94,7 @@ def name_of(model) -> str:
 
 
 @torch.inference_mode()
-def _forward(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(batch, 3, size, size) uint8 -> logits (batch, 8) and valence/arousal (batch, 2), as the model computes them."""
     output = model(normalise(pixels.to(model.device)))
     return output.logits, output.valence_arousal
@@ -104,7 +111,7 @@ def predict_faces(
     outputs = []
     for start in told(range(0, len(faces), batch_size), stage, progress):
         rows = range(start, min(start + batch_size, len(faces)))
-        outputs.append(_forward(model, faces.batch(rows)["pixels"]))
+        outputs.append(forward(model, faces.batch(rows)["pixels"]))
     logits, affect = (torch.cat(parts).double() for parts in zip(*outputs, strict=True))
     return Predictions(
         image_ids=faces.image_ids,
@@ -117,7 +124,7 @@ def predict_faces(
     )
 
 
-def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[Answer]:
+def predict(model, sources, batch_size: int = 32, bf16: bool = False, faces: bool | None = None) -> Iterator[Answer]:
     """What `predict_pictures` gives, from a model or the folder of one.
 
     Args:
@@ -130,11 +137,13 @@ def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterato
     network = load_model(model)
     if bf16:
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
-    yield from _predict(network, wanted, batch_size)
+    yield from _predict(network, wanted, batch_size, faces)
 
 
-def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32) -> Iterator[Answer]:
-    """One `Answer` per picture, in the order given.
+def predict_pictures(
+    model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32, faces: bool | None = None
+) -> Iterator[Answer]:
+    """One `Answer` per picture, in the order given; with `faces` one per face, or one that says that there is none.
 
     A picture that cannot be read gives its `error`. Answers come while later pictures are read.
 
@@ -142,14 +151,17 @@ def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int
     by itself: threads that share the work of each layer wait for each other many times in a forward pass.
 
     Args:
-        sources: pictures of one face each: one, or a list, of what `open_pictures` takes.
+        sources: pictures: one, or a list, of what `open_pictures` takes.
         batch_size: most pictures in one forward pass; on a CPU of some `TOKENS_AT_ONCE` at most.
+        faces: look for the faces of each picture, from the left to the right. None takes each for one face, and where
+            a detector is installed that sees something else in it, the answer has a `note`; False does not look.
 
     Raises:
+        ImportError: `faces`, and no detector is installed.
         FileNotFoundError: a source does not exist, or holds no picture.
         ValueError: a source is something else, the batch size is below 1, or the model answers with NaN or infinity.
     """
-    yield from _predict(model, _wanted(sources), batch_size)
+    yield from _predict(model, _wanted(sources), batch_size, faces)
 
 
 class _Wanted(NamedTuple):
@@ -166,7 +178,7 @@ def _wanted(sources) -> list[_Wanted]:
     held = 0  # pictures that have no path count through all sources
     found = []
     for source in sources:
-        opened = open_pictures(source)
+        opened = open_pictures(source, photos=True)
         for picture in opened.pictures():
             if isinstance(source, (str, os.PathLike)):
                 alone = isinstance(opened, FilePictures)
@@ -178,7 +190,9 @@ def _wanted(sources) -> list[_Wanted]:
     return found
 
 
-def _predict(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_size: int) -> Iterator[Answer]:
+def _predict(
+    model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_size: int, faces: bool | None
+) -> Iterator[Answer]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
     threads = torch.get_num_threads()
@@ -186,7 +200,7 @@ def _predict(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_siz
     batches = (wanted[start : start + at_once] for start in range(0, len(wanted), at_once))
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for lines in in_order(pool, threads, partial(_answer, model), batches):
+            for lines in in_order(pool, threads, partial(_answer, model, faces), batches):
                 yield from lines
     finally:
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
@@ -198,19 +212,43 @@ def _at_once(model: AffectNetPlusForSoftLabels, pictures: int, threads: int) -> 
     return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
 
 
-def _answer(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted]) -> list[Answer]:
-    pixels = np.empty((len(wanted), model.config.image_size, model.config.image_size, 3), dtype=np.uint8)
-    lines: list[Answer] = [{"image": one.name} for one in wanted]
-    for line, one, out in zip(lines, wanted, pixels, strict=True):
-        try:
-            images.decode(one.opened.encoded(one.picture), out)
-        except BadRow as reason:
-            line["error"] = f"{one.name}: {reason}"
-        except OSError as error:
-            line["error"] = str(error).replace("embedded image", str(one.name), 1)
-    good = ["error" not in line for line in lines]
-    if any(good):
-        said = answers(model.config, *_forward(model, torch.from_numpy(pixels[good]).permute(0, 3, 1, 2)))
-        for line, answer in zip((line for line in lines if "error" not in line), said, strict=True):
+def _answer(model: AffectNetPlusForSoftLabels, faces: bool | None, wanted: list[_Wanted]) -> list[Answer]:
+    side = model.config.image_size
+    looked = [answer for one in wanted for answer in _look(one, faces)]
+    crops = [resize(crop, side, side) for _, crop in looked if crop is not None]
+    if crops:
+        pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+        said = answers(model.config, *forward(model, pixels))
+        for line, answer in zip((line for line, crop in looked if crop is not None), said, strict=True):
             line.update(cast(Answer, answer))
-    return lines
+    return [line for line, _ in looked]
+
+
+def _look(one: _Wanted, faces: bool | None) -> list[tuple[Answer, np.ndarray | None]]:
+    """What is known before the network is asked, and the crop that it is asked about, if there is one."""
+    line: Answer = {"image": one.name}
+    try:
+        pixels, scale = pixels_of(one.opened, one.picture)
+    except BadRow as reason:
+        return [(line | {"error": f"{one.name}: {reason}"}, None)]
+    except OSError as error:
+        return [(line | {"error": _named(str(error), one)}, None)]
+    if faces:
+        found = find_faces(pixels)
+        if not found:
+            return [(line | {"note": f"no face found by {installed()}"}, None)]
+        boxes = [[round(edge * scale) for edge in face.box] for face in found]
+        return [
+            (line | {"box": box, "score": face.score}, cut_out(pixels, face))
+            for face, box in zip(found, boxes, strict=True)
+        ]
+    said = remark(pixels) if faces is None else None
+    return [(line if said is None else line | {"note": said}, pixels)]
+
+
+def _named(error: str, one: _Wanted) -> str:
+    """What could not be read has no name where it is content of an archive or in memory."""
+    for nameless in ("embedded image", "the picture"):
+        if error.startswith(nameless):
+            return error.replace(nameless, str(one.name), 1)
+    return error

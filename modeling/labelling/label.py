@@ -22,12 +22,13 @@ import transformers
 from affectnet_plus import LayoutError
 
 from ..checking.findings import count_reasons
+from ..data.face_pictures import FacePictures
 from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
-from ..terms import SoftLabels
+from ..terms import UNKNOWN, SoftLabels
 from ..unfinished import alone, begin, remove
 from . import label_chunks
 from .branches import Branches, load_branches
@@ -72,12 +73,12 @@ def label(
     in that table alone, with the reason; one of which neither branch knows anything has no soft label, but the reason.
 
     Args:
-        images: what `open_pictures` takes.
+        images: what `open_pictures` takes; plain pictures alone where `options.faces` is set.
         shard: (i, n): label every n-th chunk from the i-th on. None is what torchrun or accelerate says in RANK and
             WORLD_SIZE, and everything where they do not.
         overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
             command is begun anew, see `unfinished`.
-        progress: of the stages "label" and "write", in pictures.
+        progress: of the stages "find faces" (with `options.faces`), "label" and "write", in pictures.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
 
@@ -92,7 +93,13 @@ def label(
             while it was labelled; or not one can be read.
     """
     out = Path(os.path.abspath(out))
-    source = open_pictures(images, annotated=True)
+    source: Images = open_pictures(images, annotated=True, photos=options.faces)
+    if options.faces:
+        if source.origin != UNKNOWN:
+            raise ValueError(
+                f"{images} holds faces of {source.origin}, which are cut out already: label them without faces"
+            )
+        source = FacePictures(source, progress)
     _refuse_own_faces(out, source)
     pictures = source.pictures()
     names = [picture.name for picture in pictures]

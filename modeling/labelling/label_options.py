@@ -22,6 +22,7 @@ class LabelOptions:
         column is to have one unit.
     landmark_model, landmark_detector: the models that find it, as `faces.open_landmarker` takes them.
     deepface, fairface: table of age, gender and race; what it does not say of a face stays as it is in the source.
+    faces: the faces of each photo are found first, and each is a picture of the tree.
     batch_size: faces that go through the networks together. Another one changes the last digits of a confidence.
     """
 
@@ -52,6 +53,7 @@ class LabelOptions:
     landmark_detector: str | None = option(None, help=".onnx that finds faces, for a .onnx", metavar="FILE")
     deepface: str | None = option(None, help="DeepFace's results: age, gender, race", metavar="FILE")
     fairface: str | None = option(None, help="FairFace's results: gender, race", metavar="FILE")
+    faces: bool = option(False, help="IMAGES are photos: find their faces first, and label each of them")
     batch_size: int = option(64, help="faces in the networks at once", group="machine")
 
     def __post_init__(self):

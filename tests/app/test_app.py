@@ -1,4 +1,4 @@
-"""What the page draws of a face, the crops it takes, the faces it knows, and what it says where it cannot."""
+"""What the page draws of a face, the faces it knows, and what it says where it cannot."""
 
 import re
 import sys
@@ -7,18 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import cli
-from affectnet_plus_modeling.app import crops
 from affectnet_plus_modeling.app.draw import NOTICE, Truth, draw_face, draw_faces, draw_message
 from affectnet_plus_modeling.app.known_faces import known_faces
 from affectnet_plus_modeling.app.serve import answer, serve
 from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_pictures
 from affectnet_plus_modeling.labels import CIRCUMPLEX
-from affectnet_plus_modeling.sources.synthetic import draw_face as drawn_face
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.vit import AffectNetPlusConfig
 from affectnet_plus_modeling.vit.answers import answers
@@ -121,35 +118,6 @@ def test_the_face_is_shown_small_and_in_the_page_itself():
 def test_the_notice_names_what_is_prohibited():
     for words in ("not a felt emotion", "workplace", "education", "lie detection", "policing", "any decision about"):
         assert words in " ".join(NOTICE.split())
-
-
-# ---- crops
-
-
-needs_dlib = pytest.mark.skipif(not crops.AVAILABLE, reason="dlib is not installed (the extra dlib)")
-
-
-@needs_dlib
-@pytest.mark.parametrize("side", [100, 300, 1200])
-def test_three_faces_are_found_from_the_left_to_the_right_whatever_their_size(side):
-    canvas = Image.new("RGB", (3 * side, side + side // 2), (90, 110, 120))
-    points = []
-    for place, emotion in enumerate((1, 3, 6)):
-        face = drawn_face(place + 5, emotion)
-        canvas.paste(face.image.resize((side, side)), (place * side, side // 4))
-        points.append(face.landmarks_68 * side / face.image.width + (place * side, side // 4))
-    boxes = crops.find_boxes(np.asarray(canvas))
-    assert len(boxes) == 3
-    for (left, top, right, bottom), landmarks in zip(boxes, points, strict=True):
-        inside = (landmarks > (left, top)).all(axis=1) & (landmarks < (right, bottom)).all(axis=1)
-        assert inside.mean() > 0.95 and 0.6 * side < right - left < 1.2 * side
-        assert 0 <= left and right <= canvas.width and 0 <= top and bottom <= canvas.height
-
-
-@needs_dlib
-@pytest.mark.parametrize("shape", [(224, 224, 3), (1, 1, 3), (3, 900, 3)])
-def test_a_picture_without_a_face_has_no_box(shape):
-    assert crops.find_boxes(np.full(shape, 128, np.uint8)) == []
 
 
 # ---- known faces

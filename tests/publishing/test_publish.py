@@ -26,8 +26,11 @@ from hub.client import signed_in
 CODE = [
     "answers.py",
     "configuration_affectnet_plus.py",
+    "faces.py",
+    "fetching.py",
     "losses.py",
     "modeling_affectnet_plus.py",
+    "photos.py",
     "pipeline_affectnet_plus.py",
     "stems.py",
 ]

@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -213,7 +212,8 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def affect(saved):
-    return pipeline("facial-affect", model=str(saved), trust_remote_code=True, device="cpu")
+    """It does not look whether noise is a face: `test_faces.py` has that."""
+    return pipeline("facial-affect", model=str(saved), trust_remote_code=True, device="cpu", faces=False)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +298,10 @@ def test_arrays_of_both_channel_orders_have_the_same_answer(affect, faces, expec
 
 
 def test_the_channel_order_may_be_said_once_for_all(saved, faces, expected):
-    agree(pipeline(model=str(saved), trust_remote_code=True, channel_order="rgb", device="cpu")(faces), expected)
+    agree(
+        pipeline(model=str(saved), trust_remote_code=True, channel_order="rgb", device="cpu", faces=False)(faces),
+        expected,
+    )
 
 
 def test_a_grey_array_is_a_grey_picture_and_needs_no_channel_order(affect, faces):
@@ -391,7 +394,7 @@ FILES = {
 def test_pixels_are_those_of_the_package(affect, tmp_path, name):
     path = tmp_path / "face"
     path.write_bytes(FILES[name])
-    upright = np.asarray(pipeline_affectnet_plus._upright(str(path), None, 1))
+    upright = np.asarray(pipeline_affectnet_plus._open(str(path), None, 1).image)
     np.testing.assert_array_equal(upright, images.decode(path))
     pixels = affect.preprocess(str(path))["pixel_values"][0]
     assert pixels.dtype == torch.float32
@@ -403,7 +406,7 @@ def test_pixels_are_those_of_the_package(affect, tmp_path, name):
 def test_an_opened_image_is_read_like_its_file_and_stays_as_it_is(tmp_path, name):
     image = Image.open(io.BytesIO(FILES[name]))
     before, info = image.copy(), dict(image.info)
-    upright = np.asarray(pipeline_affectnet_plus._upright(image, None, 1))
+    upright = np.asarray(pipeline_affectnet_plus._open(image, None, 1).image)
     np.testing.assert_array_equal(upright, images.decode(FILES[name]))
     assert image.mode == before.mode and image.tobytes() == before.tobytes()
     assert image.info == info and image.getexif() == before.getexif()
@@ -461,13 +464,11 @@ def test_an_image_whose_range_is_not_known_is_refused(affect, mode):
 
 
 BROKEN = {
-    "gif": (saved_as(drawn(), "GIF"), "cannot identify"),
-    "bmp": (saved_as(drawn(), "BMP"), "cannot identify"),
+    "ico": (saved_as(drawn(), "ICO"), "it is not whole, or no JPEG, PNG"),
     "cut": (FILES["jpeg"][:-300], "truncated"),
     "empty": (b"", "it has no bytes"),
-    "text": (b"a face", "cannot identify"),
-    "wide": (saved_as(Image.new("L", (4097, 1))), "it is 4097x1, expected at most 4096"),
-    "large": (FILES["jpeg"] + bytes(20_000_000), "more than 20000000 bytes"),
+    "text": (b"a face", "it is not whole, or no JPEG, PNG"),
+    "many": (saved_as(Image.new("1", (10_001, 10_000))), "it is 10001x10000, expected at most 100 megapixels"),
 }
 
 
@@ -476,30 +477,24 @@ def test_a_file_or_an_address_that_is_no_picture_is_named(affect, tmp_path, web,
     content, words = BROKEN[name]
     (tmp_path / "face.jpg").write_bytes(content)
     for place in (str(tmp_path / "face.jpg"), f"{web}/face.jpg"):
-        with pytest.raises(OSError, match=f"{place} cannot be read as JPEG or PNG: .*{words}"):
+        with pytest.raises(OSError, match=f"{place} cannot be read as a photo: .*{words}") as refused:
             affect(place)
-    with pytest.raises(OSError):
+        assert " at 0x" not in str(refused.value)
+    with pytest.raises(OSError) as refused:
         images.decode(tmp_path / "face.jpg")
+    assert " at 0x" not in str(refused.value)
 
 
 def test_what_is_not_there_is_named(affect, tmp_path, web):
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
         affect(str(tmp_path / "gone.jpg"))
-    with pytest.raises(OSError, match=f"{web}/gone.jpg cannot be read as JPEG or PNG: .*404"):
+    with pytest.raises(OSError, match=f"{web}/gone.jpg cannot be read as a photo: .*404"):
         affect(f"{web}/gone.jpg")
     with pytest.raises(OSError, match="a face.jpg cannot be read"):
         affect("http://127.0.0.1/a face.jpg")
-    with pytest.raises(FileNotFoundError):
-        affect("file:///etc/hostname")
-
-
-def test_an_address_that_does_not_answer_is_given_up(affect, monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), None) as silent:  # it takes connections and says nothing
-        began = time.monotonic()
-        with pytest.raises(OSError, match="timed out"):
-            affect(f"http://127.0.0.1:{silent.server_port}/face.jpg", timeout=0.2)
-        assert time.monotonic() - began < 4
+    for scheme in ("file:///etc/hostname", "ftp://127.0.0.1/face.jpg", "data://face"):
+        with pytest.raises(OSError, match=f"{scheme} cannot be read as a photo: only http and https"):
+            affect(scheme)
 
 
 def test_one_bad_picture_of_a_list_is_named(affect, paths, tmp_path):
@@ -536,7 +531,9 @@ def test_saving_leaves_the_network_as_it_was(tmp_path):
 
 
 def test_where_this_package_is_imported_a_model_in_memory_has_its_pipeline_too(affect, paths, expected):
-    found = pipeline("facial-affect", model=affect.model, image_processor=affect.image_processor, device="cpu")
+    found = pipeline(
+        "facial-affect", model=affect.model, image_processor=affect.image_processor, device="cpu", faces=False
+    )
     assert type(found).__module__ == "affectnet_plus_modeling.vit.pipeline_affectnet_plus"
     agree(found([str(path) for path in paths]), expected)
 
@@ -569,11 +566,11 @@ from transformers import pipeline
 
 said = []
 for place in sys.argv[1:3]:
-    affect = pipeline("facial-affect", model=place, trust_remote_code=True, device="cpu")
+    affect = pipeline("facial-affect", model=place, trust_remote_code=True, device="cpu", faces=False)
     said.append([type(affect).__module__.partition(".")[0], type(affect.model).__module__.partition(".")[0]])
     said.append(affect(sys.argv[3:], batch_size=2))
 affect.save_pretrained("again")
-said.append(pipeline(model="again", trust_remote_code=True, device="cpu")(sys.argv[3:]))
+said.append(pipeline(model="again", trust_remote_code=True, device="cpu", faces=False)(sys.argv[3:]))
 print(json.dumps(said))
 """
 

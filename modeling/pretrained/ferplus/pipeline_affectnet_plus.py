@@ -1,28 +1,25 @@
 """The pipeline "facial-affect": pictures of faces in, soft labels out. Travels with every published model.
 
-It reads pictures by the package's own rule: JPEG or PNG by their content, of at most `MAX_BYTES`, and `MAX_SIDE`
-pixels a side, turned as EXIF says, RGB of 8 bits, transparency dropped, of 16 bits the upper 8.
+Files and addresses are read by the rule of `photos`, addresses within the bounds of `fetching`.
 """
 
 import http.client
 import os
-import urllib.request
 from collections.abc import Iterable
-from io import BytesIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers import AutoModelForImageClassification, Pipeline
+from transformers.image_processing_utils import BatchFeature
 
 from .answers import answers
+from .faces import cut_out, find_faces, remark
+from .fetching import fetch
+from .photos import MAX_BYTES, UNREADABLE, Photo, as_rgb, decode_photo, read_photo
 
-MAX_BYTES = 20_000_000
-MAX_SIDE = 4096
 _ONE = (str, os.PathLike, Image.Image, np.ndarray, torch.Tensor, dict, bytes)  # the last three are refused by name
-# What Pillow raises, and what an address that is none does.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, http.client.HTTPException)
 _FORMS = "(height, width, 3) with channel_order='rgb' or 'bgr', or (height, width) grey, of uint8"
 
 
@@ -37,12 +34,19 @@ class FacialAffectPipeline(Pipeline):
     (height, width, 3). Nothing in such an array tells RGB from BGR, so `channel_order` must say which one it is:
     "rgb" (Pillow, imageio, matplotlib) or "bgr" (OpenCV).
 
+    With `faces=True` it looks for faces (`faces.find_faces`) and gives for each picture a list, empty where there is
+    no face: of each face from the left to the right the dict, and its `box` (left, top, right, bottom of its crop, in
+    pixels of the upright picture) and `score` (the detector's own). Else a picture is one face; where a detector is
+    installed and sees something else in it, the dict has a `note` that says so. `faces=False` does not look.
+
     Args:
         channel_order: of all arrays of three channels.
-        timeout: seconds to wait for an address, 30 unless given.
+        timeout: seconds that an address may take in all, 30 unless given.
+        faces: True, False, or None: see above.
 
     Raises:
-        OSError: a file or an address cannot be read as JPEG or PNG; the message names it.
+        OSError: a file or an address cannot be read; the message names it.
+        ImportError: `faces=True`, and no detector is installed; the message says what to install.
         ValueError: an array's shape, type or channel order is ambiguous, or the input is no picture.
     """
 
@@ -51,31 +55,53 @@ class FacialAffectPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def _sanitize_parameters(self, channel_order=None, timeout=None):
-        given = {"channel_order": channel_order, "timeout": timeout}
+    def _sanitize_parameters(self, channel_order=None, timeout=None, faces=None):
+        given = {"channel_order": channel_order, "timeout": timeout, "faces": faces}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def __call__(self, inputs, **options):
         if isinstance(inputs, list) and not inputs:
             return []  # the stock pipeline looks at the first one
+        if options.get("faces", self._preprocess_params.get("faces")):
+            options["batch_size"] = 1  # the faces of one picture are a batch
         if isinstance(inputs, Iterable) and not isinstance(inputs, (*_ONE, list, Dataset)):
             # The stock pipeline goes through lists, generators and torch's data sets; the rest it takes for one input.
             inputs = (picture for picture in inputs)
         return super().__call__(inputs, **options)
 
-    def preprocess(self, picture, channel_order=None, timeout=30):
-        upright = _upright(picture, channel_order, timeout)
+    def preprocess(self, picture, channel_order=None, timeout=30, faces=None):
+        photo = _open(picture, channel_order, timeout)
+        if not faces:
+            said = remark(np.asarray(photo.image)) if faces is None else None
+            return self._ready([photo.image], [{} if said is None else {"note": said}])
+        pixels = np.asarray(photo.image)
+        scale = photo.size[0] / pixels.shape[1]
+        found = find_faces(pixels)
+        about = [{"box": [round(edge * scale) for edge in face.box], "score": face.score} for face in found]
+        return self._ready([Image.fromarray(cut_out(pixels, face)) for face in found], about)
+
+    def _ready(self, crops: list[Image.Image], about: list[dict]) -> BatchFeature:
         size = self.image_processor.size
+        if not crops:
+            return BatchFeature({"pixel_values": torch.empty(0, 3, size["height"], size["width"]), "about": about})
         # Pillow's resize, as in training: torchvision's, which the processor takes where installed, is another one.
-        face = upright.resize((size["width"], size["height"]), Image.Resampling.BILINEAR)
-        return self.image_processor(images=face, return_tensors="pt")
+        resized = [crop.resize((size["width"], size["height"]), Image.Resampling.BILINEAR) for crop in crops]
+        return BatchFeature({**self.image_processor(images=resized, return_tensors="pt"), "about": about})
 
     def _forward(self, model_inputs):
+        about = model_inputs.pop("about")
+        if not len(model_inputs["pixel_values"]):
+            return {"logits": None, "valence_arousal": None, "about": about}
         output = self.model(**model_inputs, return_dict=True)
-        return {"logits": output.logits, "valence_arousal": output.valence_arousal}
+        return {"logits": output.logits, "valence_arousal": output.valence_arousal, "about": about}
 
     def postprocess(self, model_outputs):
-        return answers(self.model.config, model_outputs["logits"], model_outputs["valence_arousal"])[0]
+        about = model_outputs["about"]
+        if model_outputs["logits"] is None:
+            return []
+        said = answers(self.model.config, model_outputs["logits"], model_outputs["valence_arousal"])
+        found = [answer | known for answer, known in zip(said, about, strict=True)]
+        return found if "box" in about[0] else found[0]
 
 
 # The registry of transformers notes this for a class that is registered, and `save_pretrained` copies the code of
@@ -85,53 +111,24 @@ FacialAffectPipeline._registered_impl = {
 }
 
 
-def _upright(picture, channel_order: str | None, timeout: float) -> Image.Image:
-    """Any picture that the pipeline takes as an upright RGB image of its own size."""
+def _open(picture, channel_order: str | None, timeout: float) -> Photo:
+    """Any picture that the pipeline takes."""
     if isinstance(picture, np.ndarray):
-        return _from_array(picture, channel_order)
+        image = _from_array(picture, channel_order)
+        return Photo(image, image.size)
     if isinstance(picture, Image.Image):
-        return _rgb(picture)
+        image = as_rgb(picture)
+        return Photo(image, image.size)
     if not isinstance(picture, (str, os.PathLike)):
         kind = type(picture).__name__
         raise ValueError(f"a picture is a {kind}; give a path, an http(s) address, a PIL image, or an array {_FORMS}")
     name = str(picture)
+    if "://" not in name:
+        return read_photo(name)
     try:
-        return _decode(_download(name, timeout) if name.startswith(("http://", "https://")) else _read(name))
-    except FileNotFoundError:
-        raise
-    except _UNREADABLE as error:
-        raise OSError(f"{name} cannot be read as JPEG or PNG: {error}") from error
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
-
-
-def _download(address: str, timeout: float) -> bytes:
-    with urllib.request.urlopen(address, timeout=timeout) as response:
-        return response.read(MAX_BYTES + 1)
-
-
-def _decode(data: bytes) -> Image.Image:
-    if not 0 < len(data) <= MAX_BYTES:
-        found = f"more than {MAX_BYTES}" if data else "no"
-        raise ValueError(f"it has {found} bytes, expected 1 to {MAX_BYTES}")
-    with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-        if max(image.size) > MAX_SIDE:
-            raise ValueError(f"it is {image.size[0]}x{image.size[1]}, expected at most {MAX_SIDE} a side")
-        return _rgb(image)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Upright RGB of 8 bits; the image itself stays as it is."""
-    if image.mode in ("I", "F"):
-        raise ValueError(f"a PIL image has the mode {image.mode!r}, whose range is not known; convert it to 'RGB'")
-    image = ImageOps.exif_transpose(image)  # a copy, even of what needs no turning
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    image.info.pop("transparency", None)  # it is dropped on purpose, and Pillow would warn
-    return image.convert("RGB")
+        return decode_photo(fetch(name, timeout, MAX_BYTES))
+    except (*UNREADABLE, http.client.HTTPException) as error:
+        raise OSError(f"{name} cannot be read as a photo: {error}") from error
 
 
 def _from_array(array: np.ndarray, channel_order: str | None) -> Image.Image:
