@@ -29,7 +29,10 @@ class Number(NamedTuple):
 class OverallNumbers(TypedDict):
     """Of all faces, in the order in which they are shown; None where nothing can be told."""
 
-    kl: Annotated[float | None, Number("KL, nats", "KL(soft label || predicted), nats", "lower", True)]
+    kl: Annotated[
+        float | None, Number("KL, nats", "KL(soft label || predicted), smoothed by .001, nats", "lower", True)
+    ]
+    kl_unsmoothed: Annotated[float | None, Number("KL, unsmoothed", "KL without smoothing, nats", "lower")]
     js: Annotated[float | None, Number("JS, nats", "Jensen-Shannon, nats", "lower", True)]
     accuracy: Annotated[float | None, Number("accuracy", "accuracy", "higher", True)]
     balanced_accuracy: Annotated[float | None, Number("balanced accuracy", "balanced accuracy", "higher", True)]

@@ -15,13 +15,13 @@ What was measured:
 - `rows`, `rows_with_label`, `rows_with_soft_label`.
 - `seed`, `resamples`, `level` of every interval; `min_cell`, the least rows of which a number is shown in a group.
 
-Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`,
-`canberra`, `brier`, `top_2`, `spearman`, `top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`,
-`classwise_ece_soft`: numbers, and `intervals`: an interval of each by its name. `per_class`: emotion -> `recall`,
-`precision`, `f1`, `support`, `intervals` (of the first three). `confusion`: counts, rows are labels. `reliability`
-(top-1 confidence against the label) and `reliability_soft` (against the mass of the soft label on that class):
-`edges`, `rows`, `confidence`, `accuracy`. `baselines`: see `scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`,
-`sagr`, `rows`, `intervals` (of the first four).
+Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl` (smoothed by .001, see `metrics.soft_label`),
+`kl_unsmoothed`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`, `canberra`, `brier`, `top_2`, `spearman`,
+`top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`, `classwise_ece_soft`: numbers, and `intervals`: an interval
+of each by its name. `per_class`: emotion -> `recall`, `precision`, `f1`, `support`, `intervals` (of the first three).
+`confusion`: counts, rows are labels. `reliability` (top-1 confidence against the label) and `reliability_soft`
+(against the mass of the soft label on that class): `edges`, `rows`, `confidence`, `accuracy`. `baselines`: see
+`scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`, `sagr`, `rows`, `intervals` (of the first four).
 
 Parts of the faces:
 

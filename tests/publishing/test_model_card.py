@@ -256,7 +256,10 @@ def test_numbers_that_could_not_be_computed_are_dashes_and_no_results_of_the_hea
     changed(fixed, "metrics.json", arousal=metrics["arousal"] | {"rows": 0})
     text = render_model_card(fixed, "user/faces")
     rows = table(text)
-    assert "| KL(soft label \\|\\| predicted), nats | - | - |" in text and rows["valence: CCC"] == ["-", ""]
+    assert "| KL(soft label \\|\\| predicted), smoothed by .001, nats | - | - |" in text and rows["valence: CCC"] == [
+        "-",
+        "",
+    ]
     assert not any(name.startswith("arousal: R") for name in rows)
     types = [result["type"] for result in head_of(text)["model-index"][0]["results"][0]["metrics"]]
     assert types == ["accuracy", "macro_f1", "js"]
@@ -455,7 +458,7 @@ def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
     metrics = evaluate(tmp_path / "model", data, tmp_path / "model")
     assert metrics["kl"] is None and metrics["valence"]["ccc"] is None and metrics["valence"]["rows"] == 1
     rows = table(render_model_card(tmp_path / "model", "user/faces"))
-    assert rows["KL(soft label // predicted), nats"][0] == "-" and rows["valence: CCC"][0] == "-"
+    assert rows["KL(soft label // predicted), smoothed by .001, nats"][0] == "-" and rows["valence: CCC"][0] == "-"
     assert rows["target"] == ["one-hot label, cross-entropy"]
 
 
