@@ -7,6 +7,9 @@ The terminal (`evaluation/report_text.py`), the report (`evaluation/report_secti
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
+MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean over emotions
+MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
+
 
 class Number(NamedTuple):
     """A number of metrics.json.
@@ -151,6 +154,23 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
             "The mean soft label is that of the faces measured here, since that of the training faces is not known: "
             "this flatters the baseline."
         )
+    return found + _without_interval(metrics)
+
+
+def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
+    """Why a number of all faces has no interval: none is given that would not hold what it promises."""
+    found = []
+    if metrics["balanced_accuracy"] is not None and metrics["intervals"]["balanced_accuracy"] is None:
+        few = {
+            name: row["support"] for name, row in metrics["per_class"].items() if row["support"] < MIN_OF_EACH_EMOTION
+        }
+        named = ", ".join(f"{name}: {support}" for name, support in few.items())
+        found.append(
+            f"Balanced accuracy and macro F1 have an interval from {MIN_OF_EACH_EMOTION} faces of every emotion on "
+            f"({named})."
+        )
+    if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
+        found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
     return found
 
 

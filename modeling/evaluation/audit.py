@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .covering import covering_intervals
 from .fairness import data_fairness, group_gaps, model_fairness
 from .groups import UNKNOWN, Grouping
 from .intervals import (
@@ -47,10 +48,10 @@ def audit(
     overall, *found = estimate(asked, len(everything), resamples, seed)
     estimates = dict(zip(large, found, strict=True))
     metrics = evaluate_predictions(predictions, prior)
-    _add_intervals(metrics, overall, level)
+    _add_intervals(metrics, overall, covering_intervals(predictions, level), level)
     cells = {
         attribute: {
-            name: plain_cell(estimates.get((attribute, name)), len(rows), level)
+            name: _cell(predictions, rows, estimates.get((attribute, name)), level)
             for name, rows in grouping.rows_of().items()
         }
         for attribute, grouping in groupings.items()
@@ -77,13 +78,21 @@ def audit(
     }
 
 
-def _add_intervals(metrics: dict, overall: Estimate, level: float) -> None:
-    intervals = overall.intervals(overall.values, level)
+def _add_intervals(metrics: dict, overall: Estimate, covering: dict, level: float) -> None:
+    intervals = overall.intervals(overall.values, level) | covering
     for name, row in metrics["per_class"].items():
         row["intervals"] = {number: intervals.pop(f"{number}:{name}") for number in ("recall", "precision", "f1")}
     for dimension in ("valence", "arousal"):
         metrics[dimension]["intervals"] = {name: intervals.pop(f"{dimension}_{name}") for name in AFFECT}
     metrics["intervals"] = intervals
+
+
+def _cell(predictions: Predictions, rows: np.ndarray, found: Estimate | None, level: float) -> dict:
+    cell = plain_cell(found, len(rows), level)
+    if found is not None:
+        covering = covering_intervals(predictions.take(rows), level)
+        cell["intervals"] |= {name: covering[name] for name in cell["intervals"].keys() & covering.keys()}
+    return cell
 
 
 def _confusions(predictions: Predictions, grouping: Grouping) -> dict[str, np.ndarray]:
