@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
 MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean over emotions
 MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
+BEYOND_CHANCE = 0.05  # corrected p-values below it
 
 
 class Number(NamedTuple):
@@ -180,7 +181,27 @@ def about_groups(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["yaw_edges"] is not None:
         low, high = metrics["yaw_edges"]
         found.append(f"The bands of yaw end at |yaw| {low:.3g} and {high:.3g}, in the unit of the data.")
-    return found
+    return [*found, *_beyond_chance(metrics)]
+
+
+def _beyond_chance(metrics: Mapping[str, Any]) -> list[str]:
+    """Which gaps between groups are more than chance; nothing where there is no gap."""
+    named = [
+        (f"{attribute}, {name}", gap)
+        for attribute, gaps in metrics["gaps"].items()
+        for name, gap in (
+            *((f"recall of {emotion}", gap) for emotion, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)),
+            *((words, gaps[f"{key}_gap"]) for key, words in PART.items() if gaps.get(f"{key}_gap")),
+        )
+    ]
+    if not named:
+        return []
+    beyond = [name for name, gap in named if gap["p"] < BEYOND_CHANCE]
+    return [
+        "Beside each gap stands the one to expect if the groups had been drawn by lot, and p, how probable one as "
+        f"large then is, corrected for all {len(named)} gaps. More than chance (p < {BEYOND_CHANCE}): "
+        f"{'; '.join(beyond) or 'none'}."
+    ]
 
 
 def worst_recall(gaps: Mapping[str, Any]) -> tuple[str, dict] | None:
@@ -204,3 +225,8 @@ def right_alone(comparison: Mapping[str, Any]) -> list[str]:
         f"{comparison['model']} alone about {test['only_other']:,}: McNemar's test p = {test['p_exact']:.3g} (exact), "
         f"{test['p_mid']:.3g} (mid-p)."
     ]
+
+
+def by_chance(gap: Mapping[str, Any]) -> str:
+    """What stands beside a gap."""
+    return f"{figure(gap['by_chance'], 3)} by chance, p = {gap['p']:.2g}"

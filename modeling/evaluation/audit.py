@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .chance import by_lot, corrected
 from .covering import covering_intervals
-from .fairness import data_fairness, group_gaps, model_fairness
+from .fairness import data_fairness, every_gap, group_gaps, model_fairness
 from .groups import UNKNOWN, Grouping
 from .intervals import (
     AFFECT,
@@ -57,7 +58,7 @@ def audit(
         for attribute, grouping in groupings.items()
     }
     known = {
-        attribute: {name: estimates[attribute, name] for name in cells[attribute] if (attribute, name) in large}
+        attribute: {name: large[attribute, name] for name in cells[attribute] if (attribute, name) in large}
         for attribute in attributes
     }
     for groups in known.values():
@@ -67,10 +68,7 @@ def audit(
     return metrics | {
         "subsets": cells.pop("subsets"),
         "groups": cells,
-        "gaps": {
-            attribute: group_gaps(groups, counts[attribute], names, min_cell, level)
-            for attribute, groups in known.items()
-        },
+        "gaps": _gaps(predictions, known, counts, min_cell, resamples, seed),
         "fairness": {
             attribute: _fairness(list(groups), counts[attribute], attributes[attribute], names, min_cell)
             for attribute, groups in known.items()
@@ -93,6 +91,25 @@ def _cell(predictions: Predictions, rows: np.ndarray, found: Estimate | None, le
         covering = covering_intervals(predictions.take(rows), level)
         cell["intervals"] |= {name: covering[name] for name in cell["intervals"].keys() & covering.keys()}
     return cell
+
+
+def _gaps(
+    predictions: Predictions,
+    known: Mapping[str, Mapping[str, np.ndarray]],
+    counts: Mapping[str, Mapping[str, np.ndarray]],
+    min_cell: int,
+    draws: int,
+    seed: int,
+) -> dict:
+    numbers, gaps = cell_numbers(predictions), {}
+    for attribute, groups in known.items():
+        values = {name: numbers.of(rows) for name, rows in groups.items()}
+        drawn = by_lot(numbers, groups, draws, seed) if len(groups) > 1 else {}
+        gaps[attribute] = group_gaps(values, drawn, counts[attribute], predictions.names, min_cell)
+    found = every_gap(gaps)
+    for gap, p in zip(found, corrected([gap["p"] for gap in found]), strict=True):
+        gap["p"] = p
+    return gaps
 
 
 def _confusions(predictions: Predictions, grouping: Grouping) -> dict[str, np.ndarray]:

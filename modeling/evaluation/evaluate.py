@@ -31,10 +31,11 @@ Parts of the faces:
 - A cell is {"rows": n, "too_few": true} below `min_cell`; else `rows`, `kl`, `js`, `accuracy`, `balanced_accuracy`,
   `macro_f1`, `ece`, `valence_ccc`, `arousal_ccc`, and `intervals`: an interval of each by its name.
 - `groups_are`: the sentence that has to stand beside every use of them.
-- `gaps`: attribute -> `tpr_gap`: emotion -> {`gap`, `highest`, `lowest`, `interval`} or null, and `mean` and `max`
-  (numbers) over the emotions; and `accuracy_gap`, `kl_gap`, `js_gap`, `ece_gap`, `valence_ccc_gap`,
-  `arousal_ccc_gap`: {`gap`, `highest`, `lowest`, `interval`} or null. `highest` and `lowest` name the groups with the
-  largest and the smallest value; see `fairness`.
+- `gaps`: attribute -> `tpr_gap`: emotion -> a gap or null, and `mean` and `max` (numbers) over the emotions; and
+  `accuracy_gap`, `kl_gap`, `js_gap`, `ece_gap`, `valence_ccc_gap`, `arousal_ccc_gap`: a gap or null. A gap is {`gap`,
+  `highest`, `lowest`, `by_chance`, `p`}: the groups with the largest and the smallest value, the gap to expect if it
+  were chance who is in which group, and how probable one as large then is, corrected for the number of all gaps; see
+  `fairness` and `chance`.
 - `fairness`: attribute -> `rows`, `groups` (names), `data` (measures of the faces alone) and `model` (measure ->
   `mean`, `max` and `emotion`, where it is largest), see `fairness`. null where fewer than two groups are large enough.
 
