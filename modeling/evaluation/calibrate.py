@@ -128,7 +128,10 @@ def fit_uncertainty(predictions: Predictions, options: CalibrationOptions) -> di
         "of": options.of,
         "quantile": fit_quantile(after.probabilities, labels, options.method, options.coverage),
         "abstain_accuracy": options.abstain_accuracy,
-        "abstain_entropy": fit_abstain_entropy(entropies, correct, options.abstain_accuracy),
+        "abstain_confidence": options.abstain_confidence,
+        "abstain_entropy": fit_abstain_entropy(
+            entropies, correct, options.abstain_accuracy, options.abstain_confidence
+        ),
         "temperature": temperature,
         "against": options.against,
         "rows": len(after.image_ids),
@@ -203,6 +206,8 @@ def format_calibration(found: Calibration) -> str:
             " a model that does not call the truth impossible"
         )
     asked = f"an accuracy of {uncertainty['abstain_accuracy']:.1%}"
+    if confidence := uncertainty["abstain_confidence"]:
+        asked += f" of new faces with a probability of {confidence:.0%}"
     if math.isnan(after["answered"]):
         lines.append("abstaining: never, since no face has a label to tell when")
     elif threshold is None:

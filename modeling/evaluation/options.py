@@ -48,6 +48,9 @@ class CalibrationOptions:
     of: str = option("label", help="truth: the label, or one random vote", choices=("label", "vote"))
     against: str = option("soft", help="labels that the temperature is fitted to", choices=("soft", "hard"))
     abstain_accuracy: float = option(0.9, help="accuracy of the faces that are answered", above=0, high=1)
+    abstain_confidence: float = option(
+        0.95, help="probability that new faces have that accuracy; 0 asks it of these faces only", low=0, below=1
+    )
     share: float = option(1.0, help="random share of the faces to use", above=0, high=1)
     seed: int = option(0, help="seed of everything that is random", low=0)
 

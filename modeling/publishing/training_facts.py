@@ -93,12 +93,17 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
         "aps": "the most probable classes whose probabilities sum to at most",
     }[fitted["method"]]
     threshold = fitted["abstain_entropy"]
-    accuracy = f"{fitted['abstain_accuracy']:.1%}"
+    accuracy, confidence = f"{fitted['abstain_accuracy']:.1%}", fitted["abstain_confidence"]
+    kept = (
+        f"with a probability of {confidence:.0%} answers of new faces are right at least {accuracy} of the time"
+        if confidence
+        else f"of the faces of the fit, the answered ones were right at least {accuracy} of the time, which new ones "
+        "miss in about half of the cases"
+    )
     abstain = (
         f"never, since no threshold of entropy reached an accuracy of {accuracy}"
         if threshold is None
-        else f"above an entropy of {threshold:.4f} nats; of the faces of the fit, the answered ones were right at "
-        f"least {accuracy} of the time"
+        else f"above an entropy of {threshold:.4f} nats; {kept}"
     )
     share = "" if fitted["share"] == 1 else f", a random share of {fitted['share']} by seed {fitted['seed']}"
     return (

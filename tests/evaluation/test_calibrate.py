@@ -36,6 +36,7 @@ KEYS = {
     "of",
     "quantile",
     "abstain_accuracy",
+    "abstain_confidence",
     "abstain_entropy",
     "temperature",
     "against",
@@ -94,7 +95,7 @@ def test_the_configuration_alone_changes_and_only_in_two_places(drawn, model_cop
 
 
 def test_the_record_says_what_it_is_of(drawn, model_copy):
-    options = CalibrationOptions(0.8, "aps", "vote", "hard", 0.4, 0.7, 3)
+    options = CalibrationOptions(0.8, "aps", "vote", "hard", 0.4, 0.9, 0.7, 3)
     record = calibrate(model_copy, drawn, options, "easy", "train")["uncertainty"]
     assert record.keys() == KEYS
     easy = load_prepared(drawn, "easy", "train")
@@ -115,7 +116,10 @@ def test_the_temperature_is_the_one_fitted_to_the_split(drawn, model_copy):
 
 
 def test_a_second_calibration_changes_nothing(drawn, model_copy):
-    first, second = (calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.2), **TRAIN) for _ in range(2))
+    first, second = (
+        calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.2, abstain_confidence=0), **TRAIN)
+        for _ in range(2)
+    )
     for name in ("temperature", "quantile", "abstain_entropy"):
         assert second["uncertainty"][name] == pytest.approx(first["uncertainty"][name], rel=1e-5)
     assert second["before"]["kl"] == pytest.approx(first["after"]["kl"], rel=1e-6)
@@ -124,7 +128,7 @@ def test_a_second_calibration_changes_nothing(drawn, model_copy):
 
 def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_copy):
     before = predicted(model_copy, drawn)
-    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.3), **TRAIN)
+    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.3, abstain_confidence=0), **TRAIN)
     expected = apply_temperature(before, found["uncertainty"]["temperature"])
     np.testing.assert_allclose(predicted(model_copy, drawn).probabilities, expected.probabilities, rtol=1e-5)
     model = AutoModelForImageClassification.from_pretrained(model_copy, trust_remote_code=True)
@@ -146,7 +150,7 @@ def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_co
 def test_a_share_is_fitted_to_its_faces_alone(drawn, model_copy):
     predictions = predicted(model_copy, drawn)
     mine = np.flatnonzero(in_share(predictions.image_ids, 0.5, 1))
-    options = CalibrationOptions(share=0.5, seed=1, coverage=0.7, abstain_accuracy=0.2)
+    options = CalibrationOptions(share=0.5, seed=1, coverage=0.7, abstain_accuracy=0.2, abstain_confidence=0)
     found = calibrate(model_copy, drawn, options, **TRAIN)
     expected = fit_uncertainty(predictions.take(mine), options)
     assert found["uncertainty"]["rows"] == len(mine) < 32 and found["left_out"] == 0
