@@ -95,6 +95,20 @@ def fit_quantile(probabilities, labels, method: str, coverage: float) -> float:
     return min(conformal_quantile(needed, coverage), 1.0)
 
 
+def fit_class_quantiles(probabilities, labels, method: str, coverage: float) -> list[float]:
+    """One quantile of each class, from its own faces: the coverage holds for the faces of each class.
+
+    Class-conditional or Mondrian conformal prediction (Vovk et al. 2005, section 4.5). A class with fewer faces than
+    `fewest_rows` has 1: it is in every set.
+
+    Args and errors: as for `fit_quantile`.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    classes = range(probabilities.shape[1])
+    rows = [np.flatnonzero(labels == index) for index in classes]
+    return [fit_quantile(probabilities[of], labels[of], method, coverage) if len(of) else 1.0 for of in rows]
+
+
 def conformal_quantile(scores, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest of n scores; infinite where n is less than `fewest_rows`.
 

@@ -92,6 +92,10 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
         "threshold": "the classes whose probability is at least 1 minus",
         "aps": "the most probable classes whose probabilities sum to at most",
     }[fitted["method"]]
+    quantile = fitted["quantile"]
+    quantile = (
+        f"{quantile:.4f}" if isinstance(quantile, float) else f"a quantile of each emotion ({_listed(quantile)})"
+    )
     threshold = fitted["abstain_entropy"]
     accuracy, confidence = f"{fitted['abstain_accuracy']:.1%}", fitted["abstain_confidence"]
     kept = (
@@ -108,7 +112,7 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
     share = "" if fitted["share"] == 1 else f", a random share of {fitted['share']} by seed {fitted['seed']}"
     return (
         f"**Temperature** {record.config.logit_temperature:.4f}: the model divides its logits by it; fitted against "
-        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {fitted['quantile']:.4f}, and "
+        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {quantile}, and "
         f"always the most probable one; promised to hold {truth} for {fitted['coverage']:.1%} of faces like those of "
         f"the fit. **Abstain:** {abstain}. All were fitted on {fitted['rows']:,} faces of `{fitted['data']}`, "
         f"{fitted['split']} split, {fitted['view']} view{share}."
@@ -137,3 +141,7 @@ def data_citation(record: ModelCardRecord) -> str | None:
     """BibTeX of the training faces, beside that of AffectNet+."""
     cited = record.terms.citation if record.terms else None
     return None if cited == TERMS["AffectNet+"].citation else cited
+
+
+def _listed(quantiles: list[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in quantiles)

@@ -95,7 +95,7 @@ def test_the_configuration_alone_changes_and_only_in_two_places(drawn, model_cop
 
 
 def test_the_record_says_what_it_is_of(drawn, model_copy):
-    options = CalibrationOptions(0.8, "aps", "vote", "hard", 0.4, 0.9, 0.7, 3)
+    options = CalibrationOptions(0.8, "aps", False, "vote", "hard", 0.4, 0.9, 0.7, 3)
     record = calibrate(model_copy, drawn, options, "easy", "train")["uncertainty"]
     assert record.keys() == KEYS
     easy = load_prepared(drawn, "easy", "train")
@@ -180,12 +180,16 @@ def test_the_figures_are_those_of_the_plain_formulas(of, method):
     predictions = replace(predictions, labels=draw_votes(predictions.soft_labels, predictions.image_ids, 5))
     found = fit_uncertainty(predictions, CalibrationOptions(of=of, method=method, against="hard", coverage=0.8))
     figures = measure_uncertainty(predictions, found)
+    by_class = figures.pop("covered_by_class")
     model_answers = answers_of(predictions, found)
     sets = np.array([[name in answer["prediction_set"] for name in predictions.names] for answer in model_answers])
     rows = np.arange(60)
     mass = (predictions.soft_labels * sets).sum(axis=1) if of == "vote" else sets[rows, predictions.labels]
     right = predictions.probabilities.argmax(axis=1) == predictions.labels
     answered = ~np.array([answer["abstain"] for answer in model_answers])
+    happy = predictions.labels == 1
+    share = (predictions.soft_labels * sets)[:, 1].sum() / predictions.soft_labels[:, 1].sum()
+    assert by_class["happy"] == pytest.approx(share if of == "vote" else sets[happy, 1].mean())
     assert figures == pytest.approx(
         {
             "kl": kl_divergence(np.eye(8)[predictions.labels], predictions.probabilities).mean(),

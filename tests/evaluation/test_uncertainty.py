@@ -9,11 +9,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import binom, chisquare, ks_1samp, uniform
 
+from affectnet_plus_modeling.evaluation.calibrate import covered_by_class
 from affectnet_plus_modeling.evaluation.uncertainty import (
     conformal_quantile,
     draw_votes,
     fewest_rows,
     fit_abstain_entropy,
+    fit_class_quantiles,
     fit_quantile,
     fit_temperature,
     in_share,
@@ -390,3 +392,28 @@ def test_few_faces_promise_no_accuracy_of_new_ones():
     assert fit_abstain_entropy([0.1] * 100, [True] * 100, 0.9, 0.95) == 0.1
     assert fit_abstain_entropy([], [], 0.9, 0.95) is None
     assert fit_abstain_entropy([0.1] * 3, [False] * 3, 0.5, 0.5) is None
+
+
+def test_quantiles_of_each_class_cover_the_faces_of_each_class():
+    """A marginal .8 holds little of a class that is rare and hard; one quantile of each class holds .8 of it too."""
+    generator = np.random.default_rng(0)
+    labels = generator.choice(3, p=[0.7, 0.25, 0.05], size=60000)
+    logits = generator.normal(0, 1, (60000, 3)) + np.array([2.5, 1.5, -0.5])[labels][:, None] * np.eye(3)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    shares = {fit_quantile: [], fit_class_quantiles: []}
+    for _ in range(30):
+        rows = generator.integers(60000, size=1500)
+        for fit, found in shares.items():
+            quantile = fit(probabilities[rows], labels[rows], "threshold", 0.8)
+            sets = prediction_set(
+                torch.from_numpy(probabilities), {"method": "threshold", "quantile": quantile}
+            ).numpy()
+            found.append(covered_by_class(np.eye(3)[labels], sets))
+    marginal, conditional = (np.mean(found, axis=0) for found in shares.values())
+    assert marginal[2] < 0.5 and (conditional > 0.79).all() and conditional[2] < 0.9
+
+
+def test_a_class_with_too_few_faces_is_in_every_set():
+    probabilities, labels = np.tile([0.9, 0.08, 0.02], (40, 1)), np.r_[np.zeros(38, int), 1, 1]
+    assert fit_class_quantiles(probabilities, labels, "threshold", 0.9) == [0.0, 1.0, 1.0]
+    assert np.isnan(covered_by_class(np.eye(3)[labels], np.ones((40, 3), bool))[2])
