@@ -196,7 +196,7 @@ def judge(truth: np.ndarray, found: np.ndarray, labels: np.ndarray) -> dict[str,
     rows = agreement(normalised(truth), normalised(found), labels)
     each = {
         "mae": errors.mean(axis=1),
-        "kl": rows["kl_smoothed"],
+        "kl": rows["kl"],
         "spearman": rows["spearman"],
         "top_1": (found.argmax(axis=1) == truth.argmax(axis=1)).astype(float),
         "subset": rows["subset"],

@@ -33,11 +33,11 @@ from affectnet_plus_modeling.labelling.action_units.tables import match_images, 
 from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration
 from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
 from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
-from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed, spearman
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence, spearman
 
 # Most votes of most faces are equal, at 0, and Spearman's correlation takes every difference between equals for an
 # error. In tenths, which is as fine as ten people can answer, a soft label has equals too.
-MEASURES = ("kl_smoothed", "js", "cosine", "spearman", "spearman_in_tenths", "top_2", "subset", "subset_of_one_vote")
+MEASURES = ("kl", "js", "cosine", "spearman", "spearman_in_tenths", "top_2", "subset", "subset_of_one_vote")
 COLUMNS = (
     "method",
     "label_given",
@@ -164,7 +164,7 @@ def smoothed(labels: np.ndarray, votes: np.ndarray) -> np.ndarray:
         return (1 - epsilon) * one_hot[rows] + epsilon / 8
 
     for others, part in parts(len(labels)):
-        best = minimize_scalar(lambda e, rows=others: kl_smoothed(target[rows], mixed(e, rows)).mean(), (0.1, 0.3))
+        best = minimize_scalar(lambda e, rows=others: kl_divergence(target[rows], mixed(e, rows)).mean(), (0.1, 0.3))
         found[part] = mixed(best.x, part)
     return found
 
@@ -213,7 +213,7 @@ def compare(votes: np.ndarray, found: dict) -> None:
     """The paired difference of each method of ours from the best baseline, for KL and Spearman in tenths."""
     ours = [name for name in found if "ensemble" in name]
     baselines = [name for name in found if "ensemble" not in name and "action" not in name and "+" not in name]
-    divergence = {name: kl_smoothed(votes, soft) for name, (_, _, soft) in found.items()}
+    divergence = {name: kl_divergence(votes, soft) for name, (_, _, soft) in found.items()}
     ranking = {name: -spearman(votes, np.round(10 * soft) / 10) for name, (_, _, soft) in found.items()}
     for title, every in (("KL", divergence), ("minus Spearman in tenths", ranking)):
         best = min(baselines, key=lambda base: np.nanmean(every[base]))  # noqa: B023 (used at once)

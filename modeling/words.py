@@ -7,6 +7,10 @@ The terminal (`evaluation/report_text.py`), the report (`evaluation/report_secti
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
+MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean over emotions
+MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
+BEYOND_CHANCE = 0.05  # corrected p-values below it
+
 
 class Number(NamedTuple):
     """A number of metrics.json.
@@ -29,7 +33,10 @@ class Number(NamedTuple):
 class OverallNumbers(TypedDict):
     """Of all faces, in the order in which they are shown; None where nothing can be told."""
 
-    kl: Annotated[float | None, Number("KL, nats", "KL(soft label || predicted), nats", "lower", True)]
+    kl: Annotated[
+        float | None, Number("KL, nats", "KL(soft label || predicted), smoothed by .001, nats", "lower", True)
+    ]
+    kl_unsmoothed: Annotated[float | None, Number("KL, unsmoothed", "KL without smoothing, nats", "lower")]
     js: Annotated[float | None, Number("JS, nats", "Jensen-Shannon, nats", "lower", True)]
     accuracy: Annotated[float | None, Number("accuracy", "accuracy", "higher", True)]
     balanced_accuracy: Annotated[float | None, Number("balanced accuracy", "balanced accuracy", "higher", True)]
@@ -148,6 +155,23 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
             "The mean soft label is that of the faces measured here, since that of the training faces is not known: "
             "this flatters the baseline."
         )
+    return found + _without_interval(metrics)
+
+
+def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
+    """Why a number of all faces has no interval: none is given that would not hold what it promises."""
+    found = []
+    if metrics["balanced_accuracy"] is not None and metrics["intervals"]["balanced_accuracy"] is None:
+        few = {
+            name: row["support"] for name, row in metrics["per_class"].items() if row["support"] < MIN_OF_EACH_EMOTION
+        }
+        named = ", ".join(f"{name}: {support}" for name, support in few.items())
+        found.append(
+            f"Balanced accuracy and macro F1 have an interval from {MIN_OF_EACH_EMOTION} faces of every emotion on "
+            f"({named})."
+        )
+    if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
+        found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
     return found
 
 
@@ -157,7 +181,27 @@ def about_groups(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["yaw_edges"] is not None:
         low, high = metrics["yaw_edges"]
         found.append(f"The bands of yaw end at |yaw| {low:.3g} and {high:.3g}, in the unit of the data.")
-    return found
+    return [*found, *_beyond_chance(metrics)]
+
+
+def _beyond_chance(metrics: Mapping[str, Any]) -> list[str]:
+    """Which gaps between groups are more than chance; nothing where there is no gap."""
+    named = [
+        (f"{attribute}, {name}", gap)
+        for attribute, gaps in metrics["gaps"].items()
+        for name, gap in (
+            *((f"recall of {emotion}", gap) for emotion, gap in gaps["tpr_gap"].items() if isinstance(gap, dict)),
+            *((words, gaps[f"{key}_gap"]) for key, words in PART.items() if gaps.get(f"{key}_gap")),
+        )
+    ]
+    if not named:
+        return []
+    beyond = [name for name, gap in named if gap["p"] < BEYOND_CHANCE]
+    return [
+        "Beside each gap stands the one to expect if the groups had been drawn by lot, and p, how probable one as "
+        f"large then is, corrected for all {len(named)} gaps. More than chance (p < {BEYOND_CHANCE}): "
+        f"{'; '.join(beyond) or 'none'}."
+    ]
 
 
 def worst_recall(gaps: Mapping[str, Any]) -> tuple[str, dict] | None:
@@ -181,3 +225,8 @@ def right_alone(comparison: Mapping[str, Any]) -> list[str]:
         f"{comparison['model']} alone about {test['only_other']:,}: McNemar's test p = {test['p_exact']:.3g} (exact), "
         f"{test['p_mid']:.3g} (mid-p)."
     ]
+
+
+def by_chance(gap: Mapping[str, Any]) -> str:
+    """What stands beside a gap."""
+    return f"{figure(gap['by_chance'], 3)} by chance, p = {gap['p']:.2g}"

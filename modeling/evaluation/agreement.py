@@ -7,7 +7,6 @@ from ..metrics.soft_label.formulas import (
     cosine,
     jensen_shannon,
     kl_divergence,
-    kl_smoothed,
     spearman,
     top_2,
     total_variation,
@@ -23,9 +22,9 @@ def agreement(true, predicted, labels=None) -> dict[str, np.ndarray]:
         labels: (n,) int human labels, -1 where there is none.
 
     Returns:
-        Of each measure (n,) float64, NaN where a row of either is NaN. Less is better for `kl` (with the floor of
-        `kl_divergence`), `kl_smoothed`, `js` and `total_variation`, more for `cosine`, `spearman`, `top_2` and, only
-        with `labels`, `subset`: 1 where the two subsets are the same, 0 where not, NaN without a human label.
+        Of each measure (n,) float64, NaN where a row of either is NaN. Less is better for `kl` (smoothed, see
+        `kl_divergence`), `js` and `total_variation`, more for `cosine`, `spearman`, `top_2` and, only with `labels`,
+        `subset`: 1 where the two subsets are the same, 0 where not, NaN without a human label.
 
     Raises:
         ValueError: the shapes are not these, or a row is no distribution, naming the first such row.
@@ -37,7 +36,6 @@ def agreement(true, predicted, labels=None) -> dict[str, np.ndarray]:
     check_distributions("predicted", predicted, unknown=True)
     found = {
         "kl": kl_divergence(true, predicted),
-        "kl_smoothed": kl_smoothed(true, predicted),
         "js": jensen_shannon(true, predicted),
         "total_variation": total_variation(true, predicted),
         "cosine": cosine(true, predicted),

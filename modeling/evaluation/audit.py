@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .fairness import data_fairness, group_gaps, model_fairness
+from .chance import by_lot, corrected
+from .covering import covering_intervals
+from .fairness import data_fairness, every_gap, group_gaps, model_fairness
 from .groups import UNKNOWN, Grouping
 from .intervals import (
     AFFECT,
@@ -47,16 +49,16 @@ def audit(
     overall, *found = estimate(asked, len(everything), resamples, seed)
     estimates = dict(zip(large, found, strict=True))
     metrics = evaluate_predictions(predictions, prior)
-    _add_intervals(metrics, overall, level)
+    _add_intervals(metrics, overall, covering_intervals(predictions, level), level)
     cells = {
         attribute: {
-            name: plain_cell(estimates.get((attribute, name)), len(rows), level)
+            name: _cell(predictions, rows, estimates.get((attribute, name)), level)
             for name, rows in grouping.rows_of().items()
         }
         for attribute, grouping in groupings.items()
     }
     known = {
-        attribute: {name: estimates[attribute, name] for name in cells[attribute] if (attribute, name) in large}
+        attribute: {name: large[attribute, name] for name in cells[attribute] if (attribute, name) in large}
         for attribute in attributes
     }
     for groups in known.values():
@@ -66,10 +68,7 @@ def audit(
     return metrics | {
         "subsets": cells.pop("subsets"),
         "groups": cells,
-        "gaps": {
-            attribute: group_gaps(groups, counts[attribute], names, min_cell, level)
-            for attribute, groups in known.items()
-        },
+        "gaps": _gaps(predictions, known, counts, min_cell, resamples, seed),
         "fairness": {
             attribute: _fairness(list(groups), counts[attribute], attributes[attribute], names, min_cell)
             for attribute, groups in known.items()
@@ -77,13 +76,40 @@ def audit(
     }
 
 
-def _add_intervals(metrics: dict, overall: Estimate, level: float) -> None:
-    intervals = overall.intervals(overall.values, level)
+def _add_intervals(metrics: dict, overall: Estimate, covering: dict, level: float) -> None:
+    intervals = overall.intervals(overall.values, level) | covering
     for name, row in metrics["per_class"].items():
         row["intervals"] = {number: intervals.pop(f"{number}:{name}") for number in ("recall", "precision", "f1")}
     for dimension in ("valence", "arousal"):
         metrics[dimension]["intervals"] = {name: intervals.pop(f"{dimension}_{name}") for name in AFFECT}
     metrics["intervals"] = intervals
+
+
+def _cell(predictions: Predictions, rows: np.ndarray, found: Estimate | None, level: float) -> dict:
+    cell = plain_cell(found, len(rows), level)
+    if found is not None:
+        covering = covering_intervals(predictions.take(rows), level)
+        cell["intervals"] |= {name: covering[name] for name in cell["intervals"].keys() & covering.keys()}
+    return cell
+
+
+def _gaps(
+    predictions: Predictions,
+    known: Mapping[str, Mapping[str, np.ndarray]],
+    counts: Mapping[str, Mapping[str, np.ndarray]],
+    min_cell: int,
+    draws: int,
+    seed: int,
+) -> dict:
+    numbers, gaps = cell_numbers(predictions), {}
+    for attribute, groups in known.items():
+        values = {name: numbers.of(rows) for name, rows in groups.items()}
+        drawn = by_lot(numbers, groups, draws, seed) if len(groups) > 1 else {}
+        gaps[attribute] = group_gaps(values, drawn, counts[attribute], predictions.names, min_cell)
+    found = every_gap(gaps)
+    for gap, p in zip(found, corrected([gap["p"] for gap in found]), strict=True):
+        gap["p"] = p
+    return gaps
 
 
 def _confusions(predictions: Predictions, grouping: Grouping) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .uncertainty import (
     draw_votes,
     fewest_rows,
     fit_abstain_entropy,
+    fit_class_quantiles,
     fit_quantile,
     fit_temperature,
     in_share,
@@ -42,7 +43,7 @@ class Calibration(TypedDict):
     uncertainty: dict
     left_out: int
     before: dict[str, float]
-    after: dict[str, float]
+    after: dict[str, Any]
 
 
 def calibrate(
@@ -120,15 +121,19 @@ def fit_uncertainty(predictions: Predictions, options: CalibrationOptions) -> di
     labels = after.labels
     if options.of == "vote":
         labels = draw_votes(after.soft_labels, after.image_ids, options.seed)
+    fit = fit_class_quantiles if options.per_class else fit_quantile
     known = after.labels >= 0
     entropies, correct = _entropies(after)[known], top_confidence(after)[1]
     return {
         "method": options.method,
         "coverage": options.coverage,
         "of": options.of,
-        "quantile": fit_quantile(after.probabilities, labels, options.method, options.coverage),
+        "quantile": fit(after.probabilities, labels, options.method, options.coverage),
         "abstain_accuracy": options.abstain_accuracy,
-        "abstain_entropy": fit_abstain_entropy(entropies, correct, options.abstain_accuracy),
+        "abstain_confidence": options.abstain_confidence,
+        "abstain_entropy": fit_abstain_entropy(
+            entropies, correct, options.abstain_accuracy, options.abstain_confidence
+        ),
         "temperature": temperature,
         "against": options.against,
         "rows": len(after.image_ids),
@@ -148,8 +153,9 @@ def measure_uncertainty(predictions: Predictions, uncertainty: dict) -> dict:
     `kl`: mean KL from what the temperature was fitted against, nats. `ece` and `ece_soft`: of the top
     class against the label, and against the mass that the soft label has on it.
     `covered`: how often the prediction set holds the truth; of votes, the mean mass of the soft label in the set.
-    `set_size`: its mean number of classes. `answered`: share of the faces with a label that the model does not abstain
-    from, and `answered_accuracy` its accuracy on them; both are of all of these where there is no threshold.
+    `covered_by_class`: the same of the faces of each class, or of the votes for it. `set_size`: its mean number of
+    classes. `answered`: share of the faces with a label that the model does not abstain from, and `answered_accuracy`
+    its accuracy on them; both are of all of these where there is no threshold.
     """
     sets = prediction_set(torch.from_numpy(predictions.probabilities), uncertainty).numpy()
     truth = _targets(predictions, "hard" if uncertainty["of"] == "label" else "soft")
@@ -164,10 +170,19 @@ def measure_uncertainty(predictions: Predictions, uncertainty: dict) -> dict:
         "ece": expected_calibration_error(*top_confidence(predictions)),
         "ece_soft": expected_calibration_error(confidence, np.minimum(mass, 1)),  # rescaling may round above 1
         "covered": float((truth * sets).sum(axis=1).mean()),
+        "covered_by_class": dict(zip(predictions.names, covered_by_class(truth, sets), strict=True)),
         "set_size": float(sets.sum(axis=1).mean()),
         "answered": float(answered.mean()) if len(answered) else math.nan,
         "answered_accuracy": float(correct[answered].mean()) if answered.any() else math.nan,
     }
+
+
+def covered_by_class(truth: np.ndarray, sets: np.ndarray) -> list[float]:
+    """How often the set holds a class, of the faces of it, or of the votes for it; NaN where there is none."""
+    of_class = truth.sum(axis=0)
+    return np.divide(
+        (truth * sets).sum(axis=0), of_class, out=np.full_like(of_class, np.nan), where=of_class > 0
+    ).tolist()
 
 
 def _targets(predictions: Predictions, kind: str) -> np.ndarray:
@@ -197,12 +212,16 @@ def format_calibration(found: Calibration) -> str:
         f"prediction set ({uncertainty['method']}): {truth} in {after['covered']:.1%}, promised {coverage:.1%};"
         f" {after['set_size']:.2f} classes on average",
     ]
+    by_class = ", ".join(f"{name} {share:.0%}" for name, share in after["covered_by_class"].items() if share == share)
+    lines.append(f"of each emotion: {by_class}")
     if uncertainty["quantile"] == 1:
         lines.append(
             f"every class is in every set: a coverage of {coverage} takes {fewest_rows(coverage)} faces at least, and"
             " a model that does not call the truth impossible"
         )
     asked = f"an accuracy of {uncertainty['abstain_accuracy']:.1%}"
+    if confidence := uncertainty["abstain_confidence"]:
+        asked += f" of new faces with a probability of {confidence:.0%}"
     if math.isnan(after["answered"]):
         lines.append("abstaining: never, since no face has a label to tell when")
     elif threshold is None:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import binom, binomtest
 
 from .bootstrap import percentile_interval, resampled
-from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number, shifted
+from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number
 from .predictions import Predictions
 from .records import Differences, McNemar
 
@@ -25,8 +25,9 @@ def paired_differences(this: Predictions, other: Predictions, resamples: int, se
     rows = np.arange(len(this.image_ids))
     [drawn] = resampled([numbers.part(rows)], len(rows), resamples, seed)
     values = numbers.of(rows)
-    ece = numbers.names.index("ece")
-    drawn[:, ece] = shifted(drawn[:, ece], values["ece"])
+    ece = numbers.names.index("ece")  # noise makes it larger in resamples, not of the two alike: moved onto it
+    if not np.isnan(values["ece"]):
+        drawn[:, ece] += values["ece"] - np.nanmean(drawn[:, ece])
     intervals = dict(zip(numbers.names, zip(*percentile_interval(drawn, level), strict=True), strict=True))
     known = this.labels >= 0
     right = [(said.probabilities.argmax(axis=1) == this.labels)[known] for said in (this, other)]
@@ -54,8 +55,9 @@ def mcnemar(this_right, other_right) -> McNemar:
     """Whether two models are right equally often: McNemar's test of the faces that only one of them is right about.
 
     `p_exact` is two-sided and conditional, from the binomial distribution, and never too small; `p_mid` takes half of
-    the probability of what was seen, and is nearer to what it should be (Fagerland, Lydersen & Laake 2013). Both are 1
-    where no face tells the two apart.
+    the probability of what was seen, and is nearer to what it should be (Fagerland, Lydersen & Laake 2013; where both
+    are right alone about equally many faces, 1 less half of that probability). Both are 1 where no face tells the two
+    apart.
 
     Args:
         this_right, other_right: (n,) bool, of the same faces.
@@ -66,11 +68,12 @@ def mcnemar(this_right, other_right) -> McNemar:
     this_right, other_right = np.asarray(this_right, dtype=bool), np.asarray(other_right, dtype=bool)
     only_this, only_other = int((this_right & ~other_right).sum()), int((other_right & ~this_right).sum())
     apart, fewer = only_this + only_other, min(only_this, only_other)
-    middle = 2 * binom.cdf(fewer, apart, 0.5) - binom.pmf(fewer, apart, 0.5)
+    seen = binom.pmf(fewer, apart, 0.5)
+    middle = 1 - seen / 2 if only_this == only_other else 2 * binom.cdf(fewer, apart, 0.5) - seen
     return {
         "rows": len(this_right),
         "only_this": only_this,
         "only_other": only_other,
         "p_exact": float(binomtest(fewer, apart).pvalue) if apart else 1.0,
-        "p_mid": float(min(middle, 1.0)),  # rounding
+        "p_mid": float(middle) if apart else 1.0,
     }

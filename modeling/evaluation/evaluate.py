@@ -15,13 +15,13 @@ What was measured:
 - `rows`, `rows_with_label`, `rows_with_soft_label`.
 - `seed`, `resamples`, `level` of every interval; `min_cell`, the least rows of which a number is shown in a group.
 
-Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`,
-`canberra`, `brier`, `top_2`, `spearman`, `top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`,
-`classwise_ece_soft`: numbers, and `intervals`: an interval of each by its name. `per_class`: emotion -> `recall`,
-`precision`, `f1`, `support`, `intervals` (of the first three). `confusion`: counts, rows are labels. `reliability`
-(top-1 confidence against the label) and `reliability_soft` (against the mass of the soft label on that class):
-`edges`, `rows`, `confidence`, `accuracy`. `baselines`: see `scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`,
-`sagr`, `rows`, `intervals` (of the first four).
+Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl` (smoothed by .001, see `metrics.soft_label`),
+`kl_unsmoothed`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`, `canberra`, `brier`, `top_2`, `spearman`,
+`top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`, `classwise_ece_soft`: numbers, and `intervals`: an interval
+of each by its name. `per_class`: emotion -> `recall`, `precision`, `f1`, `support`, `intervals` (of the first three).
+`confusion`: counts, rows are labels. `reliability` (top-1 confidence against the label) and `reliability_soft`
+(against the mass of the soft label on that class): `edges`, `rows`, `confidence`, `accuracy`. `baselines`: see
+`scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`, `sagr`, `rows`, `intervals` (of the first four).
 
 Parts of the faces:
 
@@ -31,10 +31,11 @@ Parts of the faces:
 - A cell is {"rows": n, "too_few": true} below `min_cell`; else `rows`, `kl`, `js`, `accuracy`, `balanced_accuracy`,
   `macro_f1`, `ece`, `valence_ccc`, `arousal_ccc`, and `intervals`: an interval of each by its name.
 - `groups_are`: the sentence that has to stand beside every use of them.
-- `gaps`: attribute -> `tpr_gap`: emotion -> {`gap`, `highest`, `lowest`, `interval`} or null, and `mean` and `max`
-  (numbers) over the emotions; and `accuracy_gap`, `kl_gap`, `js_gap`, `ece_gap`, `valence_ccc_gap`,
-  `arousal_ccc_gap`: {`gap`, `highest`, `lowest`, `interval`} or null. `highest` and `lowest` name the groups with the
-  largest and the smallest value; see `fairness`.
+- `gaps`: attribute -> `tpr_gap`: emotion -> a gap or null, and `mean` and `max` (numbers) over the emotions; and
+  `accuracy_gap`, `kl_gap`, `js_gap`, `ece_gap`, `valence_ccc_gap`, `arousal_ccc_gap`: a gap or null. A gap is {`gap`,
+  `highest`, `lowest`, `by_chance`, `p`}: the groups with the largest and the smallest value, the gap to expect if it
+  were chance who is in which group, and how probable one as large then is, corrected for the number of all gaps; see
+  `fairness` and `chance`.
 - `fairness`: attribute -> `rows`, `groups` (names), `data` (measures of the faces alone) and `model` (measure ->
   `mean`, `max` and `emotion`, where it is largest), see `fairness`. null where fewer than two groups are large enough.
 

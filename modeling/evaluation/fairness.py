@@ -10,9 +10,8 @@ Bias" (Dominguez-Catena, Paternain & Galar 2024, arXiv 2303.15889), who measured
 of a group; an emotion where it does for two groups or more. Faces whose group is unknown are left out.
 
 **A gap** is the largest value of a group less the smallest. Even without any real difference it is above 0, the more
-so the more and the smaller the groups are. The interval beside it is that of the difference between the two groups
-that are named. These were chosen by these very faces: where the interval holds 0 the gap shows nothing, and where it
-just does not, little.
+so the more and the smaller the groups are. Beside it stands the gap to expect if it were chance who is in which group,
+and how probable one as large then is, corrected for the number of all gaps: see `chance`.
 """
 
 from collections.abc import Mapping
@@ -22,45 +21,60 @@ from scipy.stats import entropy
 from scipy.stats.contingency import association
 from sklearn.metrics import mutual_info_score
 
-from .bootstrap import percentile_interval
-from .intervals import Estimate, plain_interval
+from .chance import share_as_large
 
 GAPS = ("accuracy", "kl", "js", "ece", "valence_ccc", "arousal_ccc")
 
 
 def group_gaps(
-    estimates: Mapping[str, Estimate],
+    values: Mapping[str, Mapping[str, float]],
+    drawn: Mapping[str, Mapping[str, np.ndarray]],
     counts: Mapping[str, np.ndarray],
     emotions: tuple[str, ...],
     min_cell: int,
-    level: float,
 ) -> dict:
-    """The gaps between the groups of one attribute, as metrics.json has them.
+    """The gaps between the groups of one attribute, as metrics.json has them, their `p` not yet corrected.
 
     Args:
-        estimates: group -> its numbers and their resamples, of the same draws for all groups; only those groups that
-            are known and large enough.
+        values: group -> its numbers, by name; only those groups that are known and large enough.
+        drawn: the same numbers of groups that were drawn by lot, as `chance.by_lot` gives them.
         counts: group -> its confusion matrix, rows are labels.
     """
     gaps: dict[str, dict | None] = {}
     for index, emotion in enumerate(emotions):
-        large = {group: found for group, found in estimates.items() if counts[group][index].sum() >= min_cell}
-        gaps[emotion] = _gap(large, f"recall:{emotion}", level)
+        large = [group for group in values if counts[group][index].sum() >= min_cell]
+        gaps[emotion] = _gap(large, values, drawn, f"recall:{emotion}")
     sizes = [gap["gap"] for gap in gaps.values() if gap is not None]
     rates = gaps | {"mean": float(np.mean(sizes)) if sizes else None, "max": max(sizes, default=None)}
-    return {"tpr_gap": rates} | {f"{name}_gap": _gap(estimates, name, level) for name in GAPS}
+    return {"tpr_gap": rates} | {f"{name}_gap": _gap(list(values), values, drawn, name) for name in GAPS}
 
 
-def _gap(estimates: Mapping[str, Estimate], name: str, level: float) -> dict | None:
-    values = {group: found.values[name] for group, found in estimates.items() if not np.isnan(found.values[name])}
-    if len(values) < 2:
+def _gap(groups: list[str], values: Mapping, drawn: Mapping, name: str) -> dict | None:
+    known = {group: values[group][name] for group in groups if not np.isnan(values[group][name])}
+    if len(known) < 2:
         return None
-    highest = max(values, key=lambda group: values[group])
-    lowest = min(reversed(values), key=lambda group: values[group])  # of equals, not the same group
-    differences = estimates[highest].resampled[name] - estimates[lowest].resampled[name]
-    low, high = percentile_interval(differences[:, None], level)
-    interval = plain_interval(low[0], high[0])
-    return {"gap": values[highest] - values[lowest], "highest": highest, "lowest": lowest, "interval": interval}
+    highest = max(known, key=lambda group: known[group])
+    lowest = min(reversed(known), key=lambda group: known[group])  # of equals, not the same group
+    gap, of_all = known[highest] - known[lowest], np.stack([drawn[group][name] for group in known])
+    of_all = of_all[:, ~np.isnan(of_all).any(axis=0)]
+    by_chance = np.ptp(of_all, axis=0)
+    return {
+        "gap": gap,
+        "highest": highest,
+        "lowest": lowest,
+        "by_chance": float(by_chance.mean()) if len(by_chance) else None,
+        "p": share_as_large(by_chance, gap),
+    }
+
+
+def every_gap(gaps: Mapping[str, dict]) -> list[dict]:
+    """The gaps of all attributes, those of the emotions first."""
+    found = [
+        gap
+        for of_attribute in gaps.values()
+        for gap in (*of_attribute["tpr_gap"].values(), *(of_attribute[f"{name}_gap"] for name in GAPS))
+    ]
+    return [gap for gap in found if isinstance(gap, dict)]
 
 
 def model_fairness(counts: Mapping[str, np.ndarray], emotions: tuple[str, ...], min_cell: int) -> dict | None:

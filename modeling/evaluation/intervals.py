@@ -2,9 +2,7 @@
 
 Each number is the one that `scores` reports, but for rounding; here it may be asked of thousands of resamples at once.
 
-Intervals are those of the percentiles. A calibration error alone is shifted: noise in a bin counts as miscalibration,
-whatever its sign, so that resamples, which have the noise twice, lie above the number itself, and may all do so. Their
-mean is moved onto it. What a finite sample adds to the number itself stays in it.
+Intervals are those of the percentiles; rates and calibration errors have others, see `covering`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +17,6 @@ from .scores import soft_label_rows, top_confidence
 
 CELL = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "valence_ccc", "arousal_ccc")
 AFFECT = ("ccc", "pearson", "rmse", "sagr")
-CALIBRATION = ("ece", "ece_soft", "classwise_ece", "classwise_ece_soft")
 ROUNDING = 1e-12  # a variance below this share of the mean square is that of a constant
 
 
@@ -218,19 +215,9 @@ def estimate(asked: Sequence[tuple[Numbers, np.ndarray]], rows: int, resamples: 
     """Each of the numbers, of each of the rows (positions), with its resamples; all are of the same draws."""
     drawn = resampled([numbers.part(which) for numbers, which in asked], rows, resamples, seed)
     return [
-        Estimate(values := numbers.of(which), _named(values, found))
+        Estimate(numbers.of(which), dict(zip(numbers.names, found.T, strict=True)))
         for (numbers, which), found in zip(asked, drawn, strict=True)
     ]
-
-
-def _named(values: dict[str, float], drawn: np.ndarray) -> dict[str, np.ndarray]:
-    named = dict(zip(values, drawn.T, strict=True))
-    return named | {name: np.maximum(shifted(named[name], values[name]), 0) for name in CALIBRATION if name in named}
-
-
-def shifted(drawn: np.ndarray, value: float) -> np.ndarray:
-    """Resamples (resamples,) moved so that their mean, without NaN, is the value."""
-    return drawn + (value - _known_mean(drawn[None])[0])
 
 
 def plain_cell(found: Estimate | None, rows: int, level: float) -> dict:

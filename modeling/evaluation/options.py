@@ -34,6 +34,8 @@ class CalibrationOptions:
 
     Attributes:
         method: "threshold" gives the smallest sets on average, "aps" larger sets for harder faces.
+        per_class: a quantile of each class (Mondrian). A marginal coverage of .9 may be reached with the frequent
+            emotions alone, and hold nearly nothing of contempt.
         of: what the truth is: "label", the face's human label, or "vote", that of one random annotator, as often as
             the soft label says. AffectNet+ has the label of one annotator and a soft label that was computed; where
             the soft label is counted votes, as in FER+, "vote" promises more.
@@ -45,9 +47,15 @@ class CalibrationOptions:
 
     coverage: float = option(0.9, help="how often the prediction set holds the truth", above=0, below=1)
     method: str = option("threshold", help="rule of the prediction set", choices=("threshold", "aps"))
+    per_class: bool = option(
+        False, help="promise the coverage for the faces of each emotion, not only on average: larger sets"
+    )
     of: str = option("label", help="truth: the label, or one random vote", choices=("label", "vote"))
     against: str = option("soft", help="labels that the temperature is fitted to", choices=("soft", "hard"))
     abstain_accuracy: float = option(0.9, help="accuracy of the faces that are answered", above=0, high=1)
+    abstain_confidence: float = option(
+        0.95, help="probability that new faces have that accuracy; 0 asks it of these faces only", low=0, below=1
+    )
     share: float = option(1.0, help="random share of the faces to use", above=0, high=1)
     seed: int = option(0, help="seed of everything that is random", low=0)
 

@@ -144,7 +144,7 @@ def _gaps(gaps: dict[str, dict]) -> Table:
 def _gap(gap: dict | None) -> tuple[str, str]:
     if gap is None:
         return _number(None)
-    return _plain(gap["gap"]), f"{_interval(gap['interval'])}\n{gap['highest']} over {gap['lowest']}".strip()
+    return _plain(gap["gap"]), f"{words.by_chance(gap)}\n{gap['highest']} over {gap['lowest']}"
 
 
 def _fairness(fairness: dict[str, dict]) -> list[Table]:

@@ -85,7 +85,7 @@ def _gaps(gaps: dict) -> list[str]:
         emotion, gap = worst
         named[f"TPR gap, {emotion}"] = gap
     return [
-        f"{_line(name, gap['gap'], _ends(gap['interval']))}  {gap['highest']} over {gap['lowest']}"
+        f"{_line(name, gap['gap'])}  {gap['highest']} over {gap['lowest']} ({words.by_chance(gap)})"
         for name, gap in named.items()
         if gap is not None
     ]

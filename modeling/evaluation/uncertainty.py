@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.special import softmax
+from scipy.stats import beta
 
 from ..vit.answers import nonconformity
 
@@ -94,6 +95,20 @@ def fit_quantile(probabilities, labels, method: str, coverage: float) -> float:
     return min(conformal_quantile(needed, coverage), 1.0)
 
 
+def fit_class_quantiles(probabilities, labels, method: str, coverage: float) -> list[float]:
+    """One quantile of each class, from its own faces: the coverage holds for the faces of each class.
+
+    Class-conditional or Mondrian conformal prediction (Vovk et al. 2005, section 4.5). A class with fewer faces than
+    `fewest_rows` has 1: it is in every set.
+
+    Args and errors: as for `fit_quantile`.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    classes = range(probabilities.shape[1])
+    rows = [np.flatnonzero(labels == index) for index in classes]
+    return [fit_quantile(probabilities[of], labels[of], method, coverage) if len(of) else 1.0 for of in rows]
+
+
 def conformal_quantile(scores, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest of n scores; infinite where n is less than `fewest_rows`.
 
@@ -161,28 +176,49 @@ def _uniform(image_ids: Iterable[str], seed: int, purpose: str) -> np.ndarray:
     return np.array(numbers, dtype=np.float64) / 2**32
 
 
-def fit_abstain_entropy(entropies, correct, accuracy: float) -> float | None:
-    """The largest entropy up to which the answers are right at least as often as `accuracy`; None if there is none.
+def fit_abstain_entropy(entropies, correct, accuracy: float, confidence: float) -> float | None:
+    """An entropy up to which new faces are answered right at least as often as `accuracy`; None if there is none.
 
-    It is one point of the risk-coverage curve (El-Yaniv & Wiener 2010): of all thresholds that keep the accuracy of
-    the answered faces, the one that answers most. The accuracy is that of these very faces, without a margin.
+    With the probability `confidence` over the faces of the fit, the accuracy of new faces, exchangeable with these,
+    is as promised: the thresholds of a binary search are accepted where the exact lower bound of the accuracy reaches
+    it, the error shared among the steps (Geifman & El-Yaniv 2017, "Selective classification for deep neural
+    networks", algorithm 1, with Clopper and Pearson's bound). A confidence of 0 takes the largest threshold that
+    keeps the accuracy of these very faces, which new faces miss in about half of the cases: the point of the risk-
+    coverage curve.
 
     Args:
         entropies: (n,) of the calibrated model; faces of the same entropy are answered together.
         correct: (n,) bool, whether the most probable class is the label.
         accuracy: in (0, 1].
+        confidence: in [0, 1). None keeps an accuracy of 1.
 
     Raises:
-        ValueError: unequal lengths, or an accuracy outside (0, 1].
+        ValueError: unequal lengths, an accuracy outside (0, 1], or a confidence outside [0, 1).
     """
     entropies, correct = np.asarray(entropies, dtype=np.float64), np.asarray(correct, dtype=bool)
     if entropies.shape != correct.shape:
         raise ValueError(f"shapes {entropies.shape} and {correct.shape} differ, expected the same")
     if not 0 < accuracy <= 1:
         raise ValueError(f"accuracy is {accuracy}, expected more than 0 and at most 1")
+    if not 0 <= confidence < 1:
+        raise ValueError(f"confidence is {confidence}, expected at least 0 and less than 1")
     order = entropies.argsort()
-    right, last = correct[order].cumsum(), entropies[order]
-    answered = np.arange(1, len(order) + 1)
-    complete = np.append(last[1:] != last[:-1], True)[: len(order)]  # the last face of its entropy
-    good = np.flatnonzero(complete & (right >= accuracy * answered))
-    return float(last[good[-1]]) if len(good) else None
+    last = entropies[order]
+    answered = np.flatnonzero(np.append(last[1:] != last[:-1], True)[: len(order)]) + 1  # up to an entropy's last face
+    right = correct[order].cumsum()[answered - 1]
+    if confidence == 0:
+        good = np.flatnonzero(right >= accuracy * answered)
+        return float(last[answered[good[-1]] - 1]) if len(good) else None
+    place = _largest_sure(right, answered, accuracy, 1 - confidence)
+    return None if place is None else float(last[answered[place] - 1])
+
+
+def _largest_sure(right: np.ndarray, answered: np.ndarray, accuracy: float, error: float) -> int | None:
+    """Where a binary search ends among thresholds whose exact bound reaches the accuracy; None where none does."""
+    low, high = -1, len(answered)
+    steps = max(math.ceil(math.log2(max(high, 1) + 1)), 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        bound = beta.ppf(error / steps, right[middle], answered[middle] - right[middle] + 1) if right[middle] else 0.0
+        low, high = (middle, high) if bound >= accuracy else (low, middle)
+    return low if low >= 0 else None

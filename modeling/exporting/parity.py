@@ -16,7 +16,7 @@ from affectnet_plus import BadRow
 from ..data.dataset import FaceDataset, decode, fetched, load_prepared, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.readers import Encoded
-from ..metrics.soft_label.formulas import kl_divergence
+from ..metrics.soft_label.formulas import kl_divergence, kl_unsmoothed
 from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
 from ..stages import Progress, silent, told
@@ -147,11 +147,11 @@ def compare_outputs(expected: np.ndarray, found: np.ndarray) -> Distance:
     """The distance of two answers, (n, classes + 2) logits with valence and arousal behind them.
 
     `max_abs_delta_logit`, `mean_abs_delta_logit`, `max_abs_delta_valence_arousal`; `kl_mean` and `kl_max` of
-    KL(expected || found) between the soft labels, in nats; `label_flips`, the faces whose most probable class is
-    another one, and their share. A NaN makes the numbers that it enters NaN.
+    KL(expected || found) between the soft labels, unsmoothed, in nats; `label_flips`, the faces whose most probable
+    class is another one, and their share. A NaN makes the numbers that it enters NaN.
     """
     delta = np.abs(expected - found)
-    kl = kl_divergence(softmax(expected[:, :-2], axis=1), softmax(found[:, :-2], axis=1))
+    kl = kl_unsmoothed(softmax(expected[:, :-2], axis=1), softmax(found[:, :-2], axis=1))
     flips = expected[:, :-2].argmax(axis=1) != found[:, :-2].argmax(axis=1)
     return {
         "max_abs_delta_logit": float(delta[:, :-2].max()),

@@ -28,7 +28,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from affectnet_plus import EMOTIONS
 
-from ..metrics.soft_label.formulas import kl_smoothed
+from ..metrics.soft_label.formulas import kl_divergence
 from .stacking import fit_logistic
 
 METHODS = ("mean", "product", "stacking", "softmax")
@@ -246,7 +246,7 @@ def fit_fusion(
 ) -> tuple[Fusion, dict]:
     """Choose the weight, or fit the coefficients, with which the faces' fused confidences come nearest to the target.
 
-    The weight of mean and product is the one of `WEIGHTS` with the least mean KL (`agreement.kl_smoothed`) of the
+    The weight of mean and product is the one of `WEIGHTS` with the least mean KL (`kl_divergence`) of the
     normalised fusion to the normalised target. A weight on a grid has nothing that a fold could fit, so its
     cross-validated KL is its mean over all rows. Confidences of an ensemble that has seen these faces in training
     would be trusted too much: give those of a cross-fitted one.
@@ -320,7 +320,7 @@ def _fit(method: str, sources: Sources, target: np.ndarray) -> tuple[Fusion, lis
 
 
 def _mean_kl(target: np.ndarray, confidences: np.ndarray) -> float:
-    divergence = kl_smoothed(normalised(target), normalised(confidences))
+    divergence = kl_divergence(normalised(target), normalised(confidences))
     known = divergence[~np.isnan(divergence)]
     if not known.size:
         raise ValueError(_NOTHING)

@@ -114,10 +114,10 @@ def _gaps(gaps: dict) -> str | None:
         by_key = {key: found[f"{key}_gap"] for key in GAPS}
         rows += [(attribute, PART[key], gap) for key, gap in by_key.items() if gap is not None]
     cells = [
-        (attribute, name, words.figure(gap["gap"], 3) + _interval(gap["interval"]), gap["highest"], gap["lowest"])
+        (attribute, name, words.figure(gap["gap"], 3), words.by_chance(gap), gap["highest"], gap["lowest"])
         for attribute, name, gap in rows
     ]
-    return markdown_table(("attribute", "measure", "gap", "highest", "lowest"), cells) if cells else None
+    return markdown_table(("attribute", "measure", "gap", "to expect", "highest", "lowest"), cells) if cells else None
 
 
 def _calibration(metrics: dict) -> str:

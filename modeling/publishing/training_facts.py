@@ -92,18 +92,27 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
         "threshold": "the classes whose probability is at least 1 minus",
         "aps": "the most probable classes whose probabilities sum to at most",
     }[fitted["method"]]
+    quantile = fitted["quantile"]
+    quantile = (
+        f"{quantile:.4f}" if isinstance(quantile, float) else f"a quantile of each emotion ({_listed(quantile)})"
+    )
     threshold = fitted["abstain_entropy"]
-    accuracy = f"{fitted['abstain_accuracy']:.1%}"
+    accuracy, confidence = f"{fitted['abstain_accuracy']:.1%}", fitted["abstain_confidence"]
+    kept = (
+        f"with a probability of {confidence:.0%} answers of new faces are right at least {accuracy} of the time"
+        if confidence
+        else f"of the faces of the fit, the answered ones were right at least {accuracy} of the time, which new ones "
+        "miss in about half of the cases"
+    )
     abstain = (
         f"never, since no threshold of entropy reached an accuracy of {accuracy}"
         if threshold is None
-        else f"above an entropy of {threshold:.4f} nats; of the faces of the fit, the answered ones were right at "
-        f"least {accuracy} of the time"
+        else f"above an entropy of {threshold:.4f} nats; {kept}"
     )
     share = "" if fitted["share"] == 1 else f", a random share of {fitted['share']} by seed {fitted['seed']}"
     return (
         f"**Temperature** {record.config.logit_temperature:.4f}: the model divides its logits by it; fitted against "
-        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {fitted['quantile']:.4f}, and "
+        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {quantile}, and "
         f"always the most probable one; promised to hold {truth} for {fitted['coverage']:.1%} of faces like those of "
         f"the fit. **Abstain:** {abstain}. All were fitted on {fitted['rows']:,} faces of `{fitted['data']}`, "
         f"{fitted['split']} split, {fitted['view']} view{share}."
@@ -132,3 +141,7 @@ def data_citation(record: ModelCardRecord) -> str | None:
     """BibTeX of the training faces, beside that of AffectNet+."""
     cited = record.terms.citation if record.terms else None
     return None if cited == TERMS["AffectNet+"].citation else cited
+
+
+def _listed(quantiles: list[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in quantiles)

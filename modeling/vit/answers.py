@@ -58,12 +58,14 @@ def prediction_set(probabilities: Tensor, uncertainty: dict) -> Tensor:
 
     Args:
         probabilities: (batch, classes), rows that sum to 1.
-        uncertainty: `method` and `quantile`, as `affectnet-plus calibrate` writes them.
+        uncertainty: `method` and `quantile`, as `affectnet-plus calibrate` writes them: one number, or one of each
+            class.
 
     Raises:
         ValueError: the method is none of `nonconformity`.
     """
-    members = nonconformity(probabilities, uncertainty["method"]) <= uncertainty["quantile"]
+    quantile = torch.as_tensor(uncertainty["quantile"], dtype=torch.float64)
+    members = nonconformity(probabilities, uncertainty["method"]) <= quantile
     return members.scatter(1, _most_probable_first(probabilities)[:, :1], True)
 
 

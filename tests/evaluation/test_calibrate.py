@@ -36,6 +36,7 @@ KEYS = {
     "of",
     "quantile",
     "abstain_accuracy",
+    "abstain_confidence",
     "abstain_entropy",
     "temperature",
     "against",
@@ -94,7 +95,7 @@ def test_the_configuration_alone_changes_and_only_in_two_places(drawn, model_cop
 
 
 def test_the_record_says_what_it_is_of(drawn, model_copy):
-    options = CalibrationOptions(0.8, "aps", "vote", "hard", 0.4, 0.7, 3)
+    options = CalibrationOptions(0.8, "aps", False, "vote", "hard", 0.4, 0.9, 0.7, 3)
     record = calibrate(model_copy, drawn, options, "easy", "train")["uncertainty"]
     assert record.keys() == KEYS
     easy = load_prepared(drawn, "easy", "train")
@@ -115,7 +116,10 @@ def test_the_temperature_is_the_one_fitted_to_the_split(drawn, model_copy):
 
 
 def test_a_second_calibration_changes_nothing(drawn, model_copy):
-    first, second = (calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.2), **TRAIN) for _ in range(2))
+    first, second = (
+        calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.2, abstain_confidence=0), **TRAIN)
+        for _ in range(2)
+    )
     for name in ("temperature", "quantile", "abstain_entropy"):
         assert second["uncertainty"][name] == pytest.approx(first["uncertainty"][name], rel=1e-5)
     assert second["before"]["kl"] == pytest.approx(first["after"]["kl"], rel=1e-6)
@@ -124,7 +128,7 @@ def test_a_second_calibration_changes_nothing(drawn, model_copy):
 
 def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_copy):
     before = predicted(model_copy, drawn)
-    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.3), **TRAIN)
+    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.3, abstain_confidence=0), **TRAIN)
     expected = apply_temperature(before, found["uncertainty"]["temperature"])
     np.testing.assert_allclose(predicted(model_copy, drawn).probabilities, expected.probabilities, rtol=1e-5)
     model = AutoModelForImageClassification.from_pretrained(model_copy, trust_remote_code=True)
@@ -146,7 +150,7 @@ def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_co
 def test_a_share_is_fitted_to_its_faces_alone(drawn, model_copy):
     predictions = predicted(model_copy, drawn)
     mine = np.flatnonzero(in_share(predictions.image_ids, 0.5, 1))
-    options = CalibrationOptions(share=0.5, seed=1, coverage=0.7, abstain_accuracy=0.2)
+    options = CalibrationOptions(share=0.5, seed=1, coverage=0.7, abstain_accuracy=0.2, abstain_confidence=0)
     found = calibrate(model_copy, drawn, options, **TRAIN)
     expected = fit_uncertainty(predictions.take(mine), options)
     assert found["uncertainty"]["rows"] == len(mine) < 32 and found["left_out"] == 0
@@ -162,7 +166,7 @@ def test_all_parts_are_found_on_predictions_that_are_twice_too_sure():
     found = fit_uncertainty(drawn_predictions(), options)
     assert found["temperature"] == pytest.approx(2, rel=1e-6)
     after = measure_uncertainty(apply_temperature(drawn_predictions(), found["temperature"]), found)
-    assert after["kl"] == pytest.approx(0, abs=1e-9) and after["ece_soft"] == pytest.approx(0, abs=1e-9)
+    assert after["kl"] < 1e-3 and after["ece_soft"] == pytest.approx(0, abs=1e-9)
     new = apply_temperature(drawn_predictions(20_000, seed=1), found["temperature"])
     assert measure_uncertainty(new, found)["covered"] == pytest.approx(0.9, abs=0.04), (
         "Beta(361, 40) has a deviation of 0.015"
@@ -176,12 +180,16 @@ def test_the_figures_are_those_of_the_plain_formulas(of, method):
     predictions = replace(predictions, labels=draw_votes(predictions.soft_labels, predictions.image_ids, 5))
     found = fit_uncertainty(predictions, CalibrationOptions(of=of, method=method, against="hard", coverage=0.8))
     figures = measure_uncertainty(predictions, found)
+    by_class = figures.pop("covered_by_class")
     model_answers = answers_of(predictions, found)
     sets = np.array([[name in answer["prediction_set"] for name in predictions.names] for answer in model_answers])
     rows = np.arange(60)
     mass = (predictions.soft_labels * sets).sum(axis=1) if of == "vote" else sets[rows, predictions.labels]
     right = predictions.probabilities.argmax(axis=1) == predictions.labels
     answered = ~np.array([answer["abstain"] for answer in model_answers])
+    happy = predictions.labels == 1
+    share = (predictions.soft_labels * sets)[:, 1].sum() / predictions.soft_labels[:, 1].sum()
+    assert by_class["happy"] == pytest.approx(share if of == "vote" else sets[happy, 1].mean())
     assert figures == pytest.approx(
         {
             "kl": kl_divergence(np.eye(8)[predictions.labels], predictions.probabilities).mean(),

@@ -45,6 +45,7 @@ def test_it_is_the_sign_test_and_does_not_know_which_model_is_first(only_this, o
 
 
 def test_models_that_are_right_about_the_same_faces_are_not_apart():
+    assert mcnemar(*right(5, 2, 2, 3))["p_mid"] == pytest.approx(1 - 0.5 * 6 / 16), "by the book, and not 1"
     assert mcnemar(*right(5, 0, 0, 3)) == {"rows": 8, "only_this": 0, "only_other": 0, "p_exact": 1, "p_mid": 1}
     assert mcnemar([], [])["p_exact"] == 1
 

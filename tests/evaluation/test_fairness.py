@@ -5,8 +5,7 @@ import pytest
 from scipy.stats import chi2_contingency, entropy
 from sklearn.metrics import mutual_info_score, recall_score
 
-from affectnet_plus_modeling.evaluation.fairness import data_fairness, group_gaps, model_fairness
-from affectnet_plus_modeling.evaluation.intervals import Estimate
+from affectnet_plus_modeling.evaluation.fairness import data_fairness, every_gap, group_gaps, model_fairness
 
 TWO = ("calm", "angry")
 
@@ -123,49 +122,53 @@ def test_one_group_or_one_label_tells_nothing():
     assert data_fairness({"A": 10, "B": 3}, np.array([[10, 0], [3, 0]]))["cramers_v"] is None
 
 
-# ---- gaps with intervals
+# ---- gaps, and those of groups by lot
 
 
-def estimates(**accuracies) -> dict[str, Estimate]:
-    """Groups with these accuracies, recalls of calm and angry a little apart, and 500 resamples around them."""
-    generator, found = np.random.default_rng(0), {}
-    for group, accuracy in accuracies.items():
-        values = dict.fromkeys(("kl", "js", "ece", "valence_ccc", "arousal_ccc"), np.nan)
-        values |= {"accuracy": accuracy, "recall:calm": accuracy, "recall:angry": 1 - accuracy}
-        drawn = {name: value + generator.normal(0, 0.01, 500) for name, value in values.items()}
-        found[group] = Estimate(values, drawn)
-    return found
+def values(**accuracies) -> dict[str, dict[str, float]]:
+    """Groups with these accuracies, which are the recall of calm too; that of angry is the rest."""
+    nothing = dict.fromkeys(("kl", "js", "ece", "valence_ccc", "arousal_ccc"), np.nan)
+    return {
+        group: nothing | {"accuracy": accuracy, "recall:calm": accuracy, "recall:angry": 1 - accuracy}
+        for group, accuracy in accuracies.items()
+    }
+
+
+def gaps_of(groups: dict, counts=None, lot=(0.0, 0.1, 0.2, 0.4)) -> dict:
+    """As if by lot the first group had been so much above the others, which are equal."""
+    first = next(iter(groups))
+    drawn = {group: {name: np.array(lot) * (group == first) for name in numbers} for group, numbers in groups.items()}
+    return group_gaps(groups, drawn, counts or MANY, TWO, 50)
 
 
 MANY = {group: np.full((2, 2), 50) for group in "ABC"}
 
 
-def test_a_gap_names_its_two_groups_and_has_the_interval_of_their_difference():
-    groups = estimates(A=0.5, B=0.8, C=0.6)
-    gaps = group_gaps(groups, MANY, TWO, min_cell=50, level=0.9)
+def test_a_gap_names_its_two_groups_and_says_what_chance_makes():
+    gaps = gaps_of(values(A=0.5, B=0.8, C=0.6))
     gap = gaps["accuracy_gap"]
     assert (gap["highest"], gap["lowest"], gap["gap"]) == ("B", "A", pytest.approx(0.3))
-    drawn = groups["B"].resampled["accuracy"] - groups["A"].resampled["accuracy"]
-    assert gap["interval"] == pytest.approx(np.percentile(drawn, [5, 95]).tolist())
+    assert gap["by_chance"] == pytest.approx(0.175) and gap["p"] == pytest.approx(2 / 5)
     assert gaps["tpr_gap"]["calm"]["highest"] == "B" and gaps["tpr_gap"]["angry"]["highest"] == "A"
     assert gaps["tpr_gap"]["mean"] == pytest.approx(0.3) and gaps["tpr_gap"]["max"] == pytest.approx(0.3)
+    assert len(every_gap({"gender": gaps, "age": gaps})) == 2 * 3
 
 
 def test_a_number_that_is_known_of_no_two_groups_has_no_gap():
-    gaps = group_gaps(estimates(A=0.5, B=0.8), MANY, TWO, 50, 0.95)
+    gaps = gaps_of(values(A=0.5, B=0.8))
     assert gaps["kl_gap"] is None and gaps["valence_ccc_gap"] is None
-    assert group_gaps(estimates(A=0.5), MANY, TWO, 50, 0.95)["accuracy_gap"] is None
+    assert group_gaps(values(A=0.5), {}, MANY, TWO, 50)["accuracy_gap"] is None
 
 
 def test_a_group_with_few_faces_of_an_emotion_takes_no_part_in_its_gap():
     counts = MANY | {"B": np.array([[100, 0], [5, 5]])}
-    rates = group_gaps(estimates(A=0.5, B=0.8, C=0.6), counts, TWO, 50, 0.95)["tpr_gap"]
+    rates = gaps_of(values(A=0.5, B=0.8, C=0.6), counts)["tpr_gap"]
     assert rates["calm"]["highest"] == "B" and rates["angry"]["lowest"] == "C"
     few = {group: np.array([[100, 0], [5, 5]]) for group in "ABC"}
-    rates = group_gaps(estimates(A=0.5, B=0.8, C=0.6), few, TWO, 50, 0.95)["tpr_gap"]
+    rates = gaps_of(values(A=0.5, B=0.8, C=0.6), few)["tpr_gap"]
     assert rates["angry"] is None and rates["mean"] == rates["max"] == pytest.approx(0.3)
 
 
 def test_of_equal_groups_two_are_named():
-    gap = group_gaps(estimates(A=0.5, B=0.5), MANY, TWO, 50, 0.95)["accuracy_gap"]
-    assert gap["gap"] == 0 and (gap["highest"], gap["lowest"]) == ("A", "B")
+    gap = gaps_of(values(A=0.5, B=0.5))["accuracy_gap"]
+    assert gap["gap"] == 0 and (gap["highest"], gap["lowest"], gap["p"]) == ("A", "B", 1)

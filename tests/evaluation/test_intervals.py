@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from affectnet_plus_modeling.evaluation.bootstrap import Part, percentile_interval, resampled
+from affectnet_plus_modeling.evaluation.bootstrap import Part, resampled
 from affectnet_plus_modeling.evaluation.intervals import (
     AFFECT,
-    CALIBRATION,
     CELL,
     cell_numbers,
     estimate,
     every_number,
     mean_numbers,
     plain_cell,
-    shifted,
 )
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from support.predictions import informed_predictions
@@ -162,22 +160,3 @@ def test_intervals_are_the_percentiles_and_none_where_nothing_is_known():
     assert cell["intervals"]["kl"] == pytest.approx(np.percentile(found.resampled["kl"], [10, 90]).tolist())
     assert cell["valence_ccc"] is None and cell["intervals"]["valence_ccc"] is None
     assert plain_cell(None, 7, 0.8) == {"rows": 7, "too_few": True}
-
-
-def test_the_interval_of_a_calibration_error_is_moved_onto_it():
-    """Of a model that is perfectly calibrated nearly every resample lies above the error of the sample."""
-    generator = np.random.default_rng(0)
-    answer = generator.dirichlet(np.full(8, 1.0), 600)
-    labels = (answer.cumsum(axis=1) < generator.uniform(size=(600, 1))).sum(axis=1)
-    base = informed_predictions(600, holes=False)
-    predictions = replace(base, probabilities=answer, soft_labels=np.eye(8)[labels], labels=labels)
-    numbers = every_number(predictions)
-    [raw] = resampled([numbers.part(np.arange(600))], 600, 300, 0)
-    [found] = estimate([(numbers, np.arange(600))], 600, 300, 0)
-    place = numbers.names.index("classwise_ece")
-    value, column = found.values["classwise_ece"], raw[:, place]
-    assert percentile_interval(column[:, None], 0.95)[0] > value, "as they come, they do not hold it"
-    for name, (low, high) in found.intervals(CALIBRATION, 0.95).items():
-        assert 0 <= low < found.values[name] < high, name
-    assert shifted(column, value).mean() == pytest.approx(value)
-    np.testing.assert_allclose(np.diff(shifted(column, value)), np.diff(column), atol=1e-12)

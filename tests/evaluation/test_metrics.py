@@ -15,7 +15,12 @@ from affectnet_plus_modeling.evaluation.report_text import format_metrics
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.metrics.affect_dimensions.formulas import concordance_correlation, root_mean_square_error
 from affectnet_plus_modeling.metrics.calibration.formulas import expected_calibration_error, reliability_bins
-from affectnet_plus_modeling.metrics.soft_label.formulas import PROBABILITY_FLOOR, jensen_shannon, kl_divergence
+from affectnet_plus_modeling.metrics.soft_label.formulas import (
+    PROBABILITY_FLOOR,
+    jensen_shannon,
+    kl_divergence,
+    kl_unsmoothed,
+)
 
 
 def distributions(rows, seed, concentration=0.5):
@@ -44,29 +49,42 @@ def one_hot(labels) -> np.ndarray:
     return np.eye(8)[labels]
 
 
+def smoothed(predicted) -> np.ndarray:
+    return 0.999 * predicted + 0.001 / 8
+
+
 # ---- divergences
 
 
-def test_kl_is_scipys_relative_entropy():
+def test_unsmoothed_kl_is_scipys_relative_entropy():
     soft, guess = distributions(50, 1), distributions(50, 2)
-    np.testing.assert_allclose(kl_divergence(soft, guess), entropy(soft, guess, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(kl_unsmoothed(soft, guess), entropy(soft, guess, axis=1), rtol=1e-12)
 
 
-def test_kl_of_zeros_in_the_soft_label_is_finite_and_by_hand():
+def test_unsmoothed_kl_of_zeros_in_the_soft_label_is_finite_and_by_hand():
     soft, guess = np.array([[0.5, 0.5, 0, 0]]), np.array([[0.25, 0.25, 0.5, 0]])
-    np.testing.assert_allclose(kl_divergence(soft, guess), [np.log(2)])
+    np.testing.assert_allclose(kl_unsmoothed(soft, guess), [np.log(2)])
 
 
-def test_kl_of_a_zero_prediction_is_bounded_by_the_floor():
-    found = kl_divergence(one_hot([0]), one_hot([1]))
+def test_unsmoothed_kl_of_a_zero_prediction_is_bounded_by_the_floor():
+    found = kl_unsmoothed(one_hot([0]), one_hot([1]))
     np.testing.assert_allclose(found, [-np.log(PROBABILITY_FLOOR)])
     assert 27 < found[0] < 28
 
 
-def test_kl_of_equal_rows_is_never_below_zero():
+def test_unsmoothed_kl_of_equal_rows_is_never_below_zero():
     soft = distributions(500, 3)
-    found = kl_divergence(soft, soft * (1 + 1e-16))
+    found = kl_unsmoothed(soft, soft * (1 + 1e-16))
     assert (found >= 0).all() and found.max() < 1e-12
+
+
+def test_kl_is_smoothed_so_that_a_zero_costs_nine_nats_and_rounding_less():
+    assert kl_divergence(one_hot([0]), one_hot([1]))[0] == pytest.approx(np.log(8000))
+    soft, guess = distributions(500, 3), distributions(500, 4)
+    rounded = guess.round(2) / guess.round(2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(kl_divergence(soft, guess), entropy(soft, smoothed(guess), axis=1), rtol=1e-9)
+    small, large = (abs(kl(soft, rounded) - kl(soft, guess)).mean() for kl in (kl_divergence, kl_unsmoothed))
+    assert 5 * small < large
 
 
 def test_jensen_shannon_is_scipys_distance_squared():
@@ -80,7 +98,7 @@ def test_jensen_shannon_reaches_both_ends_of_its_range_and_is_symmetric():
     np.testing.assert_allclose(jensen_shannon(soft, guess), jensen_shannon(guess, soft))
 
 
-@pytest.mark.parametrize("divergence", [kl_divergence, jensen_shannon])
+@pytest.mark.parametrize("divergence", [kl_divergence, kl_unsmoothed, jensen_shannon])
 def test_divergence_of_an_unknown_row_is_nan_and_of_other_shapes_an_error(divergence):
     soft = distributions(3, 8)
     soft[1] = np.nan
@@ -192,7 +210,8 @@ def test_divergences_and_agreement_are_means_over_the_rows():
     predictions = some_predictions()
     soft, guess = predictions.soft_labels, predictions.probabilities
     metrics = evaluate_predictions(predictions)
-    assert metrics["kl"] == pytest.approx(entropy(soft, guess, axis=1).mean())
+    assert metrics["kl"] == pytest.approx(entropy(soft, smoothed(guess), axis=1).mean())
+    assert metrics["kl_unsmoothed"] == pytest.approx(entropy(soft, guess, axis=1).mean())
     assert metrics["js"] == pytest.approx((jensenshannon(soft, guess, axis=1) ** 2).mean())
     assert metrics["top_label_agreement"] == np.mean(soft.argmax(axis=1) == guess.argmax(axis=1))
     confidence, correct = guess.max(axis=1), guess.argmax(axis=1) == predictions.labels
@@ -215,7 +234,7 @@ def test_baselines_with_the_training_sets_mean():
     constant, uniform = baselines["mean_soft_label"], baselines["uniform"]
     soft = predictions.soft_labels
     assert constant["prior_from"] == "training rows"
-    assert constant["kl"] == pytest.approx(entropy(soft, np.tile(prior, (60, 1)), axis=1).mean())
+    assert constant["kl"] == pytest.approx(entropy(soft, smoothed(np.tile(prior, (60, 1))), axis=1).mean())
     assert constant["js"] == pytest.approx((jensenshannon(soft, np.tile(prior, (60, 1)), axis=1) ** 2).mean())
     assert constant["accuracy"] == np.mean(predictions.labels == prior.argmax())
     assert constant["label"] == EMOTIONS[prior.argmax()]
@@ -229,7 +248,7 @@ def test_baselines_without_a_prior_say_so_and_are_the_best_constant_answer():
     assert constant["prior_from"] == "evaluated rows"
     for seed in range(20):  # the mean minimises the mean KL among all constants
         other = 0.9 * predictions.soft_labels.mean(axis=0) + 0.1 * distributions(1, seed)[0]
-        assert constant["kl"] < entropy(predictions.soft_labels, np.tile(other, (60, 1)), axis=1).mean()
+        assert constant["kl"] < entropy(predictions.soft_labels, smoothed(np.tile(other, (60, 1))), axis=1).mean()
 
 
 def test_unknown_rows_are_left_out_of_what_they_cannot_tell():

@@ -87,7 +87,10 @@ def page(written) -> Page:
 def test_the_overall_table_has_the_numbers_their_intervals_and_those_of_the_baselines(page, metrics):
     table, constant = page.tables["All faces"], metrics["baselines"]["mean_soft_label"]
     assert table["accuracy"] == [cell(metrics, "accuracy"), f"{constant['accuracy']:.3f}", "0.125", "higher"]
-    assert table["KL(soft label || predicted), nats"][:2] == [cell(metrics, "kl"), f"{constant['kl']:.3f}"]
+    assert table["KL(soft label || predicted), smoothed by .001, nats"][:2] == [
+        cell(metrics, "kl"),
+        f"{constant['kl']:.3f}",
+    ]
     assert table["macro F1"] == [cell(metrics, "macro_f1"), "-", "-", "higher"]
     for name, key in (("Clark", "clark"), ("Spearman of the ranks", "spearman"), ("cosine", "cosine")):
         assert table[name][0] == cell(metrics, key)
@@ -124,8 +127,8 @@ def test_subsets_and_groups_have_their_rows_and_those_too_small_have_none(page, 
 def test_gaps_name_the_two_groups(page, metrics):
     table = page.tables["Largest difference between two groups"]
     gap = metrics["gaps"]["gender"]["accuracy_gap"]
-    low, high = (f"{end:.3f}".replace("-", "−") for end in gap["interval"])
-    assert table["accuracy"][0] == f"{gap['gap']:.3f} | {low} to {high}\n{gap['highest']} over {gap['lowest']}"
+    expected = f"{gap['by_chance']:.3f} by chance, p = {gap['p']:.2g}"
+    assert table["accuracy"][0] == f"{gap['gap']:.3f} | {expected}\n{gap['highest']} over {gap['lowest']}"
     assert [name for name in table if name.startswith("recall of")]
 
 

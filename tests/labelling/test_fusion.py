@@ -26,7 +26,7 @@ from affectnet_plus_modeling.labelling.fusion import (
     pool,
 )
 from affectnet_plus_modeling.labelling.stacking import fit_logistic, hessian, objective
-from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 BOTH = "ensemble+action_units"
 
@@ -203,7 +203,7 @@ def test_a_table_that_always_lacks_one_emotion_is_used_for_the_others(method):
     ensemble, _ = fusion.apply(Sources(sources.ensemble, absent(400)))
     if method == "stacking":
         assert np.array_equal(found[:, 7], ensemble[:, 7])
-    better = kl_smoothed(votes, normalised(found)).mean(), kl_smoothed(votes, normalised(ensemble)).mean()
+    better = kl_divergence(votes, normalised(found)).mean(), kl_divergence(votes, normalised(ensemble)).mean()
     assert better[0] < better[1]
     whole, reasons = fusion.apply(without_labels(faces(3)[0]))
     assert np.isnan(whole).all() and reasons[0] == "nothing was fitted for contempt from ensemble + action_units"

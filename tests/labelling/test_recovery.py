@@ -18,7 +18,7 @@ from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
 from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
 from affectnet_plus_modeling.labelling.ensemble.train import OUT_OF_FOLD_FILE, train_ensemble
 from affectnet_plus_modeling.labelling.fusion import Sources, absent, cross_fitted, normalised, pool
-from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.sources.synthetic.draw import ACTION_UNIT_FILE
@@ -50,7 +50,7 @@ def error(truth: np.ndarray, found: np.ndarray) -> float:
 
 
 def divergences(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    return kl_smoothed(normalised(truth), normalised(found))
+    return kl_divergence(normalised(truth), normalised(found))
 
 
 def same_largest(truth: np.ndarray, found: np.ndarray) -> float:

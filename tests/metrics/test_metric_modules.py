@@ -65,6 +65,7 @@ def test_soft_label_is_the_mean_of_its_formulas_over_the_known_rows():
     true, predicted = rows["references"][known], rows["predictions"][known]
     expected = {
         "kl": formulas.kl_divergence,
+        "kl_unsmoothed": formulas.kl_unsmoothed,
         "js": formulas.jensen_shannon,
         "cosine": formulas.cosine,
         "intersection": formulas.intersection,

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling import words
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.publishing.model_card import render_model_card
 from affectnet_plus_modeling.publishing.publish import stage
@@ -91,6 +92,8 @@ CONSTANTS = {
     "7",
     "8",  # the label order, and how many labels there are
     "-1",
+    "500",  # faces for an interval of a classwise error
+    "0.05",
     "127.5",  # ranges and scaling of the pixels
     "2024",
     "1689",
@@ -177,8 +180,7 @@ def test_the_gap_of_an_emotion_is_the_largest_one():
     found = {name: gap for name, gap in gaps["age"]["tpr_gap"].items() if isinstance(gap, dict)}
     worst = max(found, key=lambda name: found[name]["gap"])
     gap = found[worst]
-    low, high = gap["interval"]
-    cells = f"{gap['gap']:.3f} [{low:.3f}, {high:.3f}] | {gap['highest']} | {gap['lowest']} |"
+    cells = f"{gap['gap']:.3f} | {words.by_chance(gap)} | {gap['highest']} | {gap['lowest']} |"
     assert f"| age | recall of {worst}, the largest gap of an emotion | {cells}" in text
 
 
@@ -256,7 +258,10 @@ def test_numbers_that_could_not_be_computed_are_dashes_and_no_results_of_the_hea
     changed(fixed, "metrics.json", arousal=metrics["arousal"] | {"rows": 0})
     text = render_model_card(fixed, "user/faces")
     rows = table(text)
-    assert "| KL(soft label \\|\\| predicted), nats | - | - |" in text and rows["valence: CCC"] == ["-", ""]
+    assert "| KL(soft label \\|\\| predicted), smoothed by .001, nats | - | - |" in text and rows["valence: CCC"] == [
+        "-",
+        "",
+    ]
     assert not any(name.startswith("arousal: R") for name in rows)
     types = [result["type"] for result in head_of(text)["model-index"][0]["results"][0]["metrics"]]
     assert types == ["accuracy", "macro_f1", "js"]
@@ -455,7 +460,7 @@ def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
     metrics = evaluate(tmp_path / "model", data, tmp_path / "model")
     assert metrics["kl"] is None and metrics["valence"]["ccc"] is None and metrics["valence"]["rows"] == 1
     rows = table(render_model_card(tmp_path / "model", "user/faces"))
-    assert rows["KL(soft label // predicted), nats"][0] == "-" and rows["valence: CCC"][0] == "-"
+    assert rows["KL(soft label // predicted), smoothed by .001, nats"][0] == "-" and rows["valence: CCC"][0] == "-"
     assert rows["target"] == ["one-hot label, cross-entropy"]
 
 

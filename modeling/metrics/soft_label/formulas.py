@@ -3,7 +3,7 @@
 Every function takes `true` and `predicted`, both (n, classes) with rows that sum to 1, and gives (n,) float64, NaN
 where a row of either holds NaN. Raises ValueError for two different shapes.
 
-KL, Chebyshev, Clark, Canberra, cosine and intersection are the six measures of label distribution learning
+KL, unsmoothed, Chebyshev, Clark, Canberra, cosine and intersection are the six measures of label distribution learning
 (Geng 2016).
 """
 
@@ -15,31 +15,33 @@ from scipy.stats import rankdata
 
 from .inputs import same_shape
 
-# A softmax in half or single precision can underflow to an exact 0, which would make one row's KL, and with it the
-# mean, infinite. 1e-12 is far below anything a model says on purpose and bounds a row's KL at 27.6 nats.
-PROBABILITY_FLOOR = 1e-12
 # Far below one vote of ten. It bounds the KL of a row at ln(8 / 0.001) = 9 nats, for 8 classes.
 SMOOTHING = 1e-3
+# A softmax in half or single precision can underflow to an exact 0, which would make one row's unsmoothed KL, and with
+# it the mean, infinite. 1e-12 is far below anything a model says on purpose and bounds a row at 27.6 nats.
+PROBABILITY_FLOOR = 1e-12
 
 
 def kl_divergence(true, predicted) -> np.ndarray:
+    """KL(true || 0.999 predicted + 0.001 / classes) in nats, at least 0: the form in which FER+ figures are known.
+
+    A 0 costs what a model that is wrong for certain deserves, and no more: the figures of a softmax, of a table that
+    was rounded to two decimals and of a tool that does not know a class can be compared. Two equal rows are up to
+    0.001 apart.
+    """
+    predicted = np.asarray(predicted, dtype=np.float64)
+    return kl_unsmoothed(true, (1 - SMOOTHING) * predicted + SMOOTHING / predicted.shape[-1])
+
+
+def kl_unsmoothed(true, predicted) -> np.ndarray:
     """Kullback-Leibler divergence KL(true || predicted) in nats, at least 0.
 
-    0 * log 0 counts as 0; `predicted` below PROBABILITY_FLOOR is raised to it. Source: Kullback & Leibler 1951.
+    0 * log 0 counts as 0; `predicted` below PROBABILITY_FLOOR is raised to it. Where predictions hold zeros it hangs
+    on that floor and on rounding, so that nothing is ranked by it. Source: Kullback & Leibler 1951.
     """
     true, predicted = same_shape(true, predicted)
     divergence = rel_entr(true, np.maximum(predicted, PROBABILITY_FLOOR)).sum(axis=-1)
     return np.maximum(divergence, 0.0)  # two equal rows may come out at -1e-17
-
-
-def kl_smoothed(true, predicted) -> np.ndarray:
-    """KL(true || 0.999 predicted + 0.001 / classes) in nats: the form in which FER+ figures are known.
-
-    A 0 costs what a model that is wrong for certain deserves, and no more; unlike `kl_divergence`, this does not hang
-    on rounding.
-    """
-    predicted = np.asarray(predicted, dtype=np.float64)
-    return kl_divergence(true, (1 - SMOOTHING) * predicted + SMOOTHING / predicted.shape[-1])
 
 
 def jensen_shannon(true, predicted) -> np.ndarray:
@@ -147,6 +149,7 @@ def _top_pairs(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 # Those that the metric and every evaluation report, row by row, by name.
 MEASURES = {
     "kl": kl_divergence,
+    "kl_unsmoothed": kl_unsmoothed,
     "js": jensen_shannon,
     "cosine": cosine,
     "intersection": intersection,

@@ -1,0 +1,131 @@
+"""How often do the intervals of an evaluation hold the number of all faces, and how often is a gap called real?
+
+    python benchmarks/coverage.py PREPARED [--repeats 400] [--sizes 50 200 1000 3553] [--seed 0]
+
+The population are the soft labels of all faces of PREPARED (FER+ has 31,603) and a model that is simulated: the log of
+the soft label, a little mixed with the mean one, with noise of .9 and divided by a temperature. Samples of each size
+are drawn with replacement and evaluated as `affectnet-plus evaluate` does; an interval covers where it holds the
+number of the whole population. Four models: as good as ours and nearly calibrated, one that is not sure enough, one
+that is too sure, and one whose labels and votes are drawn from what it says, so that it is calibrated exactly. For
+gaps, groups of the sample are drawn by lot, so that no difference is real. Figures go to
+benchmarks/results/coverage-<date>-<commit>.csv: the share of samples whose interval covers, how many had one, and its
+mean width; `size under the null` is the share of samples with any gap called more than chance.
+"""
+
+import argparse
+import datetime
+from collections import defaultdict
+from pathlib import Path
+
+import datasets
+import numpy as np
+from measuring import RESULTS, commit, hardware, write_csv
+from tqdm import tqdm
+
+from affectnet_plus_modeling.data.dataset import load_prepared
+from affectnet_plus_modeling.evaluation.audit import audit
+from affectnet_plus_modeling.evaluation.fairness import every_gap
+from affectnet_plus_modeling.evaluation.groups import Grouping
+from affectnet_plus_modeling.evaluation.predictions import Predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.words import BEYOND_CHANCE
+
+COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats", "hardware", "commit")
+COLUMNS += ("command",)
+RESAMPLES = 400
+POWERS = {"nearly calibrated": 1.25, "not sure enough": 0.6, "too sure": 2.5, "calibrated": 1.25}
+NOISE, MIXED = 0.9, 0.15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--repeats", type=int, default=400)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200, 1000, 3553])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    common = {
+        "repeats": options.repeats,
+        "hardware": hardware(),
+        "commit": commit(),
+        "command": f"python benchmarks/coverage.py PREPARED --repeats {options.repeats} --seed {options.seed}",
+    }
+    soft, rows = soft_labels(options.prepared), []
+    for model in POWERS:
+        population = simulated(model, soft, np.random.default_rng(options.seed))
+        for size in options.sizes:
+            found = covered(population, size, options.repeats, options.seed + 1)
+            rows += [{"model": model, "faces": size, **row, **common} for row in found]
+            print(model, size, {row["number"]: round(row["covered"], 3) for row in found}, flush=True)
+    write_csv(RESULTS / f"coverage-{datetime.date.today().isoformat()}-{common['commit']}.csv", COLUMNS, rows)
+
+
+def soft_labels(prepared: Path) -> np.ndarray:
+    """(faces, 8) soft labels of all splits, but for faces without one."""
+    data = load_prepared(prepared, "default")
+    every = datasets.concatenate_datasets([data[split].select_columns("soft_label_normalized") for split in data])
+    values = np.array(every["soft_label_normalized"][:], dtype=np.float64)
+    values = values[~np.isnan(values).any(axis=1)]
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def simulated(model: str, soft: np.ndarray, generator: np.random.Generator) -> Predictions:
+    logits = np.log((1 - MIXED) * soft + MIXED * soft.mean(axis=0)) + generator.normal(0, NOISE, soft.shape)
+    said = np.exp(POWERS[model] * logits)
+    said /= said.sum(axis=1, keepdims=True)
+    if model == "calibrated":
+        soft = np.stack([generator.multinomial(10, row) for row in said]) / 10
+        labels = np.minimum((said.cumsum(axis=1) < generator.uniform(size=(len(said), 1))).sum(axis=1), 7)
+    else:
+        labels = (soft + generator.uniform(0, 1e-6, soft.shape)).argmax(axis=1)  # ties by lot
+    nothing = np.full((len(soft), 2), np.nan)
+    return Predictions([str(row) for row in range(len(soft))], said, soft, labels, nothing, nothing)
+
+
+def flat(metrics: dict, key: str | None = None) -> dict:
+    """The numbers, or with "intervals" their intervals, by name."""
+    part = metrics if key is None else metrics[key]
+    names = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_soft")
+    names += ("classwise_ece", "classwise_ece_soft")
+    found = {name: part[name] for name in names}
+    for emotion, row in metrics["per_class"].items():
+        cell = row if key is None else row[key]
+        found |= {f"{number} of {emotion}": cell[number] for number in ("recall", "precision", "f1")}
+    return found
+
+
+def covered(population: Predictions, size: int, repeats: int, seed: int) -> list[dict]:
+    truth = flat(evaluate_predictions(population))
+    generator = np.random.default_rng(seed)
+    inside: dict[str, list[bool]] = defaultdict(list)
+    width: dict[str, list[float]] = defaultdict(list)
+    called = []
+    for _ in tqdm(range(repeats), desc=f"{size} faces"):
+        sample = population.take(generator.integers(len(population.image_ids), size=size))
+        groups = Grouping(tuple("abcdef") + ("unknown",), generator.integers(6, size=size))
+        metrics = audit(sample, None, Grouping(("easy", "unknown"), np.zeros(size, int)), {"g": groups}, RESAMPLES)
+        for name, ends in flat(metrics, "intervals").items():
+            if ends is not None:
+                inside[name].append(ends[0] <= truth[name] <= ends[1])
+                width[name].append(ends[1] - ends[0])
+        gaps = every_gap(metrics["gaps"])
+        if gaps:
+            called.append(min(gap["p"] for gap in gaps) < BEYOND_CHANCE)
+    rows = [
+        {
+            "number": name,
+            "truth": truth[name],
+            "covered": float(np.mean(found)),
+            "with_interval": len(found) / repeats,
+            "width": float(np.mean(width[name])),
+        }
+        for name, found in inside.items()
+    ]
+    if called:
+        size_of_test = {"number": "size under the null", "covered": float(np.mean(called))}
+        rows.append(size_of_test | {"with_interval": len(called) / repeats})
+    return rows
+
+
+if __name__ == "__main__":
+    main()
