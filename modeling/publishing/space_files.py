@@ -12,6 +12,7 @@ _COPIED = (
     "app/__init__.py",
     "app/crops.py",
     "app/draw.py",
+    "app/guard.py",
     "app/page.py",
     "app/style.py",
     "images.py",
