@@ -5,9 +5,16 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+Kind = TypeVar("Kind")
+MOST_JSON = 200_000_000  # bytes; a training's record has some kB, a manifest of 420,299 faces 4 kB
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:
@@ -94,6 +101,38 @@ def write_json(path, value) -> None:
     """Write indented JSON in one step; NaN and infinity are refused (ValueError)."""
     with written_whole(Path(path)) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path, kind: type[Kind], advice: str) -> Kind:
+    """What a JSON file holds, checked to be a `kind`, such as a TypedDict; what a TypedDict does not name stays.
+
+    Args:
+        advice: what to do about a file that is something else.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is no file, no JSON, or holds something else; the message says where, and the advice.
+    """
+    try:
+        found = msgspec.json.decode(_whole(Path(path)))
+        msgspec.convert(found, kind)
+        return found
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # those of msgspec are ValueErrors
+        raise ValueError(f"{path} cannot be read: {_short(error)}. {advice[:1].upper()}{advice[1:]}") from error
+
+
+def _whole(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_JSON:
+            raise ValueError(f"it is no file of at most {MOST_JSON} bytes")
+        return file.read(found.st_size + 1)
+
+
+def _short(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200].rstrip(".") if str(error) else type(error).__name__
 
 
 def size_and_digest(path: Path) -> dict:

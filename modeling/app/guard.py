@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gradio.routes import App
-from starlette.datastructures import Headers
 
 from affectnet_plus import MAX_IMAGE_BYTES
 
@@ -66,7 +65,7 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
-        headers = Headers(scope=scope)
+        headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         wanted = _ANSWERED.get(scope["method"])
         if not self._may_ask(headers):
             return await _refuse(send, 403)
@@ -76,7 +75,7 @@ class Guard:
             return await _refuse(send, 413)
         await self._answer(scope, receive, send)
 
-    def _may_ask(self, headers: Headers) -> bool:
+    def _may_ask(self, headers: dict[str, str]) -> bool:
         if self._hosts is None:
             return True
         host, origin = headers.get("host", ""), headers.get("origin")

@@ -74,7 +74,7 @@ def _answer_in_words(page: gradio.Blocks) -> None:
             logger.error("a request failed: %s", one_line(error))
             raise gradio.Error("This cannot be answered. Reload the page", print_exception=False) from None
 
-    page.process_api = answer  # type: ignore[method-assign]
+    page.process_api = answer  # type: ignore[method-assign, assignment]
 
 
 def launch(page: gradio.Blocks, **where) -> str:

@@ -91,6 +91,7 @@ class Predict:
     images: tuple[str, ...] = option((), help="pictures of one face each, or folders of them", positional=True)
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
+    follow_links: bool = words.follow_links()
 
     def __post_init__(self):
         check_options(self)
@@ -111,7 +112,7 @@ def _predict(options: Predict) -> int:
     from ..evaluation.predict import predict
 
     answered = 0
-    for line in predict(options.model, there, options.batch_size, options.bf16):
+    for line in predict(options.model, there, options.batch_size, options.bf16, options.follow_links):
         print(json.dumps(line), flush=True)
         failed += "error" in line
         answered += "error" not in line

@@ -117,16 +117,17 @@ def predict_faces(
     )
 
 
-def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[Answer]:
+def predict(model, sources, batch_size: int = 32, bf16: bool = False, follow_links: bool = False) -> Iterator[Answer]:
     """What `predict_pictures` gives, from a model or the folder of one.
 
     Args:
         bf16: run the network in bfloat16, which moved probabilities of FER+ faces by .0005 on average, .02 at most.
+        follow_links: as `open_pictures` takes it.
 
     Raises:
         FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
     """
-    wanted = _wanted(sources)  # what is missing is said before the weights are read
+    wanted = _wanted(sources, follow_links)  # what is missing is said before the weights are read
     network = load_model(model)
     if bf16:
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
@@ -160,13 +161,13 @@ class _Wanted(NamedTuple):
     picture: Picture
 
 
-def _wanted(sources) -> list[_Wanted]:
+def _wanted(sources, follow_links: bool = False) -> list[_Wanted]:
     if isinstance(sources, (str, os.PathLike, Image.Image, np.ndarray, datasets.Dataset)):
         sources = [sources]
     held = 0  # pictures that have no path count through all sources
     found = []
     for source in sources:
-        opened = open_pictures(source)
+        opened = open_pictures(source, follow_links=follow_links)
         for picture in opened.pictures():
             if isinstance(source, (str, os.PathLike)):
                 alone = isinstance(opened, FilePictures)

@@ -62,6 +62,7 @@ def label(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
+    follow_links: bool = False,
 ) -> Account | None:
     """Give every picture of `images` a soft label, and write them as the tree `out`.
 
@@ -80,6 +81,7 @@ def label(
         progress: of the stages "label" and "write", in pictures.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
+        follow_links: as `open_pictures` takes it.
 
     Returns:
         What is written as `labelling.json`; None where other shards have still to label theirs.
@@ -92,7 +94,7 @@ def label(
             while it was labelled; or not one can be read.
     """
     out = Path(os.path.abspath(out))
-    source = open_pictures(images, annotated=True)
+    source = open_pictures(images, annotated=True, follow_links=follow_links)
     _refuse_own_faces(out, source)
     pictures = source.pictures()
     names = [picture.name for picture in pictures]

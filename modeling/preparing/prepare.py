@@ -68,6 +68,7 @@ def prepare(
     progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
+    follow_links: bool = False,
 ) -> PreparingReport:
     """Check every face of `raw` and write the loadable folder `out`.
 
@@ -86,6 +87,7 @@ def prepare(
         progress: of the stages "read" and "write", in faces.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
         resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
+        follow_links: files and folders of `raw` may be links that leave it.
 
     Returns:
         The report, also written as `report.json`: rows and quarantined per split, per label and per subset, and the
@@ -99,7 +101,7 @@ def prepare(
             had another source, other options or another format and `overwrite` is false.
         OSError: `out` could not be written; what was done stays for the next run.
     """
-    source, out = open_source(raw), Path(out)
+    source, out = open_source(raw, follow_links), Path(out)
     embed = embed or not source.holds_files
     _refuse(out, source, overwrite)
     plan = plan_of(source, embed)
