@@ -105,7 +105,7 @@ def read_annotation(text: bytes) -> dict:
     """
     record = _parse(text)
     if "humanlabel" not in record and "softlabel" not in record:
-        raise BadRow(f"has neither human-label nor soft-label, only {sorted(record)[:6]}")
+        raise BadRow(f"has neither human-label nor soft-label, only {[key[:60] for key in sorted(record)[:6]]}")
     meta = record.get("metadata")
     meta = {} if meta is None else meta
     if not isinstance(meta, dict):
@@ -142,7 +142,7 @@ def _parse(text: bytes) -> dict:
 def _fold_keys(pairs: list) -> dict:
     record = {re.sub("[ _-]", "", key).lower(): value for key, value in pairs}
     if len(record) < len(pairs):
-        raise BadRow(f"annotation names a key twice among {[key for key, _ in pairs]}")
+        raise BadRow(f"annotation names a key twice among {[key[:60] for key, _ in pairs[:20]]}")
     return record
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return verb.run(parse(verb, words[1:]))
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
-        reason = " ".join(str(error).split())  # the Hub's refusals are many lines
+        # The Hub's refusals are many lines, and some of Pillow and torch name a place in memory.
+        reason = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
         print(f"affectnet-plus {verb.name}: {reason}", file=sys.stderr)
         return 1
 

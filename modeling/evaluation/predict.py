@@ -1,7 +1,6 @@
 """What a model says: about pictures, and about the faces of a dataset."""
 
 import copy
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -18,9 +17,11 @@ from PIL import Image
 from affectnet_plus import BadRow
 
 from .. import images
+from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
+from ..loading import load_whole
 from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
@@ -60,7 +61,7 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
-        ValueError: its config names another kind of model, or a weight is missing, as the heads are after `pretrain`.
+        ValueError: it is another kind of model, or as `load_whole`: the heads are missing after `pretrain`.
     """
     if isinstance(model, AffectNetPlusForSoftLabels):
         return model.eval()
@@ -68,14 +69,11 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that train wrote")
-    kind = json.loads((folder / "config.json").read_text())["model_type"]
+    kind = read_config(folder)["model_type"]
     if kind != "affectnet_plus":
         raise ValueError(f"{folder} holds a {kind!r} model, expected 'affectnet_plus'")
-    loaded, report = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    if report["missing_keys"]:  # transformers fills them at random
-        lacking = ", ".join(sorted(report["missing_keys"]))
-        raise ValueError(f"{folder} lacks the weights {lacking}; where pretrain wrote it, train --from-pretrained it")
-    return folded(loaded.eval()).to("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = load_whole(AffectNetPlusForSoftLabels, folder)
+    return folded(loaded).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def name_of(model) -> str:

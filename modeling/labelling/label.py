@@ -24,7 +24,7 @@ from affectnet_plus import LayoutError
 from ..checking.findings import count_reasons
 from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
-from ..files import refuse_existing, size_and_digest, write_json
+from ..files import led_to, read_json, refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
 from ..terms import SoftLabels
@@ -93,7 +93,7 @@ def label(
             `overwrite` is false; a picture changed
             while it was labelled; or not one can be read.
     """
-    out = Path(os.path.abspath(out))
+    out = led_to(out)
     source = open_pictures(images, annotated=True, follow_links=follow_links)
     _refuse_own_faces(out, source)
     pictures = source.pictures()
@@ -235,11 +235,10 @@ def _digest(path, *patterns: str) -> str | None:
 def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> Account | None:
     """The account of `out`, if it is what this plan gives."""
     try:
-        record = json.loads((out / ACCOUNT).read_bytes())
-        same = record["plan"] == plan
-    except (OSError, ValueError, KeyError, TypeError):  # no such folder, or not one of ours
+        record = read_json(out / ACCOUNT, Account, "label again")
+    except (OSError, ValueError):  # no such folder, or not one of ours
         return None
-    if not same:
+    if record["plan"] != plan:
         return None
     say(f"{out} is there: the same pictures, models and options have been labelled")
     return record

@@ -3,13 +3,13 @@
 Each kind (`Model`, `Ensemble`, `PreparedData`, `Metric`, `Space`) gives files and repository; all else is here.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..checkpoints import read_config
 from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
 
@@ -153,7 +153,7 @@ def kind_of(folder) -> Callable[..., Publication]:
 
         return PreparedData
     config = folder / "config.json"
-    if config.is_file() and json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble":
+    if config.is_file() and read_config(folder)["model_type"] == "affectnet_plus_ensemble":
         from .publish_ensemble import Ensemble
 
         return Ensemble

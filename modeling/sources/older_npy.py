@@ -120,8 +120,10 @@ def _read_array(name: str, content: bytes, count: int) -> list:
     file = BytesIO(content)
     try:
         shape, by_column, kind = _HEADERS[np.lib.format.read_magic(file)](file)
-    except (KeyError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+    except (LookupError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         raise BadRow(f"{name!r} is not an array: {error}") from error
+    if any(type(side) is not int for side in shape) or kind.itemsize == 0:  # True is a side to numpy
+        raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
     # Before numpy makes room for it: the header may say anything.
     if kind.kind not in "iufUS" or shape not in ((), (count,), (count // 2, 2)):
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")

@@ -25,7 +25,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
-from ..files import fresh_folder, write_json, written_whole
+from ..files import fresh_folder, led_to, write_json, written_whole
 from ..preparing.manifest import About
 from ..stages import Progress, silent
 from ..unfinished import remove
@@ -98,7 +98,7 @@ def pretrain(
         ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options
             or data, or the loss is no number any more.
     """
-    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
+    out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
     pictures = unlabelled(images, options.views, follow_links)

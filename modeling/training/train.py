@@ -14,8 +14,10 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
+from ..checkpoints import check_start
 from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
-from ..files import fresh_folder, write_json
+from ..files import fresh_folder, led_to, write_json
+from ..loading import in_a_sentence
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import About
 from ..shipped import model_folder
@@ -78,7 +80,7 @@ def train(
         ValueError: the data has no train split, no validation split where `holdout` is 0, no known target, or a class
             that no target has; the interrupted run had other options or data; the loss is no number any more.
     """
-    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
+    out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
     splits = load_prepared(data, options.view)
@@ -202,10 +204,12 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
         # A weight of 0 says for good that this head was never trained, so that nobody reads its output.
         "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
-    if options.from_vit:
-        model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
-    elif options.from_pretrained:
-        model = AffectNetPlusForSoftLabels.from_faces(model_folder(options.from_pretrained), **shared)
+    if start := _start(options):
+        begin = AffectNetPlusForSoftLabels.from_vit if options.from_vit else AffectNetPlusForSoftLabels.from_faces
+        with in_a_sentence(start):
+            if Path(model_folder(start)).is_dir():
+                check_start(model_folder(start))
+            model = begin(model_folder(start) if options.from_pretrained else start, **shared)
     else:
         config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
         model = AffectNetPlusForSoftLabels(config)
