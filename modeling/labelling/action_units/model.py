@@ -29,7 +29,7 @@ from transformers import (
 
 from ...checkpoints import read_config
 from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
-from ...files import fresh_folder, refuse_existing, write_json
+from ...files import fresh_folder, led_to, refuse_existing, write_json
 from ...loading import in_a_sentence, load_whole
 from ...preparing.manifest import about
 from ...stages import Progress, silent
