@@ -89,8 +89,8 @@ def _checked_manifest(folder: Path) -> dict:
     manifest = read_manifest(folder)
     for name in manifest["files"]:
         path = folder / name
-        if not _DATA_FILE.fullmatch(name) or path.is_symlink():
-            raise ValueError(f"{folder}/{MANIFEST} lists {name!r}, expected data/<name>.parquet, and no link")
+        if path.is_symlink():
+            raise ValueError(f"{folder}/{MANIFEST} lists {name!r}, which is a link: put the file itself in its place")
         if missing := _pictures_missing(path):
             raise ValueError(
                 f"{path}: {missing} rows hold the path of their picture on this machine and not the picture. Prepare "

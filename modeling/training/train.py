@@ -1,5 +1,6 @@
 """One training run: prepared data in, a model folder out."""
 
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
-from ..checkpoints import check_start
+from ..checkpoints import check_start, read_config
 from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
 from ..files import fresh_folder, led_to, write_json
 from ..loading import in_a_sentence
@@ -32,6 +33,10 @@ from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
 from .work_folder import claimed, newest_checkpoint
+
+logger = logging.getLogger(__name__)
+
+LARGE_GB = 4.0  # of a batch's attention, from which on it is said before a run that did not choose it
 
 
 class TrainingFacts(TypedDict):
@@ -88,6 +93,8 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
     size = options.image_size or first_side(splits["train"])
+    if processes.is_main_process and (words := large_for(options, size)):
+        logger.warning(words)
     decided, source = _decided(options, size), _source(data, rows)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
@@ -116,6 +123,32 @@ def train(
             remove(work)
     processes.wait_for_everyone()
     return record
+
+
+def large_for(options: TrainingOptions, size: int) -> str | None:
+    """What is to be said before a checkpoint is trained on pictures that nobody chose the size of, if it is large.
+
+    Every token of a face is compared with every other, in each layer and head, and that is kept for the way back.
+
+    Args:
+        size: of the pictures, in pixels.
+    """
+    start = _start(options)
+    if options.image_size is not None or start is None or not Path(model_folder(start)).is_dir():
+        return None
+    config = read_config(model_folder(start))
+    layers, heads = config.get("num_hidden_layers", 12), config.get("num_attention_heads", 12)  # as ViTConfig has them
+    patch, own = config.get("patch_size", 16), config.get("image_size", 224)
+
+    def memory(side: int) -> float:
+        return options.batch_size * layers * heads * ((side // patch) ** 2 + 1) ** 2 * 4 / 1e9
+
+    if memory(size) < LARGE_GB:
+        return None
+    return (
+        f"the pictures are {size} pixels a side: a batch of {options.batch_size} takes about {memory(size):,.0f} GB "
+        f"for attention alone. --image-size {own}, which {start} was trained with, takes {memory(own):,.1f}"
+    )
 
 
 def _source(data, rows: tuple[list[int], list[int]]) -> dict:

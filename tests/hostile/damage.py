@@ -56,7 +56,7 @@ def refused_or_done():
     except REFUSALS as error:
         if type(error) in (UnicodeDecodeError, json.JSONDecodeError):
             raise AssertionError(f"an error of a library came through: {error!r}") from error
-        check_sentence(str(error))
+        check_sentence(cli.in_one_line(error))
 
 
 def run_verb(words: list[str]) -> tuple[int, str, str]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from affectnet_plus_modeling import checkpoints
 from affectnet_plus_modeling.evaluation.predict import load_model
-from affectnet_plus_modeling.training.train import train
+from affectnet_plus_modeling.training.train import large_for, train
 from affectnet_plus_modeling.vit import AffectNetPlusForSoftLabels
 from hostile.damage import POINTER, damaged_json, damaged_safetensors, many, refused_or_done, run_verb, runs
 from support.models import quick
@@ -145,6 +145,17 @@ def test_no_checkpoint_holds_a_pickle_that_is_gone_on_with(drawn, tmp_path, monk
     (checkpoint / "trainer_state.json").write_text("[]")
     with pytest.raises(ValueError, match="trainer_state.json is damaged"):
         train(drawn, out, options)
+
+
+# ---- what it costs is said first
+
+
+def test_large_pictures_are_named_before_memory_is_taken():
+    said = large_for(quick(from_pretrained="ferplus", image_size=None), 1024)
+    assert said.startswith("the pictures are 1024 pixels a side: a batch of 16 takes about 309 GB for attention alone")
+    assert said.endswith("--image-size 48, which ferplus was trained with, takes 0.0")
+    assert large_for(quick(from_pretrained="ferplus", image_size=None), 64) is None
+    assert large_for(quick(from_pretrained="ferplus", image_size=1024), 1024) is None  # it was chosen
 
 
 # ---- fuzzing

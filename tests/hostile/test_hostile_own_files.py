@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import datasets
 import numpy as np
 import pytest
 import yaml
 
 from affectnet_plus import EMOTIONS, BadRow, Face, LayoutError
+from affectnet_plus_modeling.cli import in_one_line
 from affectnet_plus_modeling.cli.arguments import leaves
 from affectnet_plus_modeling.cli.options_file import read_options
 from affectnet_plus_modeling.data.dataset import load_prepared
@@ -161,7 +163,7 @@ def test_an_origin(count):
             origin, _ = parse_source(content, "source.json")
             assert origin.isprintable() and len(origin) <= 200
         except LayoutError as error:
-            check_sentence(str(error))
+            check_sentence(in_one_line(error))
 
     many(count, damaged_json({"origin": "drawn", "soft_labels": soft}), check)
 
@@ -231,6 +233,20 @@ def test_a_key_of_800_kilobytes_is_not_repeated(tree_copy, tmp_path):
         prepare(tree_copy, tmp_path / "out", overwrite=True)
         assert (tmp_path / "out" / "README.md").stat().st_size < 30_000
         assert (tmp_path / "out" / "quarantine.jsonl").stat().st_size < 2_000
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(prepared, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "datasets")
+    with pytest.raises(OSError, match="the cache .*file/datasets cannot be written .*Set HF_HOME"):
+        load_prepared(prepared, "default")
+
+
+@pytest.mark.parametrize("name", ["a::b", "$HOME", "a*", "\ud800", "a\nb"])
+def test_a_name_that_other_tools_take_for_something_else_is_refused(raw_tree, tmp_path, name):
+    with pytest.raises(ValueError, match="Name another|Rename the folder"):
+        prepare(raw_tree, tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bytes_of_any_kind(prepared_copy):
