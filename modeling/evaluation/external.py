@@ -110,7 +110,7 @@ def _numbers(path: Path, number: int, line: dict, names: tuple[str, ...]) -> lis
     except KeyError as error:
         raise ValueError(f"{path}, line {number}: has no {error}, which the first one has") from error
     except (TypeError, ValueError, OverflowError) as error:
-        values = {name: line[name] for name in names}
+        values = {name: line.get(name) for name in names}
         raise ValueError(f"{path}, line {number}: found {values}, expected numbers") from error
 
 

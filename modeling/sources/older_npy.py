@@ -121,7 +121,8 @@ def _read_array(name: str, content: bytes, count: int) -> list:
     try:
         shape, by_column, kind = _HEADERS[np.lib.format.read_magic(file)](file)
     except (LookupError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
-        raise BadRow(f"{name!r} is not an array: {error}") from error
+        said = re.sub(r" at 0x[0-9a-f]+", "", str(error))  # of a node of Python's grammar: another one in every run
+        raise BadRow(f"{name!r} is not an array: {said}") from error
     if any(type(side) is not int for side in shape) or kind.itemsize == 0:  # True is a side to numpy
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
     # Before numpy makes room for it: the header may say anything.
