@@ -49,8 +49,8 @@ def in_a_sentence(folder) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (ValueError, FileNotFoundError)) and str(folder) in str(error):
-            raise  # it names the folder already
+        if isinstance(error, OSError) or (isinstance(error, ValueError) and str(folder) in str(error)):
+            raise  # in words already: a file, the Hub, or the folder by its name
         said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ValueError(f"{folder} holds no whole model: {CONFIG} and the weights do not fit ({said})") from error
 
