@@ -156,7 +156,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         found = json.loads(header)
         found.pop("__metadata__", None)
         tensors = msgspec.convert(found, dict[str, _Tensor])
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no safetensors file ({str(error)[:100]}): {_ADVICE}") from error
     end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
     if 8 + length + end != size:
