@@ -37,7 +37,7 @@ def prepared_copy(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "prepared")
 
 
-@runs(60, 3000)
+@runs(60, 1000)
 def test_a_manifest(prepared_copy, count):
     path = prepared_copy / "manifest.json"
     good = json.loads(path.read_text())
@@ -63,7 +63,7 @@ def test_a_manifest_names_nothing_outside_of_its_folder(prepared_copy):
             open_pictures(prepared_copy)
 
 
-@runs(30, 1000)
+@runs(30, 300)
 def test_a_report(prepared_copy, raw_tree, count):
     path = prepared_copy / "report.json"
     good = path.read_bytes()
@@ -76,7 +76,7 @@ def test_a_report(prepared_copy, raw_tree, count):
     many(count, damaged_json(json.loads(good)), check)
 
 
-@runs(5, 150)
+@runs(5, 40)
 def test_the_head_of_a_card(prepared_copy, count):
     path = prepared_copy / "README.md"
     _, head, rest = path.read_text().split("---\n", 2)
@@ -90,7 +90,7 @@ def test_the_head_of_a_card(prepared_copy, count):
 
 
 @pytest.mark.parametrize("name", ["training.json", "metrics.json"])
-@runs(40, 1500)
+@runs(20, 300)
 def test_the_records_of_a_model(model_copy, name, count):
     path = model_copy / name
     good = json.loads(path.read_text())
@@ -113,7 +113,7 @@ def _options():
     return HubOptions()
 
 
-@runs(100, 3000)
+@runs(100, 1500)
 def test_what_a_run_was_begun_with(tmp_path, count):
     identity = {"options": {"epochs": 2, "bf16": None}, "data": {"fingerprint": "0" * 64}, "format": 1}
     work = tmp_path / "work"
@@ -128,7 +128,7 @@ def test_what_a_run_was_begun_with(tmp_path, count):
     many(count, damaged_json(good), check)
 
 
-@runs(100, 3000)
+@runs(100, 1500)
 def test_a_fusion(tmp_path, count):
     path = tmp_path / "fusion.json"
 
@@ -140,7 +140,7 @@ def test_a_fusion(tmp_path, count):
     many(count, damaged_json(DEFAULT.to_dict()), check)
 
 
-@runs(60, 2000)
+@runs(60, 1000)
 def test_a_labelling(tmp_path, count):
     good = {"options": {}, "plan": {"a": 1}, "pose_unit": "", "action_units": None, "demographics": None, "counts": {}}
 
@@ -154,7 +154,7 @@ def test_a_labelling(tmp_path, count):
     many(count, damaged_json(good), check)
 
 
-@runs(150, 5000)
+@runs(150, 2500)
 def test_an_origin(count):
     soft = {"ensemble": "0" * 64, "fusion": "mean", "action_units": None, "human_label": True, "version": "1"}
 
@@ -168,7 +168,7 @@ def test_an_origin(count):
     many(count, damaged_json({"origin": "drawn", "soft_labels": soft}), check)
 
 
-@runs(100, 3000)
+@runs(60, 600)
 def test_predictions_of_another_tool(prepared, tmp_path, count):
     rows = load_prepared(prepared, "default", "validation")
     lines = [
@@ -185,7 +185,7 @@ def test_predictions_of_another_tool(prepared, tmp_path, count):
     many(count, damaged_json(lines[0]), check)
 
 
-@runs(100, 3000)
+@runs(60, 600)
 def test_a_file_of_options(tmp_path, count):
     known = leaves(TrainingOptions)
     good = {"epochs": 3, "size": "mini", "augmentation": {"flip": 0.5}, "class_weights": [1.0] * 8}
@@ -202,7 +202,7 @@ def test_a_file_of_options(tmp_path, count):
 
 
 @pytest.mark.parametrize("kind, size", [("exp", 1), ("lnd", 136)])
-@runs(150, 5000)
+@runs(150, 2500)
 def test_an_array(tmp_path, kind, size, count):
     folder = tmp_path / "AffectNet-8" / "val_set"
     for part in ("images", "annotations"):

@@ -166,7 +166,7 @@ def test_a_request_ends_and_has_bounds(client, address, monkeypatch):
         assert time.monotonic() - began < 30
 
 
-@runs(60, 2000)
+@runs(60, 600)
 def test_no_request_leaves_a_traceback(client, place, capfd, count):
     path = upload(client, (place / "private.png").read_bytes())
     data = st.one_of(damaged_json([{"path": path, "meta": META}, WHOLE]), damaged_json(["validation", 1]))
