@@ -105,7 +105,7 @@ def read_annotation(text: bytes) -> dict:
     """
     record = _parse(text)
     if "humanlabel" not in record and "softlabel" not in record:
-        raise BadRow(f"has neither human-label nor soft-label, only {sorted(record)[:6]}")
+        raise BadRow(f"has neither human-label nor soft-label, only {[key[:60] for key in sorted(record)[:6]]}")
     meta = record.get("metadata")
     meta = {} if meta is None else meta
     if not isinstance(meta, dict):
@@ -142,7 +142,7 @@ def _parse(text: bytes) -> dict:
 def _fold_keys(pairs: list) -> dict:
     record = {re.sub("[ _-]", "", key).lower(): value for key, value in pairs}
     if len(record) < len(pairs):
-        raise BadRow(f"annotation names a key twice among {[key for key, _ in pairs]}")
+        raise BadRow(f"annotation names a key twice among {[key[:60] for key, _ in pairs[:20]]}")
     return record
 
 
@@ -345,8 +345,11 @@ _FILE_NAME = re.compile(r"[0-9]{1,18}\.(jpe?g|png|json)", re.IGNORECASE)
 _TWO_NAMES = re.compile(r"[0-9]{1,18}\.(jpe?g|png)/[0-9]{1,18}\.json", re.IGNORECASE)
 
 
-def stamps(folder: Path) -> Iterator[bytes]:
-    """Name, size and time of each file as a line, in order; one by one, as the release has two million."""
+def stamps(folder: Path, follow_links: bool = False) -> Iterator[bytes]:
+    """Name, size and time of each file as a line, in order; one by one, as the release has two million.
+
+    Of a link it is its own size and time, or with `follow_links` those of what it leads to, if that is there.
+    """
     if not folder.is_dir():
         return
     place = os.open(folder, os.O_RDONLY)
@@ -355,24 +358,32 @@ def stamps(folder: Path) -> Iterator[bytes]:
             if is_system_file(name):
                 continue
             found = os.stat(name, dir_fd=place, follow_symlinks=False)
+            if follow_links and stat.S_ISLNK(found.st_mode):
+                try:
+                    found = os.stat(name, dir_fd=place)
+                except OSError:  # it leads nowhere
+                    pass
             yield f"{name}/{found.st_size}/{found.st_mtime_ns}\n".encode(errors="surrogateescape")
     finally:
         os.close(place)
 
 
-def fingerprint_of(folders: dict[str, Path]) -> str:
+def fingerprint_of(folders: dict[str, Path], follow_links: bool = False) -> str:
     """Hexadecimal digest of the names, sizes and times of the files of each split, which are not read."""
     total = hashlib.sha256()
     for split, folder in folders.items():
         for part in _PARTS:
             total.update(f"{split}/{part}\n".encode())
-            for line in stamps(folder / part):
+            for line in stamps(folder / part, follow_links):
                 total.update(line)
     return total.hexdigest()
 
 
-def read_face(folder: Path, face: Face) -> tuple[dict, bytes]:
+def read_face(folder: Path, face: Face, follow_links: bool = False) -> tuple[dict, bytes]:
     """The row of one face of the split in `folder`, its image still a path, and the image's bytes.
+
+    Args:
+        follow_links: a file may be a link that leaves its folder.
 
     Raises:
         BadRow: with the reason.
@@ -382,8 +393,8 @@ def read_face(folder: Path, face: Face) -> tuple[dict, bytes]:
     assert face.image and face.annotation
     image = os.path.join(folder, "images", face.image)
     annotation = os.path.join(folder, "annotations", face.annotation)
-    content = read_file(annotation, MAX_ANNOTATION_BYTES)
-    data = read_file(image, MAX_IMAGE_BYTES)
+    content = read_file(annotation, MAX_ANNOTATION_BYTES, follow_links)
+    data = read_file(image, MAX_IMAGE_BYTES, follow_links)
     return make_row(face.image_id, image, content, data), data
 
 
@@ -400,20 +411,36 @@ def make_row(image_id: str, path: str, annotation: bytes, image: bytes) -> dict:
     return {"image": {"bytes": None, "path": path}, "image_id": image_id} | row
 
 
-def read_file(path: str, most: int) -> bytes:
+def refuse_link_out(path) -> None:
+    """Raise BadRow if a path is a link that leads out of the folder it lies in.
+
+    One that a stranger delivered could lead to any file of whoever reads it.
+    """
+    if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) != os.path.realpath(Path(path).parent):
+        raise BadRow(f"{os.path.basename(path)!r} is a link that leaves its folder (--follow-links follows it)")
+
+
+def read_file(path, most: int, follow_links: bool = False) -> bytes:
     """What a delivered file holds; of more than `most` bytes only `most` + 1.
+
+    Args:
+        follow_links: it may be a link that leaves its folder, as the files of the Hub's cache, of DVC and of
+            git-annex are.
 
     Raises:
         BadRow: it is no file, a link that leaves its folder, or cannot be opened.
     """
     try:
-        if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) != os.path.realpath(Path(path).parent):
-            raise BadRow(f"{os.path.basename(path)!r} is a link that leaves its folder")
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
-            raise BadRow(f"{os.path.basename(path)!r} is not a file")
-        with open(path, "rb") as file:
-            return file.read(most + 1)
+        if not follow_links:
+            refuse_link_out(path)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # waiting for a pipe would take for ever
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise BadRow(f"{os.path.basename(path)!r} is not a file")
+            return os.read(file, min(found.st_size, most) + 1)
+        finally:
+            os.close(file)
     except OSError as error:
         raise BadRow(f"cannot be opened: {error}") from error
 

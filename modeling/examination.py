@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from affectnet_plus import SPLITS, BadRow, Face, check_image
+from affectnet_plus import MAX_IMAGE_BYTES, SPLITS, BadRow, Face, check_image, read_file
 
 from .checking.checks import RowChecks
 from .checking.duplicates import Pictures, group_near, perceptual_hash
 from .checking.findings import EXAMPLES, Examination, Finding, count_reasons, format_findings
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
-from .preparing.manifest import MANIFEST, is_prepared, verify
+from .preparing.manifest import is_prepared, read_manifest, verify
 from .sources.delivered import LICENSED, Source, open_source
 from .stages import Progress, silent
 from .workers import working
@@ -40,7 +40,9 @@ class _Examined:
     flat: list[str] = field(default_factory=list)
 
 
-def doctor(path, workers: int = 1, near_duplicates: bool = True, progress: Progress = silent) -> Examination:
+def doctor(
+    path, workers: int = 1, near_duplicates: bool = True, progress: Progress = silent, follow_links: bool = False
+) -> Examination:
     """Examine a source of faces, or a prepared folder.
 
     Args:
@@ -49,6 +51,7 @@ def doctor(path, workers: int = 1, near_duplicates: bool = True, progress: Progr
         near_duplicates: decode every picture, which takes most of the time, and look for those that are nearly the
             same. Exact duplicates are found without.
         progress: of the stage "examine", in faces.
+        follow_links: files and folders of a source may be links that leave it.
 
     Returns:
         What was counted and found; of the kind "source" or "prepared".
@@ -61,7 +64,7 @@ def doctor(path, workers: int = 1, near_duplicates: bool = True, progress: Progr
         raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
     if is_prepared(path):
         return _examine_prepared(path, workers, near_duplicates, progress)
-    return _examine_source(path, workers, near_duplicates, progress)
+    return _examine_source(open_source(path, follow_links), path, workers, near_duplicates, progress)
 
 
 def format_examination(report: Examination) -> str:
@@ -79,8 +82,7 @@ def format_examination(report: Examination) -> str:
 # --- faces as delivered ----------------------------------------------------------------------------------------------
 
 
-def _examine_source(path: Path, workers: int, near: bool, progress: Progress) -> Examination:
-    source = open_source(path)
+def _examine_source(source: Source, path: Path, workers: int, near: bool, progress: Progress) -> Examination:
     faces = {split: source.faces(split) for split in source.splits()}
     listed = {split: len(found) for split, found in faces.items()}
     jobs = (
@@ -105,7 +107,7 @@ def _read_faces(job: tuple[Source, str, list[Face], bool]) -> _Examined:
         # Read once more: a file that was read a moment ago costs a tenth of what its hash does.
         if source.holds_files:
             paths = [picture["path"] for picture in chunk.table["image"].to_pylist()]
-            _hash(examined, lambda row: Path(paths[row]).read_bytes())
+            _hash(examined, lambda row: read_file(paths[row], MAX_IMAGE_BYTES, source.follow_links))
         else:
             by_id = {face.image_id: face for face in faces}
             kept = [by_id[image_id] for image_id in chunk.table["image_id"].to_pylist()]
@@ -135,7 +137,7 @@ def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress
     findings = verify(folder)
     if any(finding.check == "manifest" for finding in findings):  # without it, nothing says what should be here
         return _Result("prepared", folder).report(findings, {}, False, False)
-    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = read_manifest(folder)
     total = sum(size["rows"] for size in manifest["files"].values())
     broken: list[Finding] = []
     tables = (table for file in sorted((folder / "data").glob("*.parquet")) for table in _batches(file, broken))
@@ -188,7 +190,8 @@ def _read_rows(job: tuple[pa.Table, bool]) -> _Examined:
 
 
 def _picture(picture: dict) -> bytes:
-    image = Path(picture["path"]).read_bytes() if picture["bytes"] is None else picture["bytes"]
+    path, content = picture["path"], picture["bytes"]
+    image = read_file(path, MAX_IMAGE_BYTES, follow_links=True) if content is None else content  # prepare chose it
     check_image(image)
     return image
 

@@ -20,6 +20,7 @@ fast. It calls the same library with the same settings, and the pixels are the s
 
 import importlib.util
 import os
+import stat
 from io import BytesIO
 from pathlib import Path
 
@@ -31,8 +32,6 @@ from affectnet_plus import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 FAST = importlib.util.find_spec("simplejpeg") is not None  # False: Pillow decodes everything
 if FAST:
     import simplejpeg
-
-_FIRST_BYTES = 1 << 16  # a real picture has about 8 kB, and asking for its size takes as long as reading it
 
 
 def decode(source: str | Path | bytes | np.ndarray | Image.Image, out: np.ndarray | None = None) -> np.ndarray:
@@ -70,14 +69,30 @@ def _put(picture: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def _read(path: str | Path) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        data = file.read(_FIRST_BYTES)
-        if len(data) < _FIRST_BYTES:
-            return data
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_IMAGE_BYTES:
-            raise ValueError(f"it has {size} bytes, expected 1 to {MAX_IMAGE_BYTES}")
-        return data + file.readall()
+    data = read_regular(path)
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ValueError(f"it has {os.stat(path).st_size} bytes, expected 1 to {MAX_IMAGE_BYTES}")
+    return data
+
+
+def read_regular(path: str | Path, flags: int = 0) -> bytes:
+    """What a file holds, of more than `MAX_IMAGE_BYTES` bytes only one more; it is opened once.
+
+    Args:
+        flags: further ones of `os.open`.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe or a device.
+    """
+    # Without waiting: to open a pipe would take for ever.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a file")
+        return os.read(file, min(found.st_size, MAX_IMAGE_BYTES) + 1)
+    finally:
+        os.close(file)
 
 
 def _decode_plain_jpeg(data: bytes, out: np.ndarray | None) -> np.ndarray | None:

@@ -15,13 +15,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from filelock import FileLock, Timeout
 
-from .files import write_json
+from .files import read_json, write_json
 
 RUN = "run.json"  # in the folder of the work: what the run was begun with
+
+
+class Begun(TypedDict):
+    """What `RUN` holds."""
+
+    overwrite: bool
+    identity: dict[str, Any]
 
 
 def begin(work: Path, identity: dict, resume: bool = False, overwrite: bool = False) -> bool:
@@ -84,9 +91,9 @@ def digest(identity: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(work: Path) -> dict | None:
+def _read(work: Path) -> Begun | None:
     file = work / RUN
-    return json.loads(file.read_bytes()) if file.is_file() else None
+    return read_json(file, Begun, f"remove {work} to begin anew") if file.is_file() else None
 
 
 def _flat(identity: dict, *above: str) -> dict[tuple[str, ...], Any]:

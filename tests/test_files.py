@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import TypedDict
 
 import pytest
 
 from affectnet_plus import find_splits, list_faces, read_annotation, read_face
-from affectnet_plus_modeling.files import fresh_folder, write_json, written_whole
+from affectnet_plus_modeling import files
+from affectnet_plus_modeling.files import fresh_folder, read_json, refuse_existing, write_json, written_whole
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree
 from support.trees import picture
 
@@ -104,6 +106,75 @@ def test_a_folder_that_was_half_replaced_is_put_back(tmp_path):
         with fresh_folder(tmp_path / "out"):
             pytest.fail("the block ran")
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/precious"]
+
+
+def test_a_link_is_written_where_it_leads_to(tmp_path, old):
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    for _ in range(2):  # a second run finds nothing that the first one left
+        with fresh_folder(link, overwrite=True) as folder:
+            (folder / "new.txt").write_text("new")
+            assert folder.parent == old.parent, "a bigger disk is what it is written to"
+        assert link.is_symlink() and os.listdir(old) == ["new.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["link", "out"]
+
+
+@pytest.mark.parametrize("leads_to", ["gone", "link"])
+def test_a_link_that_leads_nowhere_is_refused(tmp_path, leads_to):
+    (tmp_path / "link").symlink_to(tmp_path / leads_to)
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="link is a link that leads nowhere"):
+            with fresh_folder(tmp_path / "link", overwrite):
+                pytest.fail("the block ran")
+        with pytest.raises(FileExistsError, match="link is a link that leads nowhere"):
+            refuse_existing(tmp_path / "link", overwrite)
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_neither_home_nor_the_working_folder_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "home" / "work").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(FileExistsError, match="holds your home"):
+        refuse_existing(tmp_path / "home", True)
+    monkeypatch.chdir(tmp_path / "home" / "work")
+    monkeypatch.setenv("HOME", "/")
+    with pytest.raises(FileExistsError, match="the folder that you are in"):
+        refuse_existing(tmp_path / "home", True)
+
+
+def test_a_folder_that_is_replaced_is_there_at_every_moment(old, monkeypatch):
+    program = (
+        "import os, sys\n"
+        "missing = 0\n"
+        "print('ready', flush=True)\n"
+        "while not os.path.exists(sys.argv[1] + '.stop'):\n"
+        "    missing += not os.path.isdir(sys.argv[1])\n"
+        "print(missing)\n"
+    )
+    watching = subprocess.Popen([sys.executable, "-c", program, str(old)], stdout=subprocess.PIPE, text=True)
+    assert watching.stdout.readline() == "ready\n"
+    for number in range(200):
+        with fresh_folder(old, overwrite=True) as folder:
+            (folder / f"{number}.txt").touch()
+    old.with_name("out.stop").touch()
+    assert watching.communicate()[0] == "0\n" and os.listdir(old) == ["199.txt"]
+    old.with_name("out.stop").unlink()
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)  # where the system cannot
+    with fresh_folder(old, overwrite=True) as folder:
+        (folder / "last.txt").touch()
+    assert os.listdir(old) == ["last.txt"] and os.listdir(old.parent) == ["out"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a": "x"}', b'{"a": 1', b"[" * 100_000, b'{"a": NaN}'])
+def test_json_is_read_as_what_it_has_to_be(tmp_path, content):
+    class Kind(TypedDict):
+        a: int
+
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.json cannot be read: .*\. Write it anew"):
+        read_json(tmp_path / "a.json", Kind, "write it anew")
+    (tmp_path / "a.json").write_text('{"a": 1, "b": 2}')
+    assert read_json(tmp_path / "a.json", Kind, "") == {"a": 1, "b": 2}
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

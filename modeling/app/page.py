@@ -14,13 +14,17 @@ import gradio  # noqa: E402
 import numpy as np  # noqa: E402
 from gradio.data_classes import FileData  # noqa: E402
 
+from affectnet_plus import MAX_IMAGE_BYTES  # noqa: E402
+
 from ..vit.faces import cut_out, find_faces, installed  # noqa: E402
-from ..vit.photos import MAX_BYTES, MAX_PIXELS, NAMES, read_photo  # noqa: E402
+from ..vit.photos import MAX_PIXELS, NAMES, read_photo  # noqa: E402
 from .draw import NOTICE, Truth, draw_face, draw_faces, draw_message  # noqa: E402
+from .guard import LOOPBACK, GuardedApp, is_upload, logger, named_files, one_line, read_upload  # noqa: E402
 from .style import CSS  # noqa: E402
 
 KEPT_SECONDS = 600  # so long an uploaded picture can be looked at again; then its file goes
 CHECKED_SECONDS = 60  # how often that is looked for
+GONE = f"The picture is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again"
 SEARCHED, WHOLE = "the faces found in it", "the whole picture"
 _SYSTEM_FONTS = ("system-ui", "sans-serif")
 
@@ -49,11 +53,37 @@ def build_page(model: Model, known: Mapping[str, Sequence[tuple[np.ndarray, Trut
                 _add_photo(model)
             with gradio.Tab("Known faces"):
                 _add_known(page, model, known)
+    _answer_in_words(page)
     return page
 
 
+def _answer_in_words(page: gradio.Blocks) -> None:
+    """Before gradio looks at a file that a request names, it must be an uploaded one.
+
+    A request that makes no sense is a line of the log, where gradio would print a traceback.
+    """
+    process, uploads = page.process_api, Path(page.GRADIO_CACHE)
+
+    async def answer(block_fn, inputs, **named):
+        if not all(is_upload(path, uploads) for path in named_files(inputs)):
+            raise gradio.Error(GONE, print_exception=False)
+        try:
+            return await process(block_fn, inputs, **named)
+        except Exception as error:
+            logger.error("a request failed: %s", one_line(error))
+            raise gradio.Error("This cannot be answered. Reload the page", print_exception=False) from None
+
+    page.process_api = answer  # type: ignore[method-assign, assignment]
+
+
 def launch(page: gradio.Blocks, **where) -> str:
-    """Serve the page in a thread and return its address; `where` is `server_name` and `server_port`, as for gradio."""
+    """Serve the page in a thread and return its address; `where` is `server_name` and `server_port`, as for gradio.
+
+    On this machine alone it is answered under the names of this machine alone.
+    """
+    name = where.get("server_name") or os.environ.get("GRADIO_SERVER_NAME", LOOPBACK[0])
+    app = GuardedApp()
+    app.hosts = LOOPBACK if name in LOOPBACK else None
     theme = gradio.themes.Default(primary_hue="blue", font=_SYSTEM_FONTS, font_mono=("ui-monospace", "monospace"))
     _, address, _ = page.launch(
         share=False,
@@ -62,9 +92,10 @@ def launch(page: gradio.Blocks, **where) -> str:
         ssr_mode=False,
         run_history=False,
         footer_links=[],
-        max_file_size=MAX_BYTES,
+        max_file_size=MAX_IMAGE_BYTES,
         theme=theme,
         css=CSS,
+        _app=app,
         **where,
     )
     return address
@@ -92,11 +123,13 @@ def _add_photo(model: Model) -> None:
         with gradio.Column(scale=3, min_width=300):
             result = gradio.HTML(elem_id="photo-result")
 
+    uploads = Path(picture.GRADIO_CACHE)
+
     def look(path: str | None, region: str):
         if path is None:
             return None, ""
         try:
-            return path, _look_at_photo(model, np.asarray(read_photo(path).image), region)
+            return path, _look_at_photo(model, np.asarray(read_photo(read_upload(path, uploads)).image), region)
         except OSError as error:
             return None, draw_message(_why_not(Path(path).name, error))
 
@@ -119,8 +152,8 @@ def _look_at_photo(model: Model, picture: np.ndarray, region: str) -> str:
 
 def _why_not(name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{name} is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again."
-    most = f"at most {MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} megapixels"
+        return f"{GONE}."
+    most = f"at most {MAX_IMAGE_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} megapixels"
     return f"{name} cannot be read: {error.__cause__}. Give a {NAMES} of {most}."
 
 

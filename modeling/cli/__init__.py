@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 
@@ -21,6 +22,7 @@ ROOMS: dict[str, tuple[Verb, ...]] = {
     "handing on": PUBLISHING_VERBS,
     "this command": (completion_verb(lambda: VERBS),),
 }
+MOST_LETTERS = 1500  # of a refusal
 VERBS: dict[str, Verb] = {verb.name: verb for room in ROOMS.values() for verb in room}
 
 
@@ -37,9 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return verb.run(parse(verb, words[1:]))
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
-        reason = " ".join(str(error).split())  # the Hub's refusals are many lines
-        print(f"affectnet-plus {verb.name}: {reason}", file=sys.stderr)
+        print(f"affectnet-plus {verb.name}: {in_one_line(error)}", file=sys.stderr)
         return 1
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error says, for people: the Hub's refusals are many lines, those of some libraries name a place in
+    memory, and a value that is quoted may be of any length."""
+    said = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
+    return said if len(said) <= MOST_LETTERS else f"{said[: MOST_LETTERS // 2]} ... {said[-MOST_LETTERS // 2 :]}"
 
 
 def _without_verb(words: list[str]) -> int:

@@ -56,6 +56,7 @@ class ImportFerplus:
         "A", help="label: A, that with most votes; B, only where it has the majority", choices=("A", "B")
     )
     drop_leaks: bool = option(False, help="train without the images that are in validation too")
+    follow_links: bool = words.follow_links()
     overwrite: bool = words.overwrite()
 
 
@@ -73,6 +74,7 @@ def _import_ferplus(options: ImportFerplus) -> int:
             options.drop_leaks,
             options.overwrite,
             progress,
+            options.follow_links,
         )
     print(format_import(report))
     return 0
@@ -88,6 +90,7 @@ class Prepare:
     workers: int | None = words.workers()
     json: bool = option(False, help="print the report as JSON, for programs")
     strict: bool = option(False, help="exit with 1 when a face was left out or the report has an error")
+    follow_links: bool = words.follow_links()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -110,6 +113,7 @@ def _prepare(options: Prepare) -> int:
             progress,
             partial(say, "prepare"),
             options.resume,
+            options.follow_links,
         )
     if options.json:
         print(json.dumps(report, indent=2))
@@ -139,6 +143,7 @@ class Doctor:
     view: str | None = option(None, help="view of DATA; without it, default", group="of a model", metavar="NAME")
     split: str | None = option(None, help="split of DATA; without it, validation", metavar="SPLIT")
     near_duplicates: bool = option(True, help="decode no picture, which saves most of the time", group="of faces")
+    follow_links: bool = words.follow_links()
     workers: int | None = words.workers()
     json: bool = option(False, help="print the report as JSON, for programs", group="report")
 
@@ -148,7 +153,11 @@ class Doctor:
         if self.data is None:
             given, of = {"--view": self.view, "--split": self.split}, "a model: name DATA after it"
         else:
-            given = {"--workers": self.workers, "--no-near-duplicates": not self.near_duplicates}
+            given = {
+                "--workers": self.workers,
+                "--no-near-duplicates": not self.near_duplicates,
+                "--follow-links": self.follow_links,
+            }
             of = "faces, and DATA asks for the examination of a model"
         if meaningless := [flag for flag, value in given.items() if value]:
             raise ValueError(f"{' and '.join(meaningless)} is about {of}")
@@ -170,7 +179,8 @@ def _examine_faces(options: Doctor) -> Examination:
     from ..examination import doctor
 
     with show_bars() as progress:
-        return doctor(options.path, _processes(options.workers), options.near_duplicates, progress)
+        how = (_processes(options.workers), options.near_duplicates, progress, options.follow_links)
+        return doctor(options.path, *how)
 
 
 def _examine_model(options: Doctor) -> Examination:

@@ -100,6 +100,7 @@ class Predict:
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
     faces: bool = option(False, help="a line for each face of each picture, or one that says that there is none")
     every: int = option(1, help="of a video, look at every N-th frame", low=1)
+    follow_links: bool = words.follow_links()
 
     def __post_init__(self):
         check_options(self)
@@ -134,7 +135,8 @@ def _lines(options: Predict, paths: list[str]):
     model = load_model(options.model) if any(map(_is_video, paths)) else options.model
     for video, group in groupby(paths, _is_video):
         if not video:
-            yield from predict(model, list(group), options.batch_size, options.bf16, options.faces or None)
+            chosen = (options.batch_size, options.bf16, options.faces or None, options.follow_links)
+            yield from predict(model, list(group), *chosen)
             continue
         from ..evaluation.video import predict_video
 

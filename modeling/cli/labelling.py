@@ -100,6 +100,7 @@ class Label:
         metavar="I/N",
         group="run",
     )
+    follow_links: bool = words.follow_links()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -124,6 +125,7 @@ def _label(options: Label) -> int:
             progress,
             partial(say, "label"),
             options.resume,
+            options.follow_links,
         )
     if record is not None:
         print(f"{options.out}: {format_account(record)}")

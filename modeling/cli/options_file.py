@@ -7,6 +7,9 @@ import yaml
 
 from .arguments import WHOLE, Leaf, did_you_mean
 
+# A training.json has some kB for each epoch; yaml takes minutes for a million letters, or for thousands of brackets.
+MOST_LETTERS, MOST_BRACKETS = 3_000_000, 20_000
+
 
 def read_options(file: str, known: list[Leaf]) -> dict[tuple[str, ...], Any]:
     """The values in a YAML or JSON file, by the paths of their leaves.
@@ -20,8 +23,11 @@ def read_options(file: str, known: list[Leaf]) -> dict[tuple[str, ...], Any]:
         ValueError: it is no such mapping, an option is not known, or a value is of another type.
     """
     try:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = Path(file).read_text(encoding="utf-8")
+        if len(text) > MOST_LETTERS or text.count("[") + text.count("{") > MOST_BRACKETS:
+            raise ValueError(f"{file} is no file of options: it has {len(text)} letters")
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is neither YAML nor JSON: {error}") from error
     if isinstance(found, dict) and isinstance(found.get("options"), dict):
         found = found["options"]

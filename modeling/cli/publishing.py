@@ -105,6 +105,7 @@ class Export:
     )
     view: str = words.view()
     split: str = words.split()
+    follow_links: bool = words.follow_links()
     overwrite: bool = words.overwrite()
 
 
@@ -116,7 +117,7 @@ def _export(options: Export) -> int:
 
     how = (options.images, options.int8, options.fp16, options.view, options.split, options.overwrite)
     with show_bars("batches") as progress:
-        report = export(options.model, options.out, *how, progress)
+        report = export(options.model, options.out, *how, progress, options.follow_links)
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
     print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
     return 0

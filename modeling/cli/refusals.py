@@ -5,6 +5,7 @@ The library refuses the same, and more, with the same words; here a mistake cost
 
 from pathlib import Path
 
+from ..checkpoints import CONFIG, WEIGHTS, check_model, check_start
 from ..files import refuse_existing
 from ..shipped import model_folder
 
@@ -27,9 +28,11 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
 
     The name of a model that comes with the package stands for its folder.
     """
-    files = files or ("config.json", "model.safetensors")
+    files = files or (CONFIG, WEIGHTS)
     if folder is not None and (missing := [name for name in files if not Path(model_folder(folder), name).is_file()]):
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote")
+    if folder is not None and WEIGHTS in files:
+        check_model(model_folder(folder))
 
 
 def need_checkpoint(name: str | None) -> None:
@@ -37,7 +40,8 @@ def need_checkpoint(name: str | None) -> None:
     if name is None:
         return
     if Path(name).exists():
-        need_model(name, "config.json")
+        need_model(name, CONFIG)
+        check_start(name)
     elif name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{name} does not exist; give the folder of a checkpoint, or its name on the Hub")
 

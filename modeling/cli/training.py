@@ -48,6 +48,7 @@ class Pretrain:
     images: str = option(help="folder of pictures, or one that prepare wrote", positional=True)
     out: str = words.out("folder to write the encoder to")
     options: PretrainingOptions = PretrainingOptions()
+    follow_links: bool = words.follow_links()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -58,7 +59,8 @@ def _pretrain(options: Pretrain) -> int:
     from ..training.pretrain import pretrain
 
     with show_bars("batches") as progress:
-        record = pretrain(options.images, options.out, options.options, options.resume, options.overwrite, progress)
+        run = (options.options, options.resume, options.overwrite, progress, options.follow_links)
+        record = pretrain(options.images, options.out, *run)
     if is_first_process():
         print(
             f"{options.out}: {record['images']['faces']:,} faces, {record['steps']} steps in {record['seconds']:.0f} "

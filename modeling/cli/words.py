@@ -39,5 +39,10 @@ def overwrite() -> bool:
     return option(False, help="replace OUT where it exists", group="run")
 
 
+def follow_links() -> bool:
+    words = "read files that are links out of their folder, as in the Hub's cache, DVC and git-annex"
+    return option(False, help=words, group="run")
+
+
 def resume() -> bool:
     return option(False, help="refuse to begin: there has to be an interrupted run to go on with", group="run")

@@ -1,7 +1,9 @@
 """From a prepared dataset to tensors: faces as uint8 pictures with their targets."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from errno import EACCES, EEXIST, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,7 +167,27 @@ def load_prepared(data, view: str, split: str | None = None):
     folder = fetched(data)
     if not (folder / "README.md").is_file():
         raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
-    return datasets.load_dataset(str(folder), view, split=split)
+    try:
+        return datasets.load_dataset(str(folder), view, split=split)
+    except OSError as error:
+        raise _of_the_cache(error) from error
+    except Exception as error:  # what a damaged README.md or Parquet file makes datasets, yaml and Arrow raise
+        if type(error) is ValueError:  # no such view or split, in words of datasets
+            raise
+        raise ValueError(f"{folder} cannot be opened: {_first_line(error)}. Prepare again") from error
+
+
+def _of_the_cache(error: OSError) -> OSError:
+    """The same, or where it is of the cache of datasets, which folder that is and which variable chooses another."""
+    cache = Path(os.path.realpath(datasets.config.HF_DATASETS_CACHE))
+    place = Path(os.path.realpath(error.filename or ""))
+    if error.errno in (EACCES, EROFS, EPERM, ENOTDIR, ENOSPC, EEXIST) and cache.parent in (place, *place.parents):
+        return OSError(f"the cache {cache} cannot be written ({error.strerror}). Set HF_HOME to a folder that can")
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def fetched(source) -> Path:

@@ -12,9 +12,10 @@ from affectnet_plus import IMAGE_SUFFIXES, LayoutError
 
 from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
+from ..sources.links import LinkOut, refuse_links_out
 from ..sources.zips import find_archives
 from ..vit.photos import SUFFIXES
-from .dataset import fetched
+from .dataset import HUB, fetched
 from .plain_pictures import FilePictures, FolderPictures, HeldPictures, TarPictures, ZipPictures
 from .readers import WANTED, Images, NoPictures, Picture
 from .row_pictures import ParquetPictures, PreparedFaces, RowPictures, SourceFaces
@@ -25,7 +26,7 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _IN_A_TAR = "of a tar only the pictures are read. Extract it, and give the folder"
 
 
-def open_pictures(source, annotated: bool = False, photos: bool = False) -> Images:
+def open_pictures(source, annotated: bool = False, photos: bool = False, follow_links: bool = False) -> Images:
     """The reader of the pictures of `source`.
 
     What prepare wrote gives its faces. System files (`is_system_file`) are no pictures anywhere, and a folder is
@@ -39,6 +40,7 @@ def open_pictures(source, annotated: bool = False, photos: bool = False) -> Imag
         annotated: what is known of the faces is wanted too. A tree or a release is then read as such, and what holds
             annotations that cannot be read is refused; else they are folders of pictures.
         photos: plain pictures may be of any kind that `vit.photos` reads, not JPEG and PNG alone.
+        follow_links: files and folders of a folder may be links that leave it. Those that are named themselves may.
 
     Raises:
         FileNotFoundError: nothing is there, or no picture (`NoPictures`, a LayoutError too).
@@ -55,10 +57,14 @@ def open_pictures(source, annotated: bool = False, photos: bool = False) -> Imag
     path = Path(os.path.abspath(fetched(source)))
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give {WANTED}")
+    # A data set that was fetched lies in the Hub's cache as links to its files.
+    follow_links = follow_links or str(source).startswith(HUB)
     if is_prepared(path):
-        return PreparedFaces(path)
+        return PreparedFaces(path, follow_links)
     suffixes = SUFFIXES if photos else IMAGE_SUFFIXES
-    return _in_folder(path, annotated, suffixes) if path.is_dir() else _in_file(path, annotated, suffixes)
+    return (
+        _in_folder(path, annotated, suffixes, follow_links) if path.is_dir() else _in_file(path, annotated, suffixes)
+    )
 
 
 def _rows(data: datasets.Dataset, annotated: bool) -> RowPictures:
@@ -103,16 +109,20 @@ def _is_picture(path: Path, suffixes: Sequence[str]) -> bool:
         return file.read(8).startswith(_MAGIC)
 
 
-def _in_folder(path: Path, annotated: bool, suffixes: Sequence[str]) -> Images:
+def _in_folder(path: Path, annotated: bool, suffixes: Sequence[str], follow_links: bool) -> Images:
     why = None
     if annotated:
         try:
-            return SourceFaces(open_source(path))
+            return SourceFaces(open_source(path, follow_links))
+        except LinkOut:
+            raise
         except LayoutError as error:
             why = str(error)
     try:
-        return FolderPictures(path, why, suffixes)
+        return FolderPictures(path, why, suffixes, follow_links)
     except NoPictures:
         if files := sorted(path.rglob("*.parquet")):
+            if not follow_links:
+                refuse_links_out(path, files)
             return ParquetPictures(path, files)
         raise

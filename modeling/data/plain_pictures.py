@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from affectnet_plus import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, BadRow, LayoutError, is_system_file, read_file
+from affectnet_plus import (
+    IMAGE_SUFFIXES,
+    MAX_IMAGE_BYTES,
+    BadRow,
+    LayoutError,
+    is_system_file,
+    read_file,
+    refuse_link_out,
+)
 
 from ..images import decode
 from ..sources.older_csv import FILES
@@ -30,20 +38,47 @@ from .readers import WANTED, NoPictures, Picture, checked
 
 
 class FolderPictures:
-    """The pictures of a folder and its folders; a link to a folder is not followed."""
+    """The pictures of a folder and its folders.
+
+    A folder that is named as a picture, and a link to a folder that is not followed, count as pictures with a problem.
+
+    Args:
+        follow_links: links that leave their folder are followed, those to folders once each.
+    """
 
     origin = UNKNOWN
 
-    def __init__(self, folder: Path, annotated: str | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES):
-        self.root = folder.resolve()
+    def __init__(
+        self,
+        folder: Path,
+        annotated: str | None = None,
+        suffixes: Sequence[str] = IMAGE_SUFFIXES,
+        follow_links: bool = False,
+    ):
+        self.root, self._follow, self._suffixes = folder.resolve(), follow_links, tuple(suffixes)
         self._pictures, self.passed_over = _plain(self.root, self._files(), annotated, suffixes)
 
     def _files(self) -> Iterator[tuple[str, str, str | None]]:
-        for folder, _, names in os.walk(self.root):
+        met = {os.path.realpath(self.root)}
+        for folder, folders, names in os.walk(self.root, followlinks=self._follow):
+            for name in list(folders):
+                place = os.path.join(folder, name)
+                if os.path.islink(place):
+                    if not self._follow:
+                        yield f"{self._shown(place)}/", place, "is a link to a folder (--follow-links follows it)"
+                    elif (led := os.path.realpath(place)) in met:
+                        folders.remove(name)
+                        yield f"{self._shown(place)}/", place, "is a link to a folder that was read already"
+                    else:
+                        met.add(led)
+                elif name.lower().endswith(self._suffixes):
+                    yield self._shown(place), place, "is a folder, expected a picture"
             for name in names:
                 place = os.path.join(folder, name)
-                shown = os.fsencode(os.path.relpath(place, self.root)).decode(errors="backslashreplace")
-                yield shown, place, None
+                yield self._shown(place), place, None
+
+    def _shown(self, place: str) -> str:
+        return os.fsencode(os.path.relpath(place, self.root)).decode(errors="backslashreplace")
 
     def pictures(self) -> list[Picture]:
         return self._pictures
@@ -52,15 +87,19 @@ class FolderPictures:
         return [self.root]
 
     def encoded(self, picture: Picture) -> str:
+        if picture.problem:
+            raise BadRow(picture.problem)
+        if not self._follow:
+            refuse_link_out(picture.place)
         return picture.place
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
-        return {}, checked(read_file(picture.place, MAX_IMAGE_BYTES))
+        return {}, checked(read_file(self.encoded(picture), MAX_IMAGE_BYTES, self._follow))
 
     def fingerprint(self) -> str:
         total = hashlib.sha256()
         for picture in self._pictures:
-            found = os.stat(picture.place, follow_symlinks=False)
+            found = os.stat(picture.place, follow_symlinks=self._follow and os.path.exists(picture.place))
             total.update(f"{picture.name}/{found.st_size}/{found.st_mtime_ns}\n".encode())
         return total.hexdigest()
 
@@ -74,7 +113,7 @@ class FilePictures(FolderPictures):
             raise FileNotFoundError(
                 f"{missing[0]} is no file ({len(missing)} of {len(files)} are none); give {WANTED}"
             )
-        self.root = Path(os.path.commonpath([file.parent for file in self._named]))
+        self.root, self._follow = Path(os.path.commonpath([file.parent for file in self._named])), False
         found = sorted({(os.path.relpath(file, self.root), str(file)) for file in self._named})
         self._pictures, self.passed_over = _numbered((name, place, None) for name, place in found), 0
 
@@ -228,6 +267,8 @@ def _plain(
 ) -> tuple[list[Picture], int]:
     """The pictures among (name, place, problem), numbered by name, and how many others there are.
 
+    A name that ends in / is that of a folder that cannot be looked into: nobody knows whether it holds pictures.
+
     Raises:
         LayoutError: there is none; or there are annotations, and `annotated` says what to do about them.
     """
@@ -239,7 +280,7 @@ def _plain(
         *folders, file = name.split("/")
         if annotated and ("annotations" in folders[-1:] or file in FILES.values()):
             raise LayoutError(f"{root} holds {name}, so something is known of its faces already; {annotated}")
-        if os.path.splitext(file)[1].lower() in suffixes:
+        if not file or os.path.splitext(file)[1].lower() in suffixes:
             found.append((name, place, problem))
         else:
             passed_over += 1

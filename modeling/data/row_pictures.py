@@ -1,7 +1,7 @@
 """Pictures that lie in rows: faces of which something is known already, and the pictures of any table."""
 
 import hashlib
-import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,11 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from affectnet_plus import MAX_IMAGE_BYTES, LayoutError, read_file
+from affectnet_plus import MAX_IMAGE_BYTES, BadRow, LayoutError, read_file
 
-from ..preparing.manifest import MANIFEST
+from ..preparing.manifest import MANIFEST, read_manifest
 from ..sources.delivered import Source
+from ..sources.links import refuse_links_out
 from ..terms import UNKNOWN
 from .readers import WANTED, NoPictures, Picture, checked
 
@@ -49,7 +50,10 @@ class SourceFaces:
 
 
 class ParquetPictures:
-    """The pictures of Parquet files, such as a data set of the Hub has; of other columns nothing is known."""
+    """The pictures of Parquet files, such as a data set of the Hub has; of other columns nothing is known.
+
+    A row that holds the path of a picture is refused: it could be that of any picture of whoever reads it.
+    """
 
     passed_over = 0
     origin = UNKNOWN
@@ -95,7 +99,12 @@ class ParquetPictures:
         return {name: held[1][name][row].as_py() for name in held[1].column_names}
 
     def encoded(self, picture: Picture) -> bytes:
-        return _content(self._row(picture)["image"])
+        return self._content(self._row(picture)["image"])
+
+    def _content(self, image: dict) -> bytes:
+        if image["bytes"] is None:
+            raise BadRow("its row holds the path of a picture, and not the picture")
+        return image["bytes"]
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
         return {}, checked(self.encoded(picture))
@@ -109,17 +118,31 @@ class ParquetPictures:
 
 
 class PreparedFaces(ParquetPictures):
-    """A folder that `prepare` wrote, or a copy of a published one."""
+    """A folder that `prepare` wrote, or a copy of a published one.
 
-    def __init__(self, folder: Path):
+    A row holds a path where the manifest says that rows do, and that of a file of the source.
+    """
+
+    def __init__(self, folder: Path, follow_links: bool = False):
         try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-            self.origin = manifest["source"]["origin"]
-            self._raw = manifest["source"]["path"]
-            files = [folder / name for name in manifest["files"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LayoutError(f"{folder / MANIFEST} is not one that prepare wrote; prepare again") from error
+            manifest = read_manifest(folder)
+        except ValueError as error:
+            raise LayoutError(str(error)) from error
+        source = manifest["source"]
+        self.origin, self._raw = source["origin"], source["path"]
+        self._by_path = bool(self._raw) and not manifest["embedded"]
+        self._follow = follow_links or source.get("follow_links", False)
+        files = [folder / name for name in manifest["files"]]
+        if not follow_links:
+            refuse_links_out(folder, files)
         super().__init__(folder, files)
+
+    def _content(self, image: dict) -> bytes:
+        if image["bytes"] is not None or not self._by_path:
+            return super()._content(image)
+        if not self._follow and not Path(os.path.abspath(image["path"])).is_relative_to(self._raw):
+            raise BadRow(f"its picture lies outside of {self._raw}, which was prepared")
+        return read_file(image["path"], MAX_IMAGE_BYTES, self._follow)
 
     def _names(self, opened: pq.ParquetFile, group: int, rows: int) -> Sequence[str | None]:
         return opened.read_row_group(group, ["image_id"])["image_id"].to_pylist()
@@ -129,7 +152,7 @@ class PreparedFaces(ParquetPictures):
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
         known = self._row(picture)
-        return known, checked(_content(known.pop("image")))
+        return known, checked(self._content(known.pop("image")))
 
     def fingerprint(self) -> str:
         return hashlib.sha256((self.root / MANIFEST).read_bytes()).hexdigest()
@@ -156,7 +179,8 @@ class RowPictures:
         return []
 
     def encoded(self, picture: Picture) -> bytes:
-        return _content(self._images[picture.place]["image"])
+        image = self._images[picture.place]["image"]
+        return read_file(image["path"], MAX_IMAGE_BYTES, True) if image["bytes"] is None else image["bytes"]
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
         return {}, checked(self.encoded(picture))
@@ -166,10 +190,6 @@ class RowPictures:
         for picture in self._pictures:
             total.update(hashlib.sha256(self.encoded(picture)).digest())
         return total.hexdigest()
-
-
-def _content(image: dict) -> bytes:
-    return read_file(image["path"], MAX_IMAGE_BYTES) if image["bytes"] is None else image["bytes"]
 
 
 def _without_extensions(table: pa.Table) -> pa.Table:

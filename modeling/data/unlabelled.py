@@ -11,13 +11,13 @@ from affectnet_plus import BadRow, features
 
 from ..preparing.manifest import MANIFEST, is_prepared
 from .dataset import fetched, load_prepared
-from .pictures import Images, open_pictures
+from .pictures import Images, Picture, open_pictures
 from .plain_pictures import FolderPictures
 
 EVERY_FACE = ("all", "no_human")  # the views that have every face once between them
 
 
-def unlabelled(pictures, views: Sequence[str] | None) -> datasets.Dataset:
+def unlabelled(pictures, views: Sequence[str] | None, follow_links: bool = False) -> datasets.Dataset:
     """`image_id`, `image`, and as unknown what else `FaceDataset` asks for.
 
     Pictures that are no files of their own, as in archives, are copied into the cache of `datasets`.
@@ -25,6 +25,7 @@ def unlabelled(pictures, views: Sequence[str] | None) -> datasets.Dataset:
     Args:
         pictures: what `open_pictures` takes; of what prepare wrote the validation split stays unseen.
         views: of a prepared folder; None takes every face.
+        follow_links: as `open_pictures` takes it.
 
     Raises:
         FileNotFoundError: it does not exist, or holds no picture.
@@ -38,7 +39,7 @@ def unlabelled(pictures, views: Sequence[str] | None) -> datasets.Dataset:
             return _without_labels(_prepared(pictures, views))
     if views is not None:
         raise ValueError(f"{pictures} holds no {MANIFEST}, so it was not prepared and has no view {', '.join(views)}")
-    return _without_labels(_plain(open_pictures(pictures)))
+    return _without_labels(_plain(open_pictures(pictures, follow_links=follow_links)))
 
 
 def _prepared(folder: Path, views: Sequence[str] | None) -> datasets.Dataset:
@@ -58,9 +59,16 @@ def _plain(opened: Images) -> datasets.Dataset:
         return datasets.Dataset.from_generator(_rows, features=kinds, gen_kwargs=content)
     columns = {
         "image_id": [picture.name for picture in opened.pictures()],
-        "image": [{"bytes": None, "path": picture.place} for picture in opened.pictures()],
+        "image": [{"bytes": None, "path": _path(opened, picture)} for picture in opened.pictures()],
     }
     return datasets.Dataset.from_dict(columns, kinds)
+
+
+def _path(opened: FolderPictures, picture: Picture) -> str:
+    try:
+        return opened.encoded(picture)
+    except BadRow as reason:
+        raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
 
 
 def _rows(opened: Images, fingerprint: str) -> Iterator[dict]:

@@ -1,6 +1,5 @@
 """One calibration: a model folder and a split in, a configuration that knows how sure the model is out."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from scipy.stats import entropy
 
+from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, choose
 from ..files import write_json
 from ..metrics.calibration.formulas import expected_calibration_error, top_mass
@@ -89,7 +89,7 @@ def calibrate(
         network.config.logit_temperature, network.config.uncertainty = temperature, uncertainty
         return found
     path = Path(model) / "config.json"
-    config = json.loads(path.read_text()) | {"logit_temperature": temperature, "uncertainty": uncertainty}
+    config = read_config(model) | {"logit_temperature": temperature, "uncertainty": uncertainty}
     write_json(path, dict(sorted(config.items())))  # in the order that transformers writes
     return found
 

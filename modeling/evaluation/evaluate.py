@@ -44,19 +44,19 @@ Parts of the faces:
 `only_other` (faces that one alone is right about), `p_exact`, `p_mid`.
 """
 
-import json
 import os
 import tempfile
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Annotated, NamedTuple, TypedDict, cast
 
 import datasets
 import numpy as np
+from msgspec import Meta
 
 from ..data.dataset import Chosen, FaceDataset, choose, load_prepared
-from ..files import write_json
+from ..files import read_json, write_json
 from ..sources.origin import LICENSED
 from ..stages import Progress, silent
 from .audit import audit
@@ -263,5 +263,12 @@ def _prior(model) -> np.ndarray | None:
     if not isinstance(model, (str, os.PathLike)):
         return None
     record = Path(model) / "training.json"
-    mean = json.loads(record.read_text())["train_mean_soft_label"] if record.is_file() else None
+    if not record.is_file():
+        return None
+    advice = "remove it: the baseline of the training's mean is then left out"
+    mean = read_json(record, _Prior, advice)["train_mean_soft_label"]
     return None if mean is None else np.array(mean)
+
+
+class _Prior(TypedDict):
+    train_mean_soft_label: Annotated[list[float], Meta(min_length=8, max_length=8)] | None

@@ -92,10 +92,10 @@ def _csv(path: Path) -> list[tuple[int, dict]]:
 
 def _jsonl(path: Path) -> list[tuple[int, dict]]:
     lines = []
-    for number, text in enumerate(path.read_text().splitlines(), 1):
+    for number, text in enumerate(path.read_text(errors="backslashreplace").splitlines(), 1):
         try:
             line = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: {error}, expected one JSON object") from error
         if not isinstance(line, dict):
             raise ValueError(f"{path}, line {number}: found {text[:40]}, expected one JSON object")
@@ -109,8 +109,8 @@ def _numbers(path: Path, number: int, line: dict, names: tuple[str, ...]) -> lis
         return [float(line[name]) for name in names]
     except KeyError as error:
         raise ValueError(f"{path}, line {number}: has no {error}, which the first one has") from error
-    except (TypeError, ValueError) as error:
-        values = {name: line[name] for name in names}
+    except (TypeError, ValueError, OverflowError) as error:
+        values = {name: line.get(name) for name in names}
         raise ValueError(f"{path}, line {number}: found {values}, expected numbers") from error
 
 

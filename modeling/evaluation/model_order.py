@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from affectnet_plus import EMOTIONS
 
 from ..checking.affect import AFFECT_PLACES, Moments, compare_orders, suspected
 from ..checking.findings import Counts, Examination, Finding
+from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
+from ..loading import in_a_sentence, load_whole
 from ..stages import Progress, silent, told
 from .predict import load_model, predict_faces
 
@@ -159,12 +161,13 @@ def _answers(model: Path, rows, progress) -> tuple[np.ndarray, tuple[str, ...]]:
     """Scores (faces, classes) that sum to 1, and the names of the classes."""
     if not (model / "config.json").is_file():
         raise FileNotFoundError(f"{model} holds no config.json; give a folder that holds a model")
-    if AutoConfig.from_pretrained(model).model_type == "affectnet_plus":
+    if read_config(model)["model_type"] == "affectnet_plus":
         ours = load_model(model)
         found = predict_faces(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress, "ask")
         return found.probabilities, found.names
-    network = AutoModelForImageClassification.from_pretrained(model, use_safetensors=True).eval()
-    processor = AutoImageProcessor.from_pretrained(model)
+    network = load_whole(AutoModelForImageClassification, model)
+    with in_a_sentence(model):
+        processor = AutoImageProcessor.from_pretrained(model)
     parts = []
     with torch.inference_mode():
         for start in told(range(0, len(rows), BATCH), "ask", progress):

@@ -1,7 +1,6 @@
 """What a model says: about pictures, and about the faces of a dataset."""
 
 import copy
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -17,11 +16,13 @@ from PIL import Image
 
 from affectnet_plus import BadRow
 
+from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, normalise
 from ..data.photos import pixels_of
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
 from ..images import resize
+from ..loading import load_whole
 from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
@@ -67,7 +68,7 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
-        ValueError: its config names another kind of model, or a weight is missing, as the heads are after `pretrain`.
+        ValueError: it is another kind of model, or as `load_whole`: the heads are missing after `pretrain`.
     """
     if isinstance(model, AffectNetPlusForSoftLabels):
         return model.eval()
@@ -75,14 +76,11 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that train wrote")
-    kind = json.loads((folder / "config.json").read_text())["model_type"]
+    kind = read_config(folder)["model_type"]
     if kind != "affectnet_plus":
         raise ValueError(f"{folder} holds a {kind!r} model, expected 'affectnet_plus'")
-    loaded, report = AffectNetPlusForSoftLabels.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    if report["missing_keys"]:  # transformers fills them at random
-        lacking = ", ".join(sorted(report["missing_keys"]))
-        raise ValueError(f"{folder} lacks the weights {lacking}; where pretrain wrote it, train --from-pretrained it")
-    return folded(loaded.eval()).to("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = load_whole(AffectNetPlusForSoftLabels, folder)
+    return folded(loaded).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def name_of(model) -> str:
@@ -124,16 +122,24 @@ def predict_faces(
     )
 
 
-def predict(model, sources, batch_size: int = 32, bf16: bool = False, faces: bool | None = None) -> Iterator[Answer]:
+def predict(
+    model,
+    sources,
+    batch_size: int = 32,
+    bf16: bool = False,
+    faces: bool | None = None,
+    follow_links: bool = False,
+) -> Iterator[Answer]:
     """What `predict_pictures` gives, from a model or the folder of one.
 
     Args:
         bf16: run the network in bfloat16, which moved probabilities of FER+ faces by .0005 on average, .02 at most.
+        follow_links: as `open_pictures` takes it.
 
     Raises:
         FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
     """
-    wanted = _wanted(sources)  # what is missing is said before the weights are read
+    wanted = _wanted(sources, follow_links)  # what is missing is said before the weights are read
     network = load_model(model)
     if bf16:
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
@@ -172,13 +178,13 @@ class _Wanted(NamedTuple):
     picture: Picture
 
 
-def _wanted(sources) -> list[_Wanted]:
+def _wanted(sources, follow_links: bool = False) -> list[_Wanted]:
     if isinstance(sources, (str, os.PathLike, Image.Image, np.ndarray, datasets.Dataset)):
         sources = [sources]
     held = 0  # pictures that have no path count through all sources
     found = []
     for source in sources:
-        opened = open_pictures(source, photos=True)
+        opened = open_pictures(source, photos=True, follow_links=follow_links)
         for picture in opened.pictures():
             if isinstance(source, (str, os.PathLike)):
                 alone = isinstance(opened, FilePictures)

@@ -27,6 +27,7 @@ def export(
     split: str = "validation",
     overwrite: bool = False,
     progress: Progress = silent,
+    follow_links: bool = False,
 ) -> ExportReport:
     """Write model.onnx, model-int8.onnx and model-fp16.onnx where asked for, and what belongs to them, to `out`.
 
@@ -41,6 +42,7 @@ def export(
         view: of prepared folders.
         split: of prepared folders.
         progress: of the stage "compare", in batches of the faces of each source.
+        follow_links: of `images`, as `open_pictures` takes it.
 
     Returns:
         What parity.json holds.
@@ -63,7 +65,7 @@ def export(
         # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
         network = copy.deepcopy(load_model(model)).cpu()
         files = onnx_files.write(network, name, folder, int8, fp16)
-        faces = parity.face_batches(images, network.config.image_size, view, split, progress)
+        faces = parity.face_batches(images, network.config.image_size, view, split, progress, follow_links)
         report: ExportReport = {
             "source_model": name,
             "version": version("affectnet-plus"),

@@ -38,13 +38,19 @@ class FaceBatch:
 
 
 def face_batches(
-    sources, size: int, view: str = "default", split: str = "validation", progress: Progress = silent
+    sources,
+    size: int,
+    view: str = "default",
+    split: str = "validation",
+    progress: Progress = silent,
+    follow_links: bool = False,
 ) -> Iterator[FaceBatch]:
     """The faces of all sources in batches of at most `BATCH`, resized to `size`.
 
     Args:
         sources: a list of prepared folders, of which one split counts, and of what else `open_pictures` takes. None:
             `DRAWN` faces of our own drawing.
+        follow_links: as `open_pictures` takes it.
 
     Raises:
         FileNotFoundError: a source does not exist, or holds no picture.
@@ -57,7 +63,7 @@ def face_batches(
         if isinstance(source, (str, os.PathLike)) and is_prepared(fetched(source)):
             yield from _prepared(source, view, split, size, progress)
         else:
-            yield from _pictures(open_pictures(source), size, progress)
+            yield from _pictures(open_pictures(source, follow_links=follow_links), size, progress)
 
 
 def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:

@@ -1,6 +1,5 @@
 """The two branches of a soft label, loaded once: what each says of some faces, and what comes of both."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from ..data.dataset import normalise
+from ..files import read_json
 from .action_units.emotions import score_emotions
 from .action_units.model import ActionUnitModel, load_action_unit_model, predict_action_units
 from .action_units.tables import ActionUnitTable, match_images, read_action_units
@@ -90,8 +90,8 @@ def load_fusion(path) -> Fusion:
         ValueError: it holds something else.
     """
     try:
-        return Fusion.from_dict(json.loads(Path(path).read_bytes()))
-    except (ValueError, TypeError) as error:
+        return Fusion.from_dict(read_json(path, dict, "fit it anew with fit-fusion"))
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is no fusion: {error}") from error
 
 

@@ -25,7 +25,7 @@ from ..checking.findings import count_reasons
 from ..data.face_pictures import FacePictures
 from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
-from ..files import refuse_existing, size_and_digest, write_json
+from ..files import led_to, read_json, refuse_existing, size_and_digest, write_json
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
 from ..terms import UNKNOWN, SoftLabels
@@ -63,6 +63,7 @@ def label(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
+    follow_links: bool = False,
 ) -> Account | None:
     """Give every picture of `images` a soft label, and write them as the tree `out`.
 
@@ -81,6 +82,7 @@ def label(
         progress: of the stages "find faces" (with `options.faces`), "label" and "write", in pictures.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
+        follow_links: as `open_pictures` takes it.
 
     Returns:
         What is written as `labelling.json`; None where other shards have still to label theirs.
@@ -92,8 +94,8 @@ def label(
             `overwrite` is false; a picture changed
             while it was labelled; or not one can be read.
     """
-    out = Path(os.path.abspath(out))
-    source: Images = open_pictures(images, annotated=True, photos=options.faces)
+    out = led_to(out)
+    source: Images = open_pictures(images, annotated=True, photos=options.faces, follow_links=follow_links)
     if options.faces:
         if source.origin != UNKNOWN:
             raise ValueError(
@@ -240,11 +242,10 @@ def _digest(path, *patterns: str) -> str | None:
 def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> Account | None:
     """The account of `out`, if it is what this plan gives."""
     try:
-        record = json.loads((out / ACCOUNT).read_bytes())
-        same = record["plan"] == plan
-    except (OSError, ValueError, KeyError, TypeError):  # no such folder, or not one of ours
+        record = read_json(out / ACCOUNT, Account, "label again")
+    except (OSError, ValueError):  # no such folder, or not one of ours
         return None
-    if not same:
+    if record["plan"] != plan:
         return None
     say(f"{out} is there: the same pictures, models and options have been labelled")
     return record

@@ -1,21 +1,75 @@
 """What a prepared folder says about itself, so that it can be told whether it still is what it was made to be."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
 
 from affectnet_plus import LayoutError
 
 from ..checking.findings import EXAMPLES, Finding
-from ..files import size_and_digest, write_json
+from ..files import read_json, size_and_digest, write_json
 from ..sources.delivered import Source, open_source
+from ..terms import SoftLabels
 
 MANIFEST = "manifest.json"
 # Raise it when the same tree becomes other rows or other files: folders that were prepared before are then told to be
 # old. tests/preparing/test_row_format.py fails when it has to be.
 ROW_FORMAT = 2
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
+
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class ManifestSource(TypedDict):
+    """What a folder was prepared from; `path` is None in one that was published."""
+
+    path: str | None
+    kind: str
+    origin: str | None
+    fingerprint: str
+    follow_links: NotRequired[bool]
+    soft_labels: NotRequired[SoftLabels]  # where the source says that these were generated
+
+
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class FileFacts(TypedDict):
+    """How a file was written."""
+
+    bytes: Count
+    sha256: Digest
+
+
+class DataFacts(FileFacts):
+    """How a Parquet file was written."""
+
+    rows: Count
+
+
+class Manifest(TypedDict):
+    """What manifest.json holds. No name in it leads out of the folder."""
+
+    version: str
+    source: ManifestSource
+    embedded: bool
+    format: NotRequired[int]
+    counts: dict[str, Count]
+    files: dict[Annotated[str, Meta(pattern=r"^data/[\w-]+\.parquet$")], DataFacts]
+    documents: dict[Annotated[str, Meta(pattern=r"^[\w-]+\.(json|jsonl|md)$")], FileFacts]
+
+
+def read_manifest(folder) -> Any:
+    """The manifest of a prepared folder: a `Manifest`, as JSON has it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not one that prepare wrote; the message says what is wrong.
+    """
+    return read_json(Path(folder) / MANIFEST, Manifest, "it is not as prepare wrote it; prepare again")
 
 
 def is_prepared(folder) -> bool:
@@ -31,7 +85,8 @@ def plan_of(source: Source, embed: bool) -> dict:
             "kind": type(source).__name__,
             "origin": source.origin,
             "fingerprint": source.fingerprint(),
-        },
+        }
+        | ({"follow_links": True} if source.follow_links else {}),
         "embedded": embed,
         "format": ROW_FORMAT,
     }
@@ -60,7 +115,7 @@ def about(folder) -> About:
     """
     folder = Path(folder)
     manifest = folder / MANIFEST
-    source = json.loads(manifest.read_text())["source"] if manifest.is_file() else {}
+    source = read_manifest(folder)["source"] if manifest.is_file() else {}
     known: About = {
         "name": folder.resolve().name,
         "origin": source.get("origin"),
@@ -71,8 +126,9 @@ def about(folder) -> About:
 
 def differences(folder: Path, plan: dict) -> list[str]:
     """What keeps a prepared folder from being what `plan` would give again; sizes of files are looked at only."""
-    manifest = _read(folder)
-    if manifest is None:
+    try:
+        manifest = read_manifest(folder)
+    except (OSError, ValueError):
         return [f"its {MANIFEST} cannot be read"]
     found = []
     if manifest["source"]["path"] != plan["source"]["path"] or manifest["source"]["kind"] != plan["source"]["kind"]:
@@ -93,9 +149,10 @@ def verify(folder) -> list[Finding]:
     there any more, or the code is another.
     """
     folder = Path(folder)
-    manifest = _read(folder)
-    if manifest is None:
-        return [Finding("error", "manifest", f"{folder / MANIFEST} is missing or damaged; prepare again")]
+    try:
+        manifest = read_manifest(folder)
+    except (OSError, ValueError) as error:
+        return [Finding("error", "manifest", f"{folder / MANIFEST} is missing or damaged; prepare again ({error})")]
     findings = []
     if damaged := _damaged(folder, manifest, thorough=True):
         said = "; ".join(f"{name} {problem}" for name, problem in damaged[:EXAMPLES])
@@ -120,7 +177,7 @@ def _source_findings(manifest: dict) -> list[Finding]:
     if path is None:
         return [Finding("note", "source", "is not known: the folder was published")]
     try:
-        fingerprint = open_source(path).fingerprint()
+        fingerprint = open_source(path, manifest["source"].get("follow_links", False)).fingerprint()
     except (LayoutError, OSError):
         if not Path(path).exists():
             return [Finding("warning", "source", f"{path} is not there any more")]
@@ -147,13 +204,3 @@ def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, st
             found.append((name, "has another checksum"))
     there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
     return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]
-
-
-def _read(folder: Path) -> dict | None:
-    """The manifest, or None where there is none that has all its parts."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        parts = {"version", "source", "embedded", "counts", "files", "documents"}
-        return manifest if parts <= manifest.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None

@@ -20,7 +20,7 @@ import numpy as np
 from affectnet_plus import Face, LayoutError
 
 from ..checking.findings import Counts, Finding, FindingRecord, count_reasons, format_findings
-from ..files import put_back, refuse_existing, replace_folder, write_json
+from ..files import led_to, put_back, read_json, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
 from ..stages import Progress, silent
 from ..unfinished import alone, begin, digest, leftovers, remove
@@ -68,6 +68,7 @@ def prepare(
     progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
+    follow_links: bool = False,
 ) -> PreparingReport:
     """Check every face of `raw` and write the loadable folder `out`.
 
@@ -86,6 +87,7 @@ def prepare(
         progress: of the stages "read" and "write", in faces.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
         resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
+        follow_links: files and folders of `raw` may be links that leave it.
 
     Returns:
         The report, also written as `report.json`: rows and quarantined per split, per label and per subset, and the
@@ -99,7 +101,7 @@ def prepare(
             had another source, other options or another format and `overwrite` is false.
         OSError: `out` could not be written; what was done stays for the next run.
     """
-    source, out = open_source(raw), Path(out)
+    source, out = open_source(raw, follow_links), led_to(out)
     embed = embed or not source.holds_files
     _refuse(out, source, overwrite)
     plan = plan_of(source, embed)
@@ -136,12 +138,15 @@ def _beside(out: Path, what: str) -> Path:
 def _refuse(out: Path, source: Source, overwrite: bool) -> None:
     """Raise where nothing may be written, or where it could not be opened."""
     resolved = out.resolve()
-    if found := sorted(set("*?[") & set(os.path.abspath(out))):
-        where = os.path.abspath(out)
+    where = os.path.abspath(out)
+    if found := [part for part in ("*", "?", "[", "::", "$") if part in where]:
         raise ValueError(
             f"{where} holds {' '.join(found)}, which datasets takes for a pattern: it could not open the "
             "folder. Name another"
         )
+    for path in (where, str(source.root)):
+        if not path.isprintable():
+            raise ValueError(f"{path!r} is no name that every tool can read. Rename the folder")
     if any(place.is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds faces of the source. Name another folder")
     if any(resolved.is_relative_to(place) for place in source.places()):
@@ -158,7 +163,7 @@ def _refuse(out: Path, source: Source, overwrite: bool) -> None:
 
 def _stored(out: Path, say: Callable[[str], None]) -> PreparingReport:
     say(f"nothing has changed since {out} was written")
-    return json.loads((out / "report.json").read_bytes())
+    return read_json(out / "report.json", PreparingReport, "pass --overwrite to prepare again")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from affectnet_plus import BadRow, Face, features
+from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, features, read_file
 
 from ..files import size_and_digest, written_whole
 from ..sources.delivered import Source
@@ -132,7 +132,7 @@ def _with_bytes(rows: pa.Table, source: Source, faces: dict[str, Face]) -> pa.Ar
 def _content(source: Source, faces: dict[str, Face], image_id: str, path: str) -> bytes:
     try:
         if source.holds_files:
-            return Path(path).read_bytes()
+            return read_file(path, MAX_IMAGE_BYTES, source.follow_links)
         return source.read(image_id.split("/")[0], faces[image_id])[1]
     except (OSError, BadRow) as error:
         raise _changed(path) from error

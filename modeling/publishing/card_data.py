@@ -5,9 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import read_config
 from ..evaluation.pictures import SHOWN
+from ..evaluation.records import Metrics
+from ..files import read_json
+from ..loading import in_a_sentence
 from ..terms import Terms, terms_of
 from ..training.options import TrainingOptions
+from ..training.train import TrainingRecord
 from ..vit import AffectNetPlusConfig
 from .weights import NON_COMMERCIAL, licence_of
 
@@ -143,14 +148,18 @@ def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: 
     training = _read(
         folder / "training.json",
         _TRAINING_KEYS,
+        TrainingRecord,
         "train again, or remove the file: the card then says that the training was not recorded",
     )
     metrics = _read(
         folder / "metrics.json",
         _METRICS_KEYS,
+        Metrics,
         "run affectnet-plus evaluate again, or remove the file: the card then says that the model was not evaluated",
     )
-    config = AffectNetPlusConfig.from_pretrained(folder)
+    read_config(folder)
+    with in_a_sentence(folder):
+        config = AffectNetPlusConfig.from_pretrained(folder)
     if metrics is not None:
         _check_metrics(metrics, config)
     return ModelCardRecord(
@@ -164,14 +173,14 @@ def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: 
     )
 
 
-def _read(path: Path, keys: tuple[str, ...], advice: str) -> dict | None:
+def _read(path: Path, keys: tuple[str, ...], kind: type, advice: str) -> Any:
     if not path.is_file():
         return None
-    found = json.loads(path.read_text())
+    found: dict = read_json(path, dict, advice)
     missing = [key for key in keys if key not in found]
     if missing:
         raise ValueError(f"{path.name} lacks {', '.join(missing)}: an older version wrote it; {advice}")
-    return found
+    return read_json(path, kind, advice)
 
 
 def _check_metrics(metrics: dict, config: AffectNetPlusConfig) -> None:

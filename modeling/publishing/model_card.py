@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError
 
 from affectnet_plus_cards import MODEL_CARD
 
@@ -32,9 +32,19 @@ def render_model_card(folder: Path, repo_id: str, licence: str = "other", datase
         dataset_id: of the evaluated data on the Hub; None names the prepared folder in the results, and no data set.
 
     Raises:
-        ValueError: from `read_record`.
+        ValueError: from `read_record`; or a record is not as this version writes it, so that a card cannot state it.
     """
     record = read_record(folder, repo_id, licence, dataset_id)
+    try:
+        return _rendered(record)
+    except (LookupError, TypeError, AttributeError, TemplateError) as error:
+        raise ValueError(
+            f"metrics.json or training.json of {folder} is not as this version writes it ({type(error).__name__}: "
+            f"{error}). Evaluate again, or take the file away"
+        ) from error
+
+
+def _rendered(record: ModelCardRecord) -> str:
     # StrictUndefined, which `ModelCard.from_template` has not: what is missing raises, and leaves no blank.
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(MODEL_CARD.read_text())
     training = record.training

@@ -3,12 +3,13 @@
 Each kind (`Model`, `Ensemble`, `PreparedData`, `Metric`, `Space`) gives files and repository; all else is here.
 """
 
-import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..checkpoints import read_config
 from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
 
@@ -18,6 +19,10 @@ class Publication(Protocol):
 
     @property
     def message(self) -> str: ...
+
+    @property
+    def folder(self) -> str | Path | None:
+        """Where the files lie; None where they lie nowhere."""
 
     def contents(self, repo_id: str) -> Contents:
         """The files, by their names in the repository, whose name stands in the examples of the card."""
@@ -45,7 +50,7 @@ def publish(
         OSError: as for `hub.push`.
     """
     what = _publication(what)
-    contents, to = what.contents(repo_id), what.repository(repo_id, options)
+    contents, to = _contents(what, repo_id), what.repository(repo_id, options)
     if to.reason:
         say(to.reason)
     return push(contents, to, options, what.message, say)
@@ -63,7 +68,7 @@ def stage(what: Publication | str | Path, out, overwrite: bool = False, repo_id:
         FileNotFoundError, ValueError: as the kind's own `contents`; a file is not what its name says, or holds a
             secret.
     """
-    return write_contents(_publication(what).contents(repo_id or Path(out).name), out, overwrite)
+    return write_contents(_contents(_publication(what), repo_id or Path(out).name), out, overwrite)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def plan(what: Publication | str | Path, repo_id: str, options: HubOptions) -> P
         as `publish`, but for what the Hub alone can tell.
     """
     what = _publication(what)
-    contents, to = what.contents(repo_id), what.repository(repo_id, options)
+    contents, to = _contents(what, repo_id), what.repository(repo_id, options)
     check_contents(contents)
     sizes = {
         name: content.stat().st_size if isinstance(content, Path) else len(content)
@@ -112,6 +117,19 @@ def plan(what: Publication | str | Path, repo_id: str, options: HubOptions) -> P
     }
     commit = f"branch {options.revision}{f', tag {options.tag}' * bool(options.tag)}"
     return Plan(dict(sorted(sizes.items())), repo_id, to.kind, commit, _readers(to, options), to.reason)
+
+
+def _contents(what: Publication, repo_id: str) -> Contents:
+    """The files, none of which is a link out of the folder: what it leads to was never meant to be published."""
+    contents = what.contents(repo_id)
+    if what.folder is not None:
+        inside = os.path.realpath(what.folder)
+        for name in contents:
+            if not Path(os.path.realpath(Path(what.folder, name))).is_relative_to(inside):
+                raise ValueError(
+                    f"{Path(what.folder, name)} is a link that leaves {what.folder}: put the file itself in its place"
+                )
+    return contents
 
 
 def _readers(to: Repository, options: HubOptions) -> str:
@@ -135,7 +153,7 @@ def kind_of(folder) -> Callable[..., Publication]:
 
         return PreparedData
     config = folder / "config.json"
-    if config.is_file() and json.loads(config.read_text()).get("model_type") == "affectnet_plus_ensemble":
+    if config.is_file() and read_config(folder)["model_type"] == "affectnet_plus_ensemble":
         from .publish_ensemble import Ensemble
 
         return Ensemble

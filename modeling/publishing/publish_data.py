@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ..preparing.card import THIS_FOLDER
-from ..preparing.manifest import MANIFEST, verify
+from ..preparing.manifest import MANIFEST, read_manifest, verify
 from ..terms import terms_of
 from .guard import Contents
 from .hub import HubOptions, Repository
@@ -45,7 +45,7 @@ class PreparedData:
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:
         """Raises PermissionError: the faces are not free and this way of sharing them is not allowed."""
-        manifest = json.loads((Path(self.folder) / MANIFEST).read_bytes())
+        manifest = read_manifest(self.folder)
         terms = terms_of(manifest["source"]["origin"])
         if not terms.free and not self.may_share:
             raise PermissionError(
@@ -86,11 +86,11 @@ def _checked_manifest(folder: Path) -> dict:
     """The manifest, where the files are those that prepare wrote, and hold their pictures."""
     if errors := [finding for finding in verify(folder) if finding.level == "error"]:
         raise ValueError(f"{folder} cannot be published: {'; '.join(finding.message for finding in errors)}")
-    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = read_manifest(folder)
     for name in manifest["files"]:
         path = folder / name
-        if not _DATA_FILE.fullmatch(name) or path.is_symlink():
-            raise ValueError(f"{folder}/{MANIFEST} lists {name!r}, expected data/<name>.parquet, and no link")
+        if path.is_symlink():
+            raise ValueError(f"{folder}/{MANIFEST} lists {name!r}, which is a link: put the file itself in its place")
         if missing := _pictures_missing(path):
             raise ValueError(
                 f"{path}: {missing} rows hold the path of their picture on this machine and not the picture. Prepare "

@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
-
 from .. import vit
+from ..checkpoints import WEIGHTS, check_model
 from ..evaluation.pictures import SHOWN
 from .guard import Contents
 from .hub import HubOptions, Repository
@@ -49,7 +48,7 @@ class Model:
         missing = [name for name in REQUIRED if not (source / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{source} holds no {', '.join(missing)}; give the folder that train wrote")
-        _check_weights(source / "model.safetensors")
+        _check_weights(source)
         present = [name for name in OPTIONAL if (source / name).is_file()]
         card = render_model_card(source, repo_id, self.licence or "other", self.dataset_id)
         contents: Contents = {"README.md": card.encode(), **{name: source / name for name in (*REQUIRED, *present)}}
@@ -65,11 +64,6 @@ class Model:
         return Repository(repo_id, "model", closed=reason is not None, ours=ours, reason=reason)
 
 
-def _check_weights(path: Path) -> None:
-    try:
-        with safe_open(path, framework="pt") as weights:
-            names = weights.keys()
-    except Exception as error:  # safetensors raises its own untyped error
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    if "classifier.weight" not in names:
-        raise ValueError(f"{path} holds no classifier.weight, so it is not a soft-label model")
+def _check_weights(folder: Path) -> None:
+    if "classifier.weight" not in check_model(folder)[1]:
+        raise ValueError(f"{folder / WEIGHTS} holds no classifier.weight, so it is not a soft-label model")

@@ -23,6 +23,7 @@ class Space:
 
     model_repo: str
     message = "Publish page"
+    folder = None
 
     def contents(self, repo_id: str) -> Contents:
         return {name: text.encode() for name, text in space_files(self.model_repo).items()}

@@ -11,6 +11,7 @@ GRADIO, PYTHON = "6.31.0", "3.12"
 _COPIED = (
     "app/__init__.py",
     "app/draw.py",
+    "app/guard.py",
     "app/page.py",
     "app/style.py",
     "labels.py",

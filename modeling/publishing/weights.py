@@ -1,9 +1,9 @@
 """Who may have weights, and under which terms: those of the faces they learnt from, where these have any."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from ..files import read_json
 from ..terms import TERMS, UNKNOWN, terms_of
 from .hub import HubOptions
 
@@ -11,10 +11,25 @@ NON_COMMERCIAL = ("AffectNet", "AffectNet+")  # origins whose terms go with the 
 NOT_CHOSEN = {"license": "other", "license_name": "see-card"}
 
 
-def read_training(folder: Path) -> dict | None:
+def read_training(folder: Path) -> Any:
     """The record of a training, training.json; None where there is none."""
     record = folder / "training.json"
-    return json.loads(record.read_text()) if record.is_file() else None
+    return read_json(record, _Training, "train again, or take the file away") if record.is_file() else None
+
+
+class _Options(TypedDict):
+    from_pretrained: NotRequired[str | None]
+
+
+class _Data(TypedDict):
+    origin: NotRequired[str | None]
+
+
+class _Training(TypedDict):
+    """What decides about who may have the weights."""
+
+    data: NotRequired[_Data]
+    options: NotRequired[_Options]
 
 
 def licence_of(training: dict | None, said: str | None = None) -> dict[str, Any]:

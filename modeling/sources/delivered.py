@@ -4,9 +4,21 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from affectnet_plus import SPLITS, Face, LayoutError, find_splits, fingerprint_of, list_faces, read_face
+from affectnet_plus import (
+    MAX_ANNOTATION_BYTES,
+    SPLITS,
+    BadRow,
+    Face,
+    LayoutError,
+    find_splits,
+    fingerprint_of,
+    list_faces,
+    read_face,
+    read_file,
+)
 
 from ..terms import SoftLabels
+from .links import LinkOut, refuse_links_out
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
 from .origin import LICENSED, ORIGIN_FILE, parse_source
@@ -21,12 +33,14 @@ class Source(Protocol):
     `origin` says whose faces they are: "drawn", "FER+", or "AffectNet+", which is also what is assumed of faces that
     come without a word about it. `holds_files` is false where pictures are no files of their own, so that an index
     of paths is not possible. `soft_labels` says what generated these, where they are not those of the origin.
+    `follow_links` says that a file may be a link that leaves its folder.
     """
 
     root: Path
     origin: str
     soft_labels: SoftLabels | None
     holds_files: bool
+    follow_links: bool
 
     def splits(self) -> list[str]:
         """The splits that are present, in the order of `SPLITS`."""
@@ -49,10 +63,15 @@ class FolderSource:
 
     holds_files = True
 
-    def __init__(self, folder):
-        self.root = Path(folder).resolve()
-        self._folders = {split: path.resolve() for split, path in find_splits(folder).items()}
-        self.origin, self.soft_labels = _note(next(iter(self._folders.items())))
+    def __init__(self, folder, follow_links: bool = False):
+        self.root, self.follow_links = Path(folder).resolve(), follow_links
+        found = find_splits(folder)
+        root = _root(*next(iter(found.items())))
+        if not follow_links:
+            parts = (path / part for path in found.values() for part in (".", "images", "annotations"))
+            refuse_links_out(root, parts)
+        self._folders = {split: path.resolve() for split, path in found.items()}
+        self.origin, self.soft_labels = _note(root / ORIGIN_FILE, follow_links)
 
     def splits(self) -> list[str]:
         return list(self._folders)
@@ -68,37 +87,48 @@ class FolderSource:
         return list_faces(split, self._folders[split])
 
     def read(self, split: str, face: Face) -> tuple[dict, bytes]:
-        return read_face(self._folders[split], face)
+        return read_face(self._folders[split], face, self.follow_links)
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self._folders)
+        return fingerprint_of(self._folders, self.follow_links)
 
 
-def _note(place: tuple[str, Path]) -> tuple[str, SoftLabels | None]:
-    split, folder = place
-    root = folder.parents[len(Path(SPLITS[split]).parts) - 1]
-    file = root / ORIGIN_FILE
-    return parse_source(file.read_bytes(), file) if file.is_file() else (LICENSED, None)
+def _root(split: str, folder: Path) -> Path:
+    return folder.parents[len(Path(SPLITS[split]).parts) - 1]
 
 
-def open_source(raw) -> Source:
+def _note(file: Path, follow_links: bool) -> tuple[str, SoftLabels | None]:
+    if not os.path.lexists(file):
+        return LICENSED, None
+    try:
+        return parse_source(read_file(file, MAX_ANNOTATION_BYTES, follow_links), file)
+    except BadRow as reason:
+        raise LayoutError(f"{file} cannot be read: {reason}") from reason
+
+
+def open_source(raw, follow_links: bool = False) -> Source:
     """The reader for what lies at `raw`: an extracted tree goes before zip parts beside it.
 
     Takes a folder as `affectnet_plus.find_splits` does; a zip archive, whole or in pieces, or the folder of several;
     the first AffectNet release (csv) or AffectNet-8 (npy), extracted.
+
+    Args:
+        follow_links: files and folders of it may be links that leave it.
 
     Raises:
         LayoutError: it is nothing that we know; the message says what it looks like and what to do.
     """
     path = Path(os.path.abspath(raw))
     try:
-        return FolderSource(raw)
+        return FolderSource(raw, follow_links)
+    except LinkOut:
+        raise
     except LayoutError as error:
         unknown = error
     if lists := find_lists(path):
-        return CsvSource(path, lists)
+        return CsvSource(path, lists, follow_links)
     if splits := find_older_splits(path):
-        return NpySource(path, splits)
+        return NpySource(path, splits, follow_links)
     if archives := find_archives(path):
         return ZipSource(path, archives)
     raise unknown

@@ -72,6 +72,7 @@ def import_ferplus(
     drop_leaks: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
+    follow_links: bool = False,
 ) -> dict:
     """Write the FER+ faces in `source` as an AffectNet+ tree at `out`, PNG bytes unchanged.
 
@@ -89,6 +90,7 @@ def import_ferplus(
             protocol keeps that validation image.
         overwrite: replace `out` if it exists.
         progress: of the stage "import", in csv rows whose image was read.
+        follow_links: files and folders of `source` may be links that leave it.
 
     Returns:
         The report, also written as ferplus_report.json at the root of the tree. `splits`: for each its rows, faces
@@ -105,10 +107,10 @@ def import_ferplus(
     source, out = Path(source), Path(out)
     _check_choice("validation", validation, VALIDATIONS)
     _check_choice("protocol", protocol, PROTOCOLS)
-    splits = find_splits(source, validation)
+    splits = find_splits(source, validation, follow_links)
     _refuse_to_replace_source(source, splits, out)
     rejections = Rejections()
-    table = read_votes(source, splits, rejections)
+    table = read_votes(source, splits, rejections, follow_links)
     run = _Import(protocol, drop_leaks, table, rejections, progress)
     with writing_tree(out, overwrite, origin="FER+") as tree:
         # Validation goes first, so that a training image can be held against it as it is read.

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from affectnet_plus import is_system_file
+from affectnet_plus import BadRow, is_system_file, read_file
+
+from .links import refuse_links_out
 
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 VOTES_CSV = "fer2013new.csv"
@@ -18,6 +20,7 @@ SPLIT_CSV = "label.csv"
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 RATERS = 10
 MAX_BYTES = 4 << 20
+MAX_TABLE_BYTES = 32 << 20  # the real one has 2 MB
 
 _FACE_NAME = re.compile(r"fer[0-9]{1,9}\.png")
 _BOX = re.compile(r"\( *[0-9]+ *(, *[0-9]+ *){3}\)")
@@ -40,12 +43,12 @@ class Rejections(list):
 class FaceFolder:
     """One split as a folder of PNGs."""
 
-    def __init__(self, path: Path, usage: str):
-        self.path, self.usage = path, usage
+    def __init__(self, path: Path, usage: str, follow_links: bool = False):
+        self.path, self.usage, self._follow = path, usage, follow_links
 
     def label_csv(self) -> bytes | None:
         path = self.path / SPLIT_CSV
-        return path.read_bytes() if path.is_file() else None
+        return _table_bytes(path, self._follow) if path.is_file() else None
 
     def faces(self) -> Iterator[tuple[str, bytes | None, str | None]]:
         """Yield (name, PNG bytes, None), or (name, None, reason) for what is no face file."""
@@ -57,7 +60,9 @@ class FaceFolder:
         try:
             problem = _name_problem(path.name) or (None if path.is_file() else "not a plain file")
             problem = problem or _size_problem(path.stat().st_size)
-            return (None, problem) if problem else (path.read_bytes(), None)
+            return (None, problem) if problem else (read_file(path, MAX_BYTES, self._follow), None)
+        except BadRow as reason:
+            return None, "link that leaves its folder" if path.is_symlink() else f"file {reason}"
         except OSError:
             return None, "file cannot be read"
 
@@ -118,7 +123,14 @@ def _size_problem(size: int) -> str | None:
     return None if size <= MAX_BYTES else f"file is above {MAX_BYTES >> 20} MB"
 
 
-def find_splits(source: Path, validation: str) -> dict[str, FaceFolder | FaceTar]:
+def _table_bytes(path: Path, follow_links: bool) -> bytes:
+    try:
+        return read_file(path, MAX_TABLE_BYTES, follow_links)
+    except BadRow as reason:
+        raise ValueError(f"{path} {reason}") from reason
+
+
+def find_splits(source: Path, validation: str, follow_links: bool = False) -> dict[str, FaceFolder | FaceTar]:
     """The splits that `source` holds: `train`, `validation` or both. A folder goes before a tar of its name.
 
     Raises:
@@ -129,11 +141,13 @@ def find_splits(source: Path, validation: str) -> dict[str, FaceFolder | FaceTar
     for split, usage in (("train", "Training"), ("validation", validation)):
         folder, tar = source / FOLDERS[usage], source / f"{FOLDERS[usage]}.tar"
         if folder.is_dir():
-            splits[split] = FaceFolder(folder, usage)
+            splits[split] = FaceFolder(folder, usage, follow_links)
         elif tar.is_file():
             splits[split] = FaceTar(tar, usage)
     if not splits:
         raise _wrong_source(source, validation)
+    if not follow_links:
+        refuse_links_out(source, [faces.path for faces in splits.values()])
     return splits
 
 
@@ -178,7 +192,9 @@ class VoteTable:
         return problem
 
 
-def read_votes(source: Path, splits: dict[str, FaceFolder | FaceTar], rejections: Rejections) -> VoteTable:
+def read_votes(
+    source: Path, splits: dict[str, FaceFolder | FaceTar], rejections: Rejections, follow_links: bool = False
+) -> VoteTable:
     """Read fer2013new.csv or, where that is absent, the label.csv of each split; bad rows go to `rejections`.
 
     Raises:
@@ -188,7 +204,8 @@ def read_votes(source: Path, splits: dict[str, FaceFolder | FaceTar], rejections
     path = source / VOTES_CSV
     usages = [faces.usage for faces in splits.values()]
     if path.is_file():
-        table, rows = VoteTable(VOTES_CSV, {usage: {} for usage in usages}), _whole_table(path, rejections)
+        content = _table_bytes(path, follow_links)
+        table, rows = VoteTable(VOTES_CSV, {usage: {} for usage in usages}), _whole_table(path, content, rejections)
     else:
         table, rows = VoteTable(SPLIT_CSV, {usage: {} for usage in usages}), _split_tables(source, splits)
     for usage, name, cells, where in rows:
@@ -224,8 +241,8 @@ def _csv_rows(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"{name}, line {reader.line_num} is not csv ({error}): fetch the file again") from error
 
 
-def _whole_table(path: Path, rejections: Rejections) -> Iterator[tuple[str, str, list[str], str]]:
-    rows = _csv_rows(path.read_bytes(), str(path))
+def _whole_table(path: Path, content: bytes, rejections: Rejections) -> Iterator[tuple[str, str, list[str], str]]:
+    rows = _csv_rows(content, str(path))
     _, header = next(rows, (0, []))
     # Another order of columns would exchange emotions without a trace, so the header has to be the one we know.
     if [cell.strip() for cell in header] != HEADER.split(","):

@@ -23,6 +23,7 @@ from pathlib import Path
 from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, LayoutError, is_system_file, make_row, read_file, stamps
 
 from ..terms import SoftLabels
+from .links import refuse_links_out
 from .older import ORIGIN, annotation_text, number, whole
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -63,10 +64,13 @@ class CsvSource:
     origin = ORIGIN
     soft_labels: SoftLabels | None = None
 
-    def __init__(self, root, lists: dict[str, Path]):
-        self.root = Path(root).resolve()
+    def __init__(self, root, lists: dict[str, Path], follow_links: bool = False):
+        self.root, self.follow_links = Path(root).resolve(), follow_links
+        pictures = {split: _find_pictures(self.root, _kind(split)) for split in lists}
+        if not follow_links:
+            refuse_links_out(self.root, [*lists.values(), *pictures.values()])
         self._lists = {split: path.resolve() for split, path in lists.items()}
-        self._pictures = {split: _find_pictures(self.root, _kind(split)) for split in lists}
+        self._pictures = pictures
         for path in self._lists.values():
             next(_rows(path), None)
         self._faces: dict[str, list[Face]] | None = None
@@ -102,7 +106,7 @@ class CsvSource:
             raise BadRow(f"line {line} of {path.name} names another picture than before: the file has changed")
         text = _annotation(split, cells)
         picture = os.path.join(self._pictures[split], face.image)
-        image = read_file(picture, MAX_IMAGE_BYTES)
+        image = read_file(picture, MAX_IMAGE_BYTES, self.follow_links)
         return make_row(face.image_id, picture, text, image), image
 
     def fingerprint(self) -> str:
@@ -113,7 +117,7 @@ class CsvSource:
         for folder in dict.fromkeys(self._pictures.values()):
             for name in _folders(folder):
                 total.update(f"{name}\n".encode(errors="surrogateescape"))
-                for line in stamps(folder / name):
+                for line in stamps(folder / name, self.follow_links):
                     total.update(line)
         return total.hexdigest()
 

@@ -28,6 +28,7 @@ from affectnet_plus import (
 )
 
 from ..terms import SoftLabels
+from .links import refuse_links_out
 from .older import ORIGIN, annotation_text, number, whole
 
 FOLDERS = {"train": "train_set", "validation": "val_set"}
@@ -55,8 +56,11 @@ class NpySource:
     origin = ORIGIN
     soft_labels: SoftLabels | None = None
 
-    def __init__(self, root, folders: dict[str, Path]):
-        self.root = Path(root).resolve()
+    def __init__(self, root, folders: dict[str, Path], follow_links: bool = False):
+        self.root, self.follow_links = Path(root).resolve(), follow_links
+        if not follow_links:
+            parts = (path / part for path in folders.values() for part in (".", "images", "annotations"))
+            refuse_links_out(self.root, parts)
         self._folders = {split: folder.resolve() for split, folder in folders.items()}
 
     def splits(self) -> list[str]:
@@ -84,8 +88,8 @@ class NpySource:
             raise BadRow(face.problem)
         assert face.image and face.annotation
         base = os.path.join(self._folders[split], "annotations", face.annotation)
-        label, valence, arousal = (_read_array(f"{base}_{kind}.npy", 1)[0] for kind in NEEDED)
-        landmarks = _read_array(f"{base}_lnd.npy", 136) if os.path.lexists(f"{base}_lnd.npy") else None
+        label, valence, arousal = (self._array(f"{base}_{kind}.npy", 1)[0] for kind in NEEDED)
+        landmarks = self._array(f"{base}_lnd.npy", 136) if os.path.lexists(f"{base}_lnd.npy") else None
         text = annotation_text(
             whole("exp", label) if isinstance(label, str) else label,
             _number("val", valence),
@@ -93,11 +97,14 @@ class NpySource:
             landmarks and [_number("lnd", value) for value in landmarks],
         )
         path = os.path.join(self._folders[split], "images", face.image)
-        image = read_file(path, MAX_IMAGE_BYTES)
+        image = read_file(path, MAX_IMAGE_BYTES, self.follow_links)
         return make_row(face.image_id, path, text, image), image
 
+    def _array(self, path: str, count: int) -> list:
+        return _read_array(os.path.basename(path), read_file(path, MAX_ANNOTATION_BYTES, self.follow_links), count)
+
     def fingerprint(self) -> str:
-        return fingerprint_of(self._folders)
+        return fingerprint_of(self._folders, self.follow_links)
 
 
 def _with_arrays(face: Face, arrays: dict[str, set[str]]) -> Face:
@@ -108,14 +115,16 @@ def _with_arrays(face: Face, arrays: dict[str, set[str]]) -> Face:
     return face if face.problem else Face(face.image_id, face.image, stem)
 
 
-def _read_array(path: str, count: int) -> list:
+def _read_array(name: str, content: bytes, count: int) -> list:
     """The numbers, or their texts, of an array file of `count` values, in order."""
-    name, content = os.path.basename(path), read_file(path, MAX_ANNOTATION_BYTES)
     file = BytesIO(content)
     try:
         shape, by_column, kind = _HEADERS[np.lib.format.read_magic(file)](file)
-    except (KeyError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
-        raise BadRow(f"{name!r} is not an array: {error}") from error
+    except (LookupError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+        said = re.sub(r" at 0x[0-9a-f]+", "", str(error))  # of a node of Python's grammar: another one in every run
+        raise BadRow(f"{name!r} is not an array: {said}") from error
+    if any(type(side) is not int for side in shape) or kind.itemsize == 0:  # True is a side to numpy
+        raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
     # Before numpy makes room for it: the header may say anything.
     if kind.kind not in "iufUS" or shape not in ((), (count,), (count // 2, 2)):
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")

@@ -23,7 +23,7 @@ def parse_source(content: bytes, where) -> tuple[str, SoftLabels | None]:
         record = json.loads(content)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or not isinstance(record.get("origin"), str):
+    if not isinstance(record, dict) or not _is_name(record.get("origin")):
         raise LayoutError(f'{where} does not say {{"origin": "..."}}. Remove it if the faces are those of AffectNet+')
     if "soft_labels" not in record:
         return record["origin"], None
@@ -33,3 +33,8 @@ def parse_source(content: bytes, where) -> tuple[str, SoftLabels | None]:
         raise LayoutError(
             f"{where} does not say of its soft labels what `affectnet-plus label` writes ({error}). Label again"
         ) from error
+
+
+def _is_name(origin) -> bool:
+    """One line of text that can be written: it stands on cards."""
+    return isinstance(origin, str) and 0 < len(origin) <= 200 and origin.isprintable()

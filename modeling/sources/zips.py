@@ -97,6 +97,7 @@ class ZipSource:
     """
 
     holds_files = False
+    follow_links = False  # there are none in an archive
 
     def __init__(self, root, archives: list[list[Path]]):
         self.root = Path(root).resolve()

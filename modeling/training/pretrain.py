@@ -25,7 +25,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from ..data.dataset import FaceDataset, about_faces, first_side, normalise
 from ..data.unlabelled import unlabelled
-from ..files import fresh_folder, write_json, written_whole
+from ..files import fresh_folder, led_to, write_json, written_whole
 from ..preparing.manifest import About
 from ..stages import Progress, silent
 from ..unfinished import remove
@@ -73,6 +73,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
+    follow_links: bool = False,
 ) -> PretrainingRecord:
     """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 
@@ -85,7 +86,7 @@ def pretrain(
     `accelerate launch` every process calls this, and the first one writes.
 
     Args:
-        images: what `unlabelled` takes.
+        images: what `unlabelled` takes, and how it takes `follow_links`.
 
     Returns:
         What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
@@ -97,10 +98,10 @@ def pretrain(
         ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options
             or data, or the loss is no number any more.
     """
-    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
+    out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
-    pictures = unlabelled(images, options.views)
+    pictures = unlabelled(images, options.views, follow_links)
     options = _decided(options, pictures)
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
     known = _source(images)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from affectnet_plus import EMOTIONS
 
+from ..loading import load_whole
 from ..shipped import model_folder
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.stems import folded
@@ -44,9 +45,7 @@ class Teachers:
 
 
 def _teacher(folder: str, image_size: int) -> AffectNetPlusForSoftLabels:
-    model = AffectNetPlusForSoftLabels.from_pretrained(
-        model_folder(folder), dtype=torch.float32, use_safetensors=True
-    ).eval()
+    model = load_whole(AffectNetPlusForSoftLabels, model_folder(folder))
     names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     if names != EMOTIONS:
         raise ValueError(f"the teacher {folder} answers {', '.join(names)}; expected {', '.join(EMOTIONS)}")

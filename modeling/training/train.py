@@ -1,5 +1,6 @@
 """One training run: prepared data in, a model folder out."""
 
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from transformers import TrainingArguments
 
 from affectnet_plus import EMOTIONS
 
+from ..checkpoints import check_start, read_config
 from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
-from ..files import fresh_folder, write_json
+from ..files import fresh_folder, led_to, write_json
+from ..loading import in_a_sentence
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import About
 from ..shipped import model_folder
@@ -30,6 +33,10 @@ from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
 from .work_folder import claimed, newest_checkpoint
+
+logger = logging.getLogger(__name__)
+
+LARGE_GB = 4.0  # of a batch's attention, from which on it is said before a run that did not choose it
 
 
 class TrainingFacts(TypedDict):
@@ -78,7 +85,7 @@ def train(
         ValueError: the data has no train split, no validation split where `holdout` is 0, no known target, or a class
             that no target has; the interrupted run had other options or data; the loss is no number any more.
     """
-    out = Path(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
+    out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
     splits = load_prepared(data, options.view)
@@ -86,6 +93,8 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
     size = options.image_size or first_side(splits["train"])
+    if processes.is_main_process and (words := large_for(options, size)):
+        logger.warning(words)
     decided, source = _decided(options, size), _source(data, rows)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
@@ -114,6 +123,32 @@ def train(
             remove(work)
     processes.wait_for_everyone()
     return record
+
+
+def large_for(options: TrainingOptions, size: int) -> str | None:
+    """What is to be said before a checkpoint is trained on pictures that nobody chose the size of, if it is large.
+
+    Every token of a face is compared with every other, in each layer and head, and that is kept for the way back.
+
+    Args:
+        size: of the pictures, in pixels.
+    """
+    start = _start(options)
+    if options.image_size is not None or start is None or not Path(model_folder(start)).is_dir():
+        return None
+    config = read_config(model_folder(start))
+    layers, heads = config.get("num_hidden_layers", 12), config.get("num_attention_heads", 12)  # as ViTConfig has them
+    patch, own = config.get("patch_size", 16), config.get("image_size", 224)
+
+    def memory(side: int) -> float:
+        return options.batch_size * layers * heads * ((side // patch) ** 2 + 1) ** 2 * 4 / 1e9
+
+    if memory(size) < LARGE_GB:
+        return None
+    return (
+        f"the pictures are {size} pixels a side: a batch of {options.batch_size} takes about {memory(size):,.0f} GB "
+        f"for attention alone. --image-size {own}, which {start} was trained with, takes {memory(own):,.1f}"
+    )
 
 
 def _source(data, rows: tuple[list[int], list[int]]) -> dict:
@@ -202,10 +237,12 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
         # A weight of 0 says for good that this head was never trained, so that nobody reads its output.
         "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
-    if options.from_vit:
-        model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
-    elif options.from_pretrained:
-        model = AffectNetPlusForSoftLabels.from_faces(model_folder(options.from_pretrained), **shared)
+    if start := _start(options):
+        begin = AffectNetPlusForSoftLabels.from_vit if options.from_vit else AffectNetPlusForSoftLabels.from_faces
+        with in_a_sentence(start):
+            if Path(model_folder(start)).is_dir():
+                check_start(model_folder(start))
+            model = begin(model_folder(start) if options.from_pretrained else start, **shared)
     else:
         config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
         model = AffectNetPlusForSoftLabels(config)

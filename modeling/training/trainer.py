@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from ..data.dataset import collate, normalise
+from .training_state import load_optimizer, load_random, save_optimizer, save_random
 
 
 class FaceTrainer(Trainer):
@@ -18,6 +20,8 @@ class FaceTrainer(Trainer):
     `Trainer` loads a checkpoint's file name by name, but models are saved under the key names of transformers 4. So
     the encoder of the best checkpoint, and of a resumed run, would silently stay what it was. Here both go through
     `from_pretrained`, which knows the names, and every tensor must be found.
+
+    A checkpoint holds safetensors and JSON, and of those alone a run goes on: `training_state`.
     """
 
     def __init__(self, augment: Callable[[Tensor], Tensor], **options):
@@ -46,7 +50,7 @@ class FaceTrainer(Trainer):
 
     def _restore(self, checkpoint: str) -> None:
         model = self.accelerator.unwrap_model(self.model)
-        saved = type(model).from_pretrained(checkpoint, dtype=torch.float32)
+        saved = type(model).from_pretrained(checkpoint, dtype=torch.float32, use_safetensors=True)
         model.load_state_dict(saved.state_dict(), strict=True)
 
     def _load_best_model(self) -> None:
@@ -54,6 +58,28 @@ class FaceTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         self._restore(resume_from_checkpoint)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_optimizer(Path(output_dir), self.optimizer, self.lr_scheduler)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)  # before the first process has written the model there
+        save_random(self._random_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random(self._random_file(checkpoint))
+
+    def _random_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint, f"random-{self.args.process_index}.safetensors")
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Nothing is scaled in float32 and bfloat16, and the stock way would load a pickle."""
 
 
 class Clock(TrainerCallback, ExportableState):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from transformers import TrainerState
 
 from ..files import refuse_existing
 from ..unfinished import begin, begun_with, demand, differing, held
@@ -16,7 +17,7 @@ from .options import TrainingOptions
 from .pretrain_options import PretrainingOptions
 
 # Raise it when a checkpoint that was written before would be gone on with to other weights than a whole run gives.
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 Options = TypeVar("Options", TrainingOptions, PretrainingOptions)
 
@@ -59,13 +60,27 @@ def _bf16(work: Path, options: TrainingOptions | PretrainingOptions, data: dict,
     if options.bf16 is not None:
         return options.bf16
     if before := begun_with(work):
-        bf16 = before["options"]["bf16"]
-        if not anew or not differing(before, _identity(replace(options, bf16=bf16), data)):
+        bf16 = before["options"]["bf16"] if isinstance(before.get("options"), dict) else None
+        same = not anew or not differing(before, _identity(replace(options, bf16=bf16), data))
+        if isinstance(bf16, bool) and same:
             return bf16
     return bf16_is_faster()
 
 
 def newest_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint, for its state is written last; None at the very beginning of a run."""
+    """The newest whole checkpoint, for its state is written last; None at the very beginning of a run.
+
+    Raises:
+        ValueError: its state is damaged.
+    """
     whole = [state.parent for state in work.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
+    if not whole:
+        return None
+    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))
+    try:
+        TrainerState.load_from_json(str(newest / "trainer_state.json"))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{newest}/trainer_state.json is damaged ({error}). Remove {newest} to go on from the checkpoint before it"
+        ) from error
+    return str(newest)

@@ -147,7 +147,7 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             raise ValueError(f"{checkpoint} decides {', '.join(changed)}; only its image_size can be changed")
         model = cls(AffectNetPlusConfig(**({"image_size": source.image_size} | fixed | options)))
         encoder, report = ViTModel.from_pretrained(
-            checkpoint, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
+            checkpoint, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True, use_safetensors=True
         )
         if report["missing_keys"]:  # transformers would start them at random
             missing = ", ".join(sorted(report["missing_keys"]))
@@ -177,7 +177,9 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             raise ValueError(f"{folder} is a {source.model_type!r} model; from_faces needs {kind!r}")
         names = (*_ENCODER_OPTIONS, "stem_channels", "stem_type", "pooling", "initializer_range", "image_size")
         model = cls(AffectNetPlusConfig(**({name: getattr(source, name) for name in names} | options)))
-        loaded, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        loaded, report = cls.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+        )
         missing = sorted(name for name in report["missing_keys"] if name.startswith(("stem.", "vit.")))
         if missing:  # transformers would start them at random
             raise ValueError(f"{folder} lacks {', '.join(missing)}; give a whole checkpoint")

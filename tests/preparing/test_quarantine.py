@@ -192,7 +192,7 @@ BAD = {
     "a link that leaves the folder": (link, "is a link that leaves its folder"),
     "an annotation that is a link to elsewhere": (link_annotation, "is a link that leaves its folder"),
     "a link to nothing": (dangling, "cannot be opened: [Errno 2] No such file or directory"),
-    "a folder named .jpg": (folder_instead, "cannot be opened: [Errno 21] Is a directory"),
+    "a folder named .jpg": (folder_instead, "is not a file"),
     # images
     "truncated JPEG": (image(picture()[:-20]), "image cannot be read: image file is truncated"),
     "half a header": (image(picture()[:100]), "image cannot be read: Truncated File Read"),

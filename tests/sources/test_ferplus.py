@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from affectnet_plus import EMOTIONS, read_annotation
+from affectnet_plus import EMOTIONS, BadRow, read_annotation, read_file
+from affectnet_plus_modeling.sources import ferplus_files
 from affectnet_plus_modeling.sources.ferplus import (
     COLUMNS,
     LEAK,
@@ -422,15 +423,15 @@ def test_what_systems_leave_in_a_folder_or_tar_is_not_listed(tmp_path, packed):
 
 def test_a_file_that_cannot_be_read_is_listed(tmp_path, monkeypatch):
     source = folders(tmp_path / "source")
-    read = Path.read_bytes
 
-    def refuse(path):
+    def refuse(path, most, follow_links):
         if path.name == "fer0000020.png":
-            raise PermissionError(path)
-        return read(path)
+            raise BadRow("cannot be opened: Permission denied")
+        return read_file(path, most, follow_links)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert reasons(import_ferplus(source, tmp_path / "tree")) == [("fer0000020.png", "file cannot be read")]
+    monkeypatch.setattr(ferplus_files, "read_file", refuse)
+    expected = [("fer0000020.png", "file cannot be opened: Permission denied")]
+    assert reasons(import_ferplus(source, tmp_path / "tree")) == expected
 
 
 def test_odd_tar_members_are_listed_and_nothing_leaves_the_tar(tmp_path):
@@ -602,7 +603,7 @@ def test_the_source_is_never_replaced(out, tmp_path):
     (source / "FER2013Train").symlink_to(root / "elsewhere")
     before = files_of(root)
     with pytest.raises(ValueError, match="name another folder"):
-        import_ferplus(source, root / out, overwrite=True)
+        import_ferplus(source, root / out, overwrite=True, follow_links=True)
     assert files_of(root) == before
 
 

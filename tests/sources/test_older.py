@@ -211,7 +211,7 @@ def test_a_link_out_of_the_pictures_is_refused(tmp_path):
     rows, reasons = everything(open_source(tmp_path / "in"))
     assert list(rows) == ["train/1/a"]
     assert reasons == {
-        "train/1/b": ["'b.jpg' is a link that leaves its folder"],
+        "train/1/b": ["'b.jpg' is a link that leaves its folder (--follow-links follows it)"],
         "train/5/secret": ["has no picture: line 4 of training.csv names '5/secret.jpg'"],
     }
 

@@ -9,7 +9,6 @@ of .078 on 400 others, where the mean of the 1,600 has .219; correlations are .7
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,8 +27,10 @@ from transformers import (
     TrainingArguments,
 )
 
+from ...checkpoints import read_config
 from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
-from ...files import fresh_folder, refuse_existing, write_json
+from ...files import fresh_folder, led_to, refuse_existing, write_json
+from ...loading import in_a_sentence, load_whole
 from ...preparing.manifest import about
 from ...stages import Progress, silent
 from ...training.arguments import training_arguments
@@ -134,7 +135,7 @@ def train_action_units(
         ValueError: the data has no train or validation split, or no face there has a whole row in the table; the
             interrupted run had other options, data or table, and `overwrite` is false.
     """
-    out, options = Path(out).resolve(), options or ActionUnitOptions()
+    out, options = led_to(out).resolve(), options or ActionUnitOptions()
     work = out.with_name(out.name + ".training")
     refuse_existing(out, overwrite)
     demand(work, resume)
@@ -313,7 +314,7 @@ def load_action_unit_model(folder: str | Path) -> ActionUnitModel:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no config.json; give the folder of a trained action-unit model")
-    config = json.loads((folder / "config.json").read_text())
+    config = read_config(folder)
     labels = config.get("id2label", {})
     units = tuple(labels[index] for index in sorted(labels, key=int))
     if not units or not all(re.fullmatch(r"AU\d\d", unit) for unit in units):
@@ -323,9 +324,10 @@ def load_action_unit_model(folder: str | Path) -> ActionUnitModel:
             f"{folder} has the problem_type {config.get('problem_type')!r}; expected 'multi_label_classification', for"
             " action units are independent"
         )
-    network = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    size = AutoImageProcessor.from_pretrained(folder).size
-    return ActionUnitModel(network.eval(), units, size["height"])
+    network = load_whole(AutoModelForImageClassification, folder)
+    with in_a_sentence(folder):
+        size = int(AutoImageProcessor.from_pretrained(folder).size["height"])
+    return ActionUnitModel(network, units, size)
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ A member is eight networks of one backbone, trained from one seed. With cross-fi
 part of the training faces that it never saw; `seen` finds the fold of a face again by its pixels.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from transformers.utils import ModelOutput
 
 from affectnet_plus import EMOTIONS
 
+from ...checkpoints import read_config
+from ...loading import load_whole
 from ...vit import AffectNetPlusConfig
 
 ALL_FOLDS = -1  # of a face that was not trained on: every member may answer
@@ -119,19 +120,20 @@ def load_ensemble(folder) -> BinaryEnsemble:
 
     Raises:
         FileNotFoundError: the folder holds no config.json and model.safetensors.
-        ValueError: it holds another kind of model, or one whose emotions are others or in another order.
+        ValueError: it holds another kind of model, or one whose emotions are others or in another order; or as
+            `load_whole`.
     """
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of train-ensemble")
-    config = json.loads((folder / "config.json").read_text())
+    config = read_config(folder)
     if config.get("model_type") != BinaryEnsembleConfig.model_type:
         kind = config.get("model_type")
         raise ValueError(f"{folder} holds a {kind!r} model, expected {BinaryEnsembleConfig.model_type!r}")
-    names = [name for _, name in sorted(config["id2label"].items(), key=lambda item: int(item[0]))]
+    names = [name for _, name in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
     if names != list(EMOTIONS):
         expected = ", ".join(EMOTIONS)
         raise ValueError(f"{folder} has the emotions {', '.join(names)}; expected {expected}, in this order")
-    model = BinaryEnsemble.from_pretrained(folder, dtype=torch.float32)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model = load_whole(BinaryEnsemble, folder)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")

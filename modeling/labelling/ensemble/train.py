@@ -8,7 +8,6 @@ A network that is done is a file in `<out>.training`, so the same command goes o
 processes that run it share the work.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -29,8 +28,9 @@ from transformers import AutoConfig, AutoModelForImageClassification
 
 from affectnet_plus import EMOTIONS
 
+from ...checkpoints import check_start
 from ...data.dataset import FaceDataset, first_side, load_prepared
-from ...files import fresh_folder, refuse_existing, write_json, written_whole
+from ...files import fresh_folder, led_to, read_json, refuse_existing, write_json, written_whole
 from ...preparing.manifest import About, about
 from ...shipped import model_folder
 from ...stages import Progress, silent
@@ -138,7 +138,7 @@ def train_ensemble(
         ValueError: an interrupted run had other options or data, and `overwrite` is false; an emotion has
             no face, or fewer than folds; without cross-fitting there is no validation split to calibrate on.
     """
-    out = Path(out).resolve()
+    out = led_to(out).resolve()
     work = out.with_name(out.name + ".training")
     refuse_existing(out, overwrite)
     demand(work, resume)
@@ -156,7 +156,7 @@ def train_ensemble(
             raise
     with alone(out, say):
         if not run.work.exists():  # another process that shared the work has put the ensemble together
-            return json.loads((out / "training.json").read_text())
+            return read_json(out / "training.json", EnsembleRecord, "train again with --overwrite")
         return _assemble(run, splits, data, out, overwrite)
 
 
@@ -206,6 +206,8 @@ def _backbone(name: str, size: int) -> dict:
         patch = patch_for(size)
         shape = {"image_size": size, "patch_size": patch, "valence_arousal_weight": 0.0}
         return AffectNetPlusConfig(**(SIZES[name] | names | shape)).to_dict()
+    if Path(model_folder(name)).is_dir():
+        check_start(model_folder(name))
     if _is_ours(name):
         return _from_ours(name, size, names["id2label"]).config.to_dict()
     return AutoConfig.from_pretrained(name, **names).to_dict()
@@ -304,6 +306,7 @@ def _start(run: Training, unit: Unit, classes: int):
         label2id={v: k for k, v in names.items()},
         ignore_mismatched_sizes=True,
         dtype=torch.float32,
+        use_safetensors=True,
     )
 
 
