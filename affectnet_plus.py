@@ -52,8 +52,8 @@ SPLITS = {  # split -> folder under the root
 
 # What `DatasetInfo` says of the release, and the terms of what is prepared from it.
 DESCRIPTION = (
-    "AffectNet+: facial images, each with a soft label (how far each of 8 emotions is expressed), a difficulty subset, "
-    "valence and arousal, and machine-predicted age, gender, ethnicity, head pose and landmarks."
+    "AffectNet+: facial images, each with a soft label (how far each of 8 emotions is expressed), a difficulty "
+    "subset, valence and arousal, and machine-predicted age, gender, ethnicity, head pose and landmarks."
 )
 HOMEPAGE = "https://arxiv.org/abs/2410.22506"
 LICENCE = (

@@ -26,9 +26,9 @@ from affectnet_plus import (
     LayoutError,
     check_image,
     features,
+    filters,
     find_splits,
     fingerprint_of,
-    filters,
     in_view,
     is_system_file,
     list_faces,
@@ -470,7 +470,9 @@ def test_the_views_of_a_labelled_row(split, label, subset):
         expected |= {"7-class"}
     assert {view for view in VIEWS if in_view(view, split, label, subset)} == expected
     row = pa.table({"label": pa.array([label], pa.int64()), "subset": pa.array([subset], pa.int64())})
-    arrow = {view for view in VIEWS if not filters(view) or row.filter(pq.filters_to_expression(filters(view))).num_rows}
+    arrow = {
+        view for view in VIEWS if not filters(view) or row.filter(pq.filters_to_expression(filters(view))).num_rows
+    }
     assert arrow - {"no_human"} == expected, "as Arrow understands the filters"
 
 

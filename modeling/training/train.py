@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
+import datasets
 import numpy as np
 import torch
 import transformers
@@ -20,7 +21,7 @@ from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import About
 from ..shipped import model_folder
 from ..stages import Progress, silent
-from ..unfinished import remove
+from ..unfinished import digest, remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
@@ -86,7 +87,7 @@ def train(
         raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
     rows = _rows(splits, options)
     size = options.image_size or first_side(splits["train"])
-    decided, source = _decided(options, size), _source(data, rows)
+    decided, source = _decided(options, size), _source(data, splits["train"], rows)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
         every, training, choosing = _faces(splits, rows, options, size, progress)
@@ -116,9 +117,13 @@ def train(
     return record
 
 
-def _source(data, rows: tuple[list[int], list[int]]) -> dict:
-    """What tells the data of a run from other data."""
-    return {"source of the data": about_faces(data)["fingerprint"], "faces": [len(some) for some in rows]}
+def _source(data, split: datasets.Dataset, rows: tuple[list[int], list[int]]) -> dict:
+    """What tells the data of a run from other data; a checkpoint knows the faces by their places alone."""
+    return {
+        "source of the data": about_faces(data)["fingerprint"],
+        "faces": [len(some) for some in rows],
+        "order of the faces": digest({"image_id": split["image_id"][:]}),
+    }
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 

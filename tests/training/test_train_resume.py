@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import load_dataset
 from safetensors.torch import load_file
 from transformers import Trainer
 
@@ -132,6 +133,9 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert sorted(os.listdir(tmp_path)) == ["model.training"]
     with pytest.raises(ValueError, match="another command: epochs was 3 and is 2. Give the command"):
         train(drawn, "model", quick(epochs=2))
+    order = "source of the data was .*order of the faces was"
+    with pytest.raises(ValueError, match=f"another command: {order}"):  # a checkpoint knows faces by their places
+        train(load_dataset(str(drawn)).shuffle(seed=0), "model", quick(epochs=3))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     record = train(drawn, "../model", quick(epochs=3), resume=True)
