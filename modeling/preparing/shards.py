@@ -20,7 +20,7 @@ from .chunks import ROW_SCHEMA
 from .reading import StoredRows
 from .stored import StoredChunk
 
-SHARD_ROWS = 20_000
+SHARD_ROWS = 50_000
 SHARD_BYTES = 150_000_000  # of pictures
 # A group is what a reader holds in memory at once, and what it skips by.
 GROUP_ROWS = 5_000
