@@ -133,8 +133,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert sorted(os.listdir(tmp_path)) == ["model.training"]
     with pytest.raises(ValueError, match="another command: epochs was 3 and is 2. Give the command"):
         train(drawn, "model", quick(epochs=2))
-    order = "source of the data was .*order of the faces was"
-    with pytest.raises(ValueError, match=f"another command: {order}"):  # a checkpoint knows faces by their places
+    with pytest.raises(ValueError, match="order of the faces is another"):  # a checkpoint knows them by their places
         train(load_dataset(str(drawn)).shuffle(seed=0), "model", quick(epochs=3))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
