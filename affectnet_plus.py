@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import datasets
 import pyarrow as pa
+import xxhash
 from PIL import Image, UnidentifiedImageError
 
 logger = datasets.logging.get_logger(__name__)
@@ -47,6 +48,28 @@ SPLITS = {  # split -> folder under the root
     "validation": "human_annotated/validation_set",
     "no_human": "no_human_annotated",
 }
+
+
+# What `DatasetInfo` says of the release, and the terms of what is prepared from it.
+DESCRIPTION = (
+    "AffectNet+: facial images, each with a soft label (how far each of 8 emotions is expressed), a difficulty "
+    "subset, valence and arousal, and machine-predicted age, gender, ethnicity, head pose and landmarks."
+)
+HOMEPAGE = "https://arxiv.org/abs/2410.22506"
+LICENCE = (
+    "AffectNet and AffectNet+ are licensed by the University of Denver for academic research only. A professor or "
+    "lab manager asks for them and signs the agreement; students ask through their supervisor. The faces may not be "
+    "given to third parties, in part or as a whole, and copies stay on computers of the licensed institution. Weights "
+    "trained on them are for non-commercial research."
+)
+CITATION = """\
+@article{fard2025affectnetplus,
+  title   = "{AffectNet+}: A Database for Enhancing Facial Expression Recognition with Soft-Labels",
+  author  = {Pourramezan Fard, Ali and Hosseini, Mohammad Mehdi and Sweeny, Timothy D. and Mahoor, Mohammad H.},
+  journal = {IEEE Transactions on Affective Computing},
+  year    = {2025},
+  note    = {arXiv:2410.22506}
+}"""
 
 
 class LayoutError(ValueError):
@@ -445,15 +468,36 @@ def read_file(path, most: int, follow_links: bool = False) -> bytes:
         raise BadRow(f"cannot be opened: {error}") from error
 
 
+def lot_of(image_id: str) -> int:
+    """The lot (64 bits) that a face has drawn: the rows of a split are in the order of their lots.
+
+    That is a random order, and the same one wherever the faces come from, whatever view is read, and whichever other
+    faces are there.
+    """
+    return xxhash.xxh3_64_intdigest(image_id.encode())
+
+
+def filters(view: str) -> list[list]:
+    """What a view asks of a row, as `datasets` takes `filters` of Parquet; what is null does not fulfil it.
+
+    A row without a human label is therefore only in `all`, or in `no_human`, which ask for nothing.
+    """
+    if view in ("all", "no_human"):
+        return []
+    asked = [["label", "<", 7 if view == "7-class" else len(EMOTIONS)]]
+    return asked + [["subset", "==", SUBSETS.index(view)]] if view in SUBSETS else asked
+
+
 def in_view(view: str, split: str, label: int | None, subset: int | None) -> bool:
-    """Whether a row belongs to a view. A row without a human label is only in `all`, or in `no_human`."""
-    if view == "no_human" or split == "no_human":
-        return view == "no_human" and split == "no_human"
-    if view == "all":
-        return True
-    if label is None or label >= (7 if view == "7-class" else len(EMOTIONS)):
+    """Whether a row belongs to a view: those of the split `no_human` to the view of that name alone."""
+    if (view == "no_human") != (split == "no_human"):
         return False
-    return view in ("default", "7-class") or subset == SUBSETS.index(view)
+    row = {"label": label, "subset": subset}
+    return all(_fulfils(row[column], sign, bound) for column, sign, bound in filters(view))
+
+
+def _fulfils(value: int | None, sign: str, bound: int) -> bool:
+    return value is not None and (value < bound if sign == "<" else value == bound)
 
 
 def to_table(rows: list[dict], columns: datasets.Features) -> pa.Table:
@@ -511,11 +555,11 @@ class AffectNetPlus(datasets.ArrowBasedBuilder):
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
-            description="AffectNet+: facial images with soft labels, difficulty subsets, valence and arousal.",
+            description=DESCRIPTION,
             features=features(self.config.name),
-            homepage="https://arxiv.org/abs/2410.22506",
-            citation="AffectNet+: A Database for Enhancing Facial Expression Recognition with Soft-Labels. "
-            "arXiv:2410.22506, IEEE Transactions on Affective Computing, 2025.",
+            homepage=HOMEPAGE,
+            license=LICENCE,
+            citation=CITATION,
         )
 
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
@@ -527,7 +571,8 @@ class AffectNetPlus(datasets.ArrowBasedBuilder):
         ]
 
     def _chunks(self, split: str, folder: Path) -> dict:
-        faces, step = list_faces(split, folder), self.FACES_AT_A_TIME
+        faces = sorted(list_faces(split, folder), key=lambda face: lot_of(face.image_id))
+        step = self.FACES_AT_A_TIME
         # A list is what `num_proc` and streaming workers share out; the rest travels beside it.
         chunks = [faces[start : start + step] for start in range(0, len(faces), step)]
         return {"split": split, "folder": str(folder), "chunks": chunks}

@@ -158,7 +158,7 @@ def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress
 
 
 def _batches(file: Path, broken: list[Finding]) -> Iterator[pa.Table]:
-    """Rows of one partition, which are all of one split, as far as they can be read."""
+    """Rows of one file, which are all of one split, as far as they can be read."""
     try:
         with pq.ParquetFile(file) as reader:
             for batch in reader.iter_batches(FACES_AT_A_TIME):

@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from affectnet_plus import CITATION, HOMEPAGE, LICENCE
+
 _AFFECTNET_LINK = "https://mohammadmahoor.com/pages/databases/affectnet/"
-_AFFECTNET_CONDITIONS = (
-    "AffectNet and AffectNet+ are licensed by the University of Denver for academic research only. A professor or "
-    "lab manager asks for them and signs the agreement; students ask through their supervisor. The "
-    "faces may not be given to third parties, in part or as a whole, and copies stay on computers of the licensed "
-    "institution: this folder stays there too. Weights trained on them are for non-commercial research."
-)
+_AFFECTNET_CONDITIONS = f"{LICENCE} This folder stays there too."
 _AFFECTNET_PEOPLE = (
     "Photographs of real people, found on the web and not taken with their consent to this use: personal data under "
     "the GDPR. Who finds themselves among the faces asks the licensor, the University of Denver, for removal; then "
@@ -82,6 +79,10 @@ class Terms:
     people: str
     citation: str | None
 
+    @property
+    def description(self) -> str:
+        return f"Facial images with soft labels, difficulty subsets, valence and arousal. {self.collected}"
+
 
 TERMS = {
     "drawn": Terms(
@@ -145,7 +146,7 @@ TERMS = {
         name="AffectNet+, prepared",
         free=False,
         licence={"license": "other", "license_name": "affectnet-academic", "license_link": _AFFECTNET_LINK},
-        link="https://arxiv.org/abs/2410.22506",
+        link=HOMEPAGE,
         published="2024-10-29",
         collected="The photographs of AffectNet, which three web search engines gave for 1,250 emotion words in six "
         "languages. One annotator chose the label, valence and arousal. Soft labels, age, gender, ethnicity, head "
@@ -156,14 +157,7 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions=_AFFECTNET_CONDITIONS,
         people=_AFFECTNET_PEOPLE,
-        citation="""\
-@article{fard2025affectnetplus,
-  title   = "{AffectNet+}: A Database for Enhancing Facial Expression Recognition with Soft-Labels",
-  author  = {Pourramezan Fard, Ali and Hosseini, Mohammad Mehdi and Sweeny, Timothy D. and Mahoor, Mohammad H.},
-  journal = {IEEE Transactions on Affective Computing},
-  year    = {2025},
-  note    = {arXiv:2410.22506}
-}""",
+        citation=CITATION,
     ),
     UNKNOWN: Terms(
         name="Pictures of unknown origin in the AffectNet+ layout",

@@ -4,20 +4,20 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from datasets.info import DatasetInfo, DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from affectnet_plus import LABELS, SUBSETS, features
+from affectnet_plus import LABELS, SUBSETS, features, filters
 from affectnet_plus_cards import PREPARED_CARD
 
 from ..files import write_json
 from ..terms import Terms, terms_of
 from .columns import column_table, markdown_table
 from .croissant import croissant
+from .views import files_of, pattern_of
 
 THIS_FOLDER = "<this folder>"  # what the card's example loads, until `publish` puts the repository's name there
 MOST_REASONS = 10
@@ -31,33 +31,27 @@ GATED_FIELDS = {
 }
 
 
-def write_card(
-    folder: Path, report: Mapping[str, Any], views: dict[str, dict[str, list[str]]], manifest: dict
-) -> None:
+def write_card(folder: Path, report: Mapping[str, Any], views: dict[str, dict[str, int]], manifest: dict) -> None:
     """Write `README.md` and `croissant.json` of a prepared folder.
 
     The same arguments give the same bytes. Neither file names the machine, a face or its file.
 
     Args:
         report: the counts; `splits`, `quarantined`, `quarantine_reasons`, and `findings` if the checks have run.
-        views: view -> split -> patterns of its files, such as `data/train-emotion-easy-*.parquet`.
+        views: view -> split -> how many rows it has there.
         manifest: `files`, path -> rows, bytes, sha256; `source`, whose `origin` decides which terms are stated, with
             `soft_labels` where these were generated; `embedded`, whether the files hold the pictures.
     """
     terms = terms_of(manifest["source"]["origin"], manifest["source"].get("soft_labels"))
-    files = {
-        view: {split: _matching(patterns, manifest["files"]) for split, patterns in splits.items()}
-        for view, splits in views.items()
-    }
     card = DatasetCard.from_template(
-        _metadata(terms, views, files, manifest["files"]),
+        _metadata(terms, views, manifest["files"]),
         template_path=str(PREPARED_CARD),
         terms=terms,
         this_folder=THIS_FOLDER,
         splits=_split_table(report["splits"]),
         labels=_count_table(report["splits"], "labels", LABELS),
         subsets=_count_table(report["splits"], "subsets", SUBSETS),
-        views=_view_table(files, manifest["files"]),
+        views=_view_table(views),
         columns=column_table(),
         quarantined=report["quarantined"],
         reasons=_reasons(report["quarantine_reasons"]),
@@ -65,17 +59,13 @@ def write_card(
         findings=[finding | {"message": _discreet(finding["message"])} for finding in report.get("findings", [])],
     )
     (folder / "README.md").write_text(str(card), encoding="utf-8")
-    write_json(folder / "croissant.json", croissant(terms, files, manifest))
-
-
-def _matching(patterns: list[str], names) -> list[str]:
-    return [name for pattern in patterns for name in sorted(names) if fnmatchcase(name, pattern)]
+    write_json(folder / "croissant.json", croissant(terms, views, manifest))
 
 
 # --- the head --------------------------------------------------------------------------------------------------------
 
 
-def _metadata(terms: Terms, views: dict, files: dict, sizes: dict[str, dict]) -> DatasetCardData:
+def _metadata(terms: Terms, views: dict[str, dict[str, int]], sizes: dict[str, dict]) -> DatasetCardData:
     rows = sum(size["rows"] for size in sizes.values())
     gate: dict = {} if terms.free else {"extra_gated_prompt": terms.conditions, "extra_gated_fields": GATED_FIELDS}
     data = DatasetCardData(
@@ -89,38 +79,50 @@ def _metadata(terms: Terms, views: dict, files: dict, sizes: dict[str, dict]) ->
                 "config_name": view,
                 # `datasets` keys its cache by this text and not by what the files hold: without the digest it would
                 # give the old rows of a folder that was prepared again.
-                "description": f"content {_digest(files[view], sizes)}",
-                "data_files": [{"split": split, "path": patterns} for split, patterns in splits.items()],
+                "description": f"content {_digest(view, splits, sizes)}",
+                "data_files": [{"split": split, "path": pattern_of(view, split)} for split in splits],
+                **({"filters": filters(view)} if filters(view) else {}),
             }
             for view, splits in views.items()
         ],
         **gate,
     )
-    infos = {view: _info(view, splits, sizes) for view, splits in files.items()}
-    DatasetInfosDict(infos).to_dataset_card_data(data)
+    infos = DatasetInfosDict({view: _info(view, splits, sizes) for view, splits in views.items()})
+    infos.to_dataset_card_data(data)
+    listed = data["dataset_info"]
+    for info in listed if isinstance(listed, list) else [listed]:
+        info |= _about(terms)  # `load_dataset` reads that, and `to_dataset_card_data` does not write it
     return data
 
 
-def _digest(splits: dict[str, list[str]], sizes: dict[str, dict]) -> str:
-    lines = [f"{split} {name} {sizes[name]['sha256']}\n" for split, names in splits.items() for name in names]
+def _about(terms: Terms) -> dict[str, str]:
+    about = {"description": terms.description, "homepage": terms.link, "license": terms.conditions}
+    return about | ({} if terms.citation is None else {"citation": terms.citation})
+
+
+def _digest(view: str, splits: dict[str, int], sizes: dict[str, dict]) -> str:
+    names = {split: files_of(view, split, sizes) for split in splits}
+    lines = [f"{split} {name} {sizes[name]['sha256']}\n" for split in splits for name in names[split]]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _info(view: str, splits: dict[str, list[str]], sizes: dict[str, dict]) -> DatasetInfo:
-    """With the rows of each split, so that `load_dataset` notices a file that is missing from a copy."""
-    total = {
-        split: {key: sum(sizes[name][key] for name in names) for key in ("rows", "bytes")}
-        for split, names in splits.items()
-    }
-    size = sum(part["bytes"] for part in total.values())
+def _info(view: str, splits: dict[str, int], sizes: dict[str, dict]) -> DatasetInfo:
+    """With the rows of each split, so that `load_dataset` notices a file that is missing from a copy.
+
+    Its bytes are those of the files, in proportion to the rows that the view has of theirs.
+    """
+    parts, downloaded = [], 0
+    for split, rows in splits.items():
+        files = [sizes[name] for name in files_of(view, split, sizes)]
+        held, whole = sum(size["bytes"] for size in files), sum(size["rows"] for size in files)
+        parts.append({"name": split, "num_bytes": held * rows // whole, "num_examples": rows})
+        downloaded += held
     return DatasetInfo(
         config_name=view,
         features=features(view),
-        splits=[
-            {"name": split, "num_bytes": part["bytes"], "num_examples": part["rows"]} for split, part in total.items()
-        ],
-        download_size=size,
-        dataset_size=size,
+        splits=parts,
+        download_size=downloaded,
+        dataset_size=sum(part["num_bytes"] for part in parts),
     )
 
 
@@ -142,12 +144,9 @@ def _count_table(splits: dict[str, dict], kind: str, names: tuple[str, ...]) -> 
     return markdown_table(("code", kind.removesuffix("s"), *splits), rows)
 
 
-def _view_table(files: dict[str, dict[str, list[str]]], sizes: dict[str, dict]) -> str:
-    splits = list(dict.fromkeys(split for parts in files.values() for split in parts))
-    rows = [
-        (f"`{view}`", *(sum(sizes[name]["rows"] for name in parts.get(split, [])) for split in splits))
-        for view, parts in files.items()
-    ]
+def _view_table(views: dict[str, dict[str, int]]) -> str:
+    splits = list(dict.fromkeys(split for parts in views.values() for split in parts))
+    rows = [(f"`{view}`", *(parts.get(split, 0) for split in splits)) for view, parts in views.items()]
     return markdown_table(("view", *splits), rows)
 
 

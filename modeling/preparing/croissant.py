@@ -4,10 +4,11 @@ import hashlib
 
 import datasets
 
-from affectnet_plus import AffectNetPlus, features
+from affectnet_plus import VIEWS, AffectNetPlus, features, filters
 
 from ..terms import Terms
 from .columns import COLUMNS
+from .views import files_of
 
 # As the specification prints it. A reader that finds another one warns.
 CONTEXT = {
@@ -57,14 +58,22 @@ PARQUET = "application/x-parquet"
 TYPES = {"string": "sc:Text", "float32": "cr:Float32", "int64": "cr:Int64"}
 
 
-def croissant(terms: Terms, files: dict[str, dict[str, list[str]]], manifest: dict) -> dict:
+def croissant(terms: Terms, views: dict[str, dict[str, int]], manifest: dict) -> dict:
     """The JSON-LD of a prepared folder, to be saved as `croissant.json` in it.
 
+    Croissant selects files and no rows: there is a record set for each view that has all rows of its files, which says
+    what the others ask of them.
+
     Args:
-        files: view -> split -> its files.
+        views: view -> split -> how many rows it has there.
         manifest: as `write_card` takes it.
     """
     sizes = manifest["files"]
+    files = {
+        view: {split: files_of(view, split, sizes) for split in splits}
+        for view, splits in views.items()
+        if not filters(view)
+    }
     contents = "".join(f"{name} {sizes[name]['sha256']}\n" for name in sorted(sizes))
     embedded = manifest["embedded"]
     splits = list(dict.fromkeys(split for parts in files.values() for split in parts))
@@ -73,7 +82,7 @@ def croissant(terms: Terms, files: dict[str, dict[str, list[str]]], manifest: di
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": terms.name,
-        "description": "Facial images with soft labels, difficulty subsets, valence and arousal. " + terms.collected,
+        "description": terms.description,
         "url": terms.link,
         "license": terms.licence.get("license_link", terms.link),
         "citeAs": terms.citation or terms.name,
@@ -102,7 +111,7 @@ def _responsible(terms: Terms) -> dict:
         "rai:dataLimitations": [
             "An expression is not a felt emotion: labels say what observers, or models of them, saw in one picture.",
             "Soft labels as delivered are independent confidences and not a distribution.",
-            "The classes are far from balanced; rows are grouped by difficulty and sorted by name.",
+            "The classes are far from balanced; rows are in a random order.",
         ],
         "rai:dataBiases": [
             terms.biases,
@@ -164,10 +173,20 @@ def _record_set(view: str, parts: dict[str, list[str]], embedded: bool) -> dict:
         "@type": "cr:RecordSet",
         "@id": view,
         "name": view,
-        "description": f"The rows of load_dataset(folder, {view!r}): {', '.join(parts)}.",
+        "description": _rows_of(view, list(parts)),
         "key": {"@id": f"{view}/image_id"},
         "field": [_split(view)] + [_column(view, name, kind, embedded) for name, kind in features(view).items()],
     }
+
+
+def _rows_of(view: str, splits: list[str]) -> str:
+    said = f"The rows of load_dataset(folder, {view!r}): {', '.join(splits)}."
+    if view != "all":
+        return said
+    asked = {
+        other: " and ".join(f"{column} {sign} {bound}" for column, sign, bound in filters(other)) for other in VIEWS
+    }
+    return f"{said} Of them, {'; '.join(f'{other} has those with {rule}' for other, rule in asked.items() if rule)}."
 
 
 def _split(view: str) -> dict:

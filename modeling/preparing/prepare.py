@@ -17,7 +17,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from affectnet_plus import Face, LayoutError
+from affectnet_plus import Face, LayoutError, lot_of
 
 from ..checking.findings import Counts, Finding, FindingRecord, count_reasons, format_findings
 from ..files import led_to, put_back, read_json, refuse_existing, replace_folder, write_json
@@ -27,9 +27,9 @@ from ..unfinished import alone, begin, digest, leftovers, remove
 from ..workers import Run, working
 from .card import write_card
 from .manifest import MANIFEST, differences, plan_of, write_manifest
-from .partitions import view_files
 from .reading import Job, Read, plan_jobs, read_all
 from .shards import Shard, plan_shards, write_shard
+from .views import view_rows
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
     with working(workers if len(jobs) > 1 else 1) as run:
         read = read_all(source, jobs, run, folder / "quarantine.jsonl", progress, say)
         report = _report(source, plan, read, folder / "quarantine.jsonl")
-        if not read.partitions:
+        if not read.splits:
             reasons = [f"{count} x {reason}" for reason, count in report["quarantine_reasons"].items()]
             raise LayoutError(f"{source.root} gives no row: {'; '.join(reasons[:3]) or 'its folders hold no faces'}")
         if source.holds_files:
@@ -205,7 +205,7 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Pr
     counts = {split: part["rows"] for split, part in report["splits"].items()}
     manifest = plan | {"counts": counts, "files": files}
     write_json(folder / "report.json", report)
-    write_card(folder, report, view_files(list(read.partitions)), manifest)
+    write_card(folder, report, view_rows(read.kinds), manifest)
     write_manifest(folder, manifest)
     return report
 
@@ -214,11 +214,9 @@ def _write_shards(
     source: Source, embed: bool, scratch: Path, jobs: list[Job], read: Read, run: Run, progress: Progress
 ) -> dict[str, dict]:
     shards: list[Shard] = []
-    for partition, parts in sorted(read.partitions.items()):
-        sizes = [part if embed else np.zeros_like(part) for _, part in parts]
-        shards += plan_shards(partition, [chunk for chunk, _ in parts], sizes)
-    if not source.holds_files:
-        shards = [replace(shard, faces=_faces_of(shard, jobs)) for shard in shards]
+    for split, chunks in read.splits.items():
+        planned = plan_shards(split, chunks, embed)
+        shards += planned if source.holds_files else _with_faces(planned, jobs)
     work = partial(write_shard, scratch / "folder" / "data", scratch / "chunks", source if embed else None)
     done, total = 0, sum(part["rows"] for part in read.checks.counts.values())
     progress("write", done, total)
@@ -230,9 +228,15 @@ def _write_shards(
     return files
 
 
-def _faces_of(shard: Shard, jobs: list[Job]) -> dict[str, Face]:
-    chunks = {piece.chunk for piece in shard.pieces}
-    return {face.image_id: face for job in jobs if job.path in chunks for face in job.faces}
+def _with_faces(shards: list[Shard], jobs: list[Job]) -> list[Shard]:
+    """The shards of a split, each with the faces of the source that it needs."""
+    faces = [face for job in jobs if job.split == shards[0].split for face in job.faces]
+    lots = np.array([lot_of(face.image_id) for face in faces], np.uint64)
+    numbers = np.searchsorted(np.array([shard.first for shard in shards], np.uint64), lots, side="right") - 1
+    parts: list[dict[str, Face]] = [{} for _ in shards]
+    for face, number in zip(faces, numbers.tolist()):
+        parts[number][face.image_id] = face
+    return [replace(shard, faces=part) for shard, part in zip(shards, parts)]
 
 
 def _report(source: Source, plan: dict, read: Read, quarantine: Path) -> PreparingReport:

@@ -17,8 +17,8 @@ from ..sources.delivered import Source
 from ..stages import Progress
 from ..workers import Run
 from .chunks import FACES_AT_A_TIME, read_chunk
-from .partitions import Partition
 from .stored import StoredChunk, is_stored, store_chunk
+from .views import Kind, kinds_of
 
 
 class Job(NamedTuple):
@@ -29,6 +29,14 @@ class Job(NamedTuple):
     faces: list[Face]
 
 
+class StoredRows(NamedTuple):
+    """What is remembered of the rows of a stored chunk: their lots in ascending order, and bytes of their pictures."""
+
+    chunk: Path
+    lots: np.ndarray
+    sizes: np.ndarray
+
+
 @dataclass
 class Read:
     """What is known when all faces are read. Rows and reasons stay in their files."""
@@ -36,8 +44,8 @@ class Read:
     checks: RowChecks = field(default_factory=RowChecks)
     listed: Counter = field(default_factory=Counter)  # split -> faces
     quarantined: Counter = field(default_factory=Counter)  # split -> faces
-    # partition -> the chunks that have rows of it, in order, with the size in bytes of each row's picture
-    partitions: dict[Partition, list[tuple[Path, np.ndarray]]] = field(default_factory=dict)
+    kinds: Counter[Kind] = field(default_factory=Counter)  # rows
+    splits: dict[str, list[StoredRows]] = field(default_factory=dict)  # the chunks that have rows, in order
 
 
 def plan_jobs(source: Source, folder: Path) -> list[Job]:
@@ -85,8 +93,11 @@ def _store(source: Source, job: Job) -> None:
 def _take_in(read: Read, job: Job, chunk: StoredChunk) -> None:
     read.listed[job.split] += len(job.faces)
     read.quarantined[job.split] += len(chunk.quarantined)
-    if chunk.codes:
-        read.checks.add(job.split, chunk.table())
-    for code in chunk.codes:
-        sizes = chunk.rows(code)["file_bytes"].to_numpy().copy()  # or it would keep the whole chunk in memory
-        read.partitions.setdefault(Partition(job.split, code), []).append((job.path, sizes))
+    table = chunk.table()
+    if len(table):
+        read.checks.add(job.split, table)
+        read.kinds.update(kinds_of(job.split, table))
+        rows = chunk.rows()
+        # Copies: a view of the file would keep it open.
+        lots, sizes = rows["lot"].to_numpy().copy(), rows["file_bytes"].to_numpy().copy()
+        read.splits.setdefault(job.split, []).append(StoredRows(job.path, lots, sizes))

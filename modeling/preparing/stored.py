@@ -6,23 +6,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from affectnet_plus import lot_of
+
 from ..files import written_whole
 from .chunks import Chunk
-from .partitions import partition_codes
 
 _PLACE = pa.field("place", pa.int32())  # of a row in its chunk
+_LOT = pa.field("lot", pa.uint64())
 
 
 def store_chunk(path: Path, chunk: Chunk) -> None:
-    """Write a chunk as an Arrow file: one batch for each partition, and the quarantine as metadata."""
-    codes = partition_codes(chunk.table)
-    places = np.argsort(codes, kind="stable")
-    found, counts = np.unique(codes, return_counts=True)
+    """Write a chunk as an Arrow file: its rows in the order of their lots, and the quarantine as metadata."""
+    lots = np.array([lot_of(name) for name in chunk.table["image_id"].to_pylist()], np.uint64)
+    places = np.argsort(lots, kind="stable")
     table = chunk.table.take(pa.array(places)).append_column(_PLACE, pa.array(places, pa.int32()))
-    metadata = {"codes": json.dumps(found.tolist()), "quarantined": json.dumps(chunk.quarantined)}
+    table = table.append_column(_LOT, pa.array(lots[places]))
+    metadata = {"quarantined": json.dumps(chunk.quarantined)}
     with written_whole(path) as partial, pa.ipc.new_file(partial, table.schema.with_metadata(metadata)) as file:
-        for start, count in zip(np.cumsum(counts) - counts, counts):
-            file.write_batch(table.slice(start, count).combine_chunks().to_batches()[0])
+        file.write_table(table.combine_chunks())
 
 
 class StoredChunk:
@@ -34,17 +35,15 @@ class StoredChunk:
 
     def __init__(self, path: Path):
         self._file = pa.ipc.open_file(pa.memory_map(str(path)))
-        metadata = self._file.schema.metadata
-        self.quarantined: list[dict] = json.loads(metadata[b"quarantined"])
-        self.codes: list[int] = json.loads(metadata[b"codes"])  # of its partitions, in the order of the batches
+        self.quarantined: list[dict] = json.loads(self._file.schema.metadata[b"quarantined"])
 
-    def rows(self, code: int) -> pa.RecordBatch:
-        """The rows of one partition, in their order."""
-        return self._file.get_batch(self.codes.index(code))
+    def rows(self) -> pa.Table:
+        """All rows in the order of their lots, which are the column `lot`."""
+        return self._file.read_all()
 
     def table(self) -> pa.Table:
-        """All rows in their order."""
-        table = self._file.read_all()
+        """All rows in the order of the source."""
+        table = self.rows()
         return table.take(pa.array(np.argsort(table["place"].to_numpy())))
 
 

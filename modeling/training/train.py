@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
+import datasets
 import numpy as np
 import torch
 import transformers
@@ -23,7 +24,7 @@ from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import About
 from ..shipped import model_folder
 from ..stages import Progress, silent
-from ..unfinished import remove
+from ..unfinished import digest, remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
@@ -95,7 +96,7 @@ def train(
     size = options.image_size or first_side(splits["train"])
     if processes.is_main_process and (words := large_for(options, size)):
         logger.warning(words)
-    decided, source = _decided(options, size), _source(data, rows)
+    decided, source = _decided(options, size), _source(data, splits["train"], rows)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
         every, training, choosing = _faces(splits, rows, options, size, progress)
@@ -151,9 +152,13 @@ def large_for(options: TrainingOptions, size: int) -> str | None:
     )
 
 
-def _source(data, rows: tuple[list[int], list[int]]) -> dict:
-    """What tells the data of a run from other data."""
-    return {"source of the data": about_faces(data)["fingerprint"], "faces": [len(some) for some in rows]}
+def _source(data, split: datasets.Dataset, rows: tuple[list[int], list[int]]) -> dict:
+    """What tells the data of a run from other data; a checkpoint knows the faces by their places alone."""
+    return {
+        "source of the data": about_faces(data)["fingerprint"],
+        "faces": [len(some) for some in rows],
+        "order of the faces": digest({"image_id": split["image_id"][:]}),
+    }
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------

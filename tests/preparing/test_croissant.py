@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from affectnet_plus import VIEWS, features
+from affectnet_plus import features
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.croissant import CONTEXT
 from affectnet_plus_modeling.terms import TERMS, terms_of
@@ -71,7 +71,7 @@ def finished(prepared, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def said(finished) -> dict:
-    return read_with_mlcroissant(finished, *VIEWS, "splits")
+    return read_with_mlcroissant(finished, "all", "no_human", "splits")
 
 
 def rows_of(folder: Path, *names: str) -> dict[str, dict]:
@@ -108,8 +108,8 @@ def test_every_value_of_every_row_is_read(finished, said):
         assert_same(record, row, name)
 
 
-@pytest.mark.parametrize("view, count", [("default", 34), ("easy", 11), ("no_human", 5)])
-def test_each_view_is_a_record_set(finished, said, view, count):
+@pytest.mark.parametrize("view, count", [("all", 45), ("no_human", 5)])
+def test_each_view_with_all_rows_of_its_files_is_a_record_set(finished, said, view, count):
     records = said["records"][view]
     assert len(records) == count
     [promised] = [
@@ -127,8 +127,8 @@ def test_the_splits_are_listed(said):
 
 def test_every_column_has_a_field_of_its_type(finished):
     record_sets = {entry["@id"]: entry for entry in json.loads((finished / "croissant.json").read_text())["recordSet"]}
-    assert list(record_sets) == ["splits", *VIEWS]
-    for view in VIEWS:
+    assert list(record_sets) == ["splits", "all", "no_human"]
+    for view in ("all", "no_human"):
         fields = {field["name"]: field for field in record_sets[view]["field"]}
         assert list(fields) == ["split", *features(view)]
         assert all(field["description"] for field in fields.values())
@@ -152,9 +152,9 @@ def test_embedded_pictures_are_read_as_pictures(prepared_from):
     folder = prepared_from(faces, [(picture(kind="PNG"), full_record(1, 0))], embed=True)
     rewrite(folder)
     shutil.rmtree(folder.with_name("raw"))
-    said = read_with_mlcroissant(folder, "easy")
+    said = read_with_mlcroissant(folder, "all")
     assert said["errors"] == said["warnings"] == []
-    kinds = {record["image_id"]: record["image"] for record in said["records"]["easy"]}
+    kinds = {record["image_id"]: record["image"] for record in said["records"]["all"]}
     assert kinds == {f"train/{label}": ["JPEG", 24, 20] for label in range(8)} | {"validation/0": ["PNG", 24, 24]}
 
 
@@ -178,7 +178,7 @@ def test_the_version_changes_with_the_content(tmp_path):
     versions = set()
     for folder, checksum in ((tmp_path / "one", "a" * 64), (tmp_path / "two", "e" * 64)):
         manifest = small(folder, "drawn")
-        manifest["files"]["data/train-emotion-easy-00000.parquet"]["sha256"] = checksum
+        manifest["files"]["data/train-00000.parquet"]["sha256"] = checksum
         write_card(folder, report(), VIEW, manifest)
         versions.add(json.loads((folder / "croissant.json").read_text())["version"])
     assert len(versions) == 2 and all(version.startswith("1.0.0+") for version in versions)

@@ -97,7 +97,7 @@ def image_changed(tree, out):
 
 
 def file_cut(tree, out):
-    path = out / "data" / "train-emotion-easy-00000.parquet"
+    path = out / "data" / "train-00000.parquet"
     path.write_bytes(path.read_bytes()[:-7])
 
 
@@ -106,16 +106,16 @@ def file_gone(tree, out):
 
 
 def file_added(tree, out):
-    shutil.copy(out / "data" / "train-emotion-easy-00000.parquet", out / "data" / "train-emotion-easy-00001.parquet")
+    shutil.copy(out / "data" / "train-00000.parquet", out / "data" / "train-00001.parquet")
 
 
 CHANGES = {
     annotation_gone: "the source has changed since",
     annotation_touched: "the source has changed since",
     image_changed: "the source has changed since",
-    file_cut: r"data/train-emotion-easy-00000.parquet has [0-9]+ bytes, expected [0-9]+",
+    file_cut: r"data/train-00000.parquet has [0-9]+ bytes, expected [0-9]+",
     file_gone: "quarantine.jsonl is missing",
-    file_added: "data/train-emotion-easy-00001.parquet is not listed in the manifest",
+    file_added: "data/train-00001.parquet is not listed in the manifest",
     lambda tree, out: (out / "manifest.json").write_text("{"): "its manifest.json cannot be read",
     lambda tree, out: (out / "manifest.json").write_text("[]"): "its manifest.json cannot be read",
     lambda tree, out: edit_manifest(out, format=0, version="0.0.9"): r"written by other code \(version 0.0.9\)",
@@ -200,7 +200,7 @@ def test_a_folder_as_it_was_written_is_well(made):
     assert finding.message == f"all {count} are as they were written, and the source too"
 
 
-@pytest.mark.parametrize("name", ["data/train-emotion-easy-00000.parquet", "report.json", "README.md"])
+@pytest.mark.parametrize("name", ["data/train-00000.parquet", "report.json", "README.md"])
 def test_one_flipped_bit_is_an_error(made, name):
     flip_a_bit(made[1] / name)
     (finding,) = verify(made[1])

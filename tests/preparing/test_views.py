@@ -15,7 +15,7 @@ import torch
 
 from affectnet_plus import AffectNetPlus, features
 from affectnet_plus_modeling.preparing import prepare
-from support.reference import FOLDERS, SPLITS_OF, by_stem, expected_rows, plain, write_small_tree
+from support.reference import FOLDERS, SPLITS_OF, expected_rows, plain, write_small_tree
 
 KINDS = ("path-only", "embedded")
 
@@ -51,7 +51,7 @@ def test_a_stream_gives_the_rows_of_the_tree(folders, tree, view, kind):
     assert tuple(streams) == SPLITS_OF[view]
     for split, rows in streams.items():
         assert rows.features == features(view)
-        assert by_stem(rows) == expected_rows(tree, view, split) != []
+        assert list(map(plain, rows)) == expected_rows(tree, view, split) != []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,7 +59,7 @@ def test_two_processes_give_the_rows_of_the_tree(folders, tree, tmp_path, kind):
     options = f"split='train', num_proc=2, cache_dir={str(tmp_path)!r}"
     load = f"datasets.load_dataset({str(folders[kind])!r}, 'all', {options})"
     apart(f"import datasets; {load}.save_to_disk({str(tmp_path / 'rows')!r})")
-    assert by_stem(datasets.load_from_disk(str(tmp_path / "rows"))) == expected_rows(tree, "all", "train")
+    assert list(map(plain, datasets.load_from_disk(str(tmp_path / "rows")))) == expected_rows(tree, "all", "train")
 
 
 def apart(program: str) -> None:
@@ -81,7 +81,7 @@ def apart(program: str) -> None:
 )
 def test_slices_are_slices_of_the_whole(folders, tree, cache, kind, split, part):
     whole = datasets.load_dataset(str(folders[kind]), cache_dir=cache)
-    assert by_stem(whole["train"]) == expected_rows(tree, "default", "train") and len(whole["train"]) == 24
+    assert list(map(plain, whole["train"])) == expected_rows(tree, "default", "train") and len(whole["train"]) == 24
     rows = [*whole["train"], *whole["validation"]] if split == "train+validation" else list(whole["train"])
     sliced = datasets.load_dataset(str(folders[kind]), split=split, cache_dir=cache)
     assert sliced.features == features()

@@ -62,7 +62,7 @@ def sealed(folder: Path, origin: str) -> Path:
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory) -> Path:
-    """8 easy faces for training and 2 challenging ones for validation, with their pictures in 3 files; read-only."""
+    """8 easy faces for training and 2 challenging ones for validation, with their pictures in 2 files; read-only."""
     folder = tmp_path_factory.mktemp("publish")
     with writing_tree(folder / "raw") as tree:
         for stem in range(10):
@@ -142,14 +142,11 @@ def test_the_same_again_makes_no_commit(hub, drawn_data):
 def test_files_of_an_earlier_push_do_not_stay(hub, drawn_data):
     publish_data(drawn_data, REPO)
     HfApi().upload_file(path_or_fileobj=b"by hand", path_in_repo="notes.txt", repo_id=REPO, repo_type="dataset")
-    gone = sorted((drawn_data / "data").glob("train-contempt-*"))
-    assert gone
-    for path in gone:
-        path.unlink()
+    (drawn_data / "data" / "validation-00000.parquet").unlink()
     sealed(drawn_data, "drawn")
     publish_data(drawn_data, REPO)
     files = hub.files(REPO, "dataset")
-    assert not any(name.startswith("data/train-contempt") for name in files)
+    assert not any(name.startswith("data/validation") for name in files)
     assert "notes.txt" in files, "what somebody added stays"
 
 
@@ -178,13 +175,13 @@ def test_an_index_of_paths_is_refused(hub, prepared, tmp_path):
 
 def test_one_row_without_its_picture_is_refused(hub, drawn_data):
     """Whatever the manifest says: a card of an index with the flag of an embedded folder, or a file joined by hand."""
-    path = drawn_data / "data" / "train-emotion-easy-00000.parquet"
+    path = drawn_data / "data" / "train-00000.parquet"
     table = pq.read_table(path)
     rows = table.to_pylist()
     rows[3]["image"]["bytes"] = None
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     rewrite(drawn_data)
-    with pytest.raises(ValueError, match="train-emotion-easy-00000.parquet: 1 rows hold the path"):
+    with pytest.raises(ValueError, match="train-00000.parquet: 1 rows hold the path"):
         publish_data(drawn_data, REPO)
     pq.write_table(table, path, write_statistics=False)
     rewrite(drawn_data)
@@ -404,11 +401,7 @@ def load_back(hub: LoopbackHub, home: Path, *repos: str, **environment) -> list:
 def test_published_data_is_loaded_back_whole_and_streaming(hub, licensed, tmp_path):
     publish_data(licensed, REPO, gated=True, may_share=True)
     whole, streamed = load_back(hub, tmp_path / "reader", REPO)
-    rows = [
-        row
-        for name in ("contempt", "emotion")
-        for row in pq.read_table(licensed / f"data/train-{name}-easy-00000.parquet").to_pylist()
-    ]
+    rows = pq.read_table(licensed / "data" / "train-00000.parquet").to_pylist()
     names = ("image_id", "label", "soft_label")
     assert whole == streamed == [{name: row[name] for name in names} | {"size": [24, 24]} for row in rows]
     assert len(whole) == 8

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import yaml
 from affectnet_plus import features, read_annotation, to_table
 from affectnet_plus_modeling.preparing.card import write_card
 from affectnet_plus_modeling.preparing.manifest import write_manifest
+from affectnet_plus_modeling.preparing.views import kinds_of, view_rows
 from affectnet_plus_modeling.terms import SoftLabels
 from support.trees import full_record
 
@@ -38,14 +40,14 @@ def report(**others) -> dict:
 def small(folder: Path, origin: str, soft_labels: dict | None = None) -> dict:
     """Two files, with 2 rows and 1 row, and the manifest that gives them invented checksums."""
     (folder / "data").mkdir(parents=True)
-    for name, rows in (("train-emotion-easy-00000", 2), ("validation-emotion-difficult-00000", 1)):
+    for name, rows in (("train-00000", 2), ("validation-00000", 1)):
         row = {"image": {"bytes": None, "path": "/x/1.jpg"}, "image_id": "train/1"}
         row |= read_annotation(json.dumps(full_record(1, 0)).encode())
         pq.write_table(to_table([row] * rows, features("all")), folder / "data" / f"{name}.parquet")
     return {
         "files": {
-            "data/train-emotion-easy-00000.parquet": {"rows": 2, "bytes": 2000, "sha256": "a" * 64},
-            "data/validation-emotion-difficult-00000.parquet": {"rows": 1, "bytes": 1000, "sha256": "b" * 64},
+            "data/train-00000.parquet": {"rows": 2, "bytes": 2000, "sha256": "a" * 64},
+            "data/validation-00000.parquet": {"rows": 1, "bytes": 1000, "sha256": "b" * 64},
         },
         "source": {"path": "/home/somebody/faces", "kind": "folder", "origin": origin, "fingerprint": "c" * 64}
         | ({} if soft_labels is None else {"soft_labels": soft_labels}),
@@ -53,12 +55,7 @@ def small(folder: Path, origin: str, soft_labels: dict | None = None) -> dict:
     }
 
 
-VIEW = {
-    "default": {
-        "train": ["data/train-emotion-easy-*.parquet"],
-        "validation": ["data/validation-emotion-difficult-*.parquet"],
-    }
-}
+VIEW = {"default": {"train": 1, "validation": 1}, "all": {"train": 2, "validation": 1}}
 
 
 def written(folder: Path, origin="drawn", soft_labels=None, **others) -> str:
@@ -72,17 +69,13 @@ GENERATED = SoftLabels("0123456789abcdef" * 4, "stacking", "a table of OpenFace 
 
 def rewrite(folder: Path, origin="drawn") -> dict:
     """Write card and manifest of a folder anew from what lies in it, as prepare does; returns the manifest."""
-    head = head_of((folder / "README.md").read_text())
-    views = {
-        config["config_name"]: {files["split"]: files["path"] for files in config["data_files"]}
-        for config in head["configs"]
-    }
-    files = {}
+    files, kinds = {}, Counter()
     for path in sorted((folder / "data").iterdir()):
+        kinds += kinds_of(path.name.split("-")[0], pq.read_table(path))
         size = {"rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size}
         files[f"data/{path.name}"] = size | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest |= {"files": files, "source": manifest["source"] | {"path": None, "origin": origin}}
-    write_card(folder, json.loads((folder / "report.json").read_text()), views, manifest)
+    write_card(folder, json.loads((folder / "report.json").read_text()), view_rows(kinds), manifest)
     write_manifest(folder, manifest)
     return json.loads((folder / "manifest.json").read_text())

@@ -1,6 +1,7 @@
-"""The rows of a tree, read by other means than ours; and a small tree. Beside Pillow it needs the standard library.
+"""The rows of a tree, read by other means than ours; and a small tree. Beside Pillow and xxhash it
+needs the standard library.
 
-Expected numbers are rounded to float32, rows are in the order of their stems.
+Expected numbers are rounded to float32, rows are in the order of the hashes of their names.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import json
 import struct
 from pathlib import Path
 
+import xxhash
 from PIL import Image
 
 FOLDERS = {
@@ -31,7 +33,8 @@ def expected_rows(root: Path, view: str, split: str) -> list[dict]:
     """What the split of the view must give, as `plain` gives it."""
     part = "no_human" if view == "no_human" else split
     rows = []
-    for path in sorted((root / FOLDERS[part] / "annotations").iterdir(), key=lambda path: int(path.stem)):
+    paths = (root / FOLDERS[part] / "annotations").iterdir()
+    for path in sorted(paths, key=lambda path: xxhash.xxh3_64_digest(f"{part}/{path.stem}".encode())):
         record = json.loads(path.read_text())
         if _BELONGS[view](record["human-label"], record["subset"]):
             (picture,) = (root / FOLDERS[part] / "images").glob(f"{path.stem}.*")
@@ -85,11 +88,6 @@ def plain(row: dict) -> dict:
         points = row[name]
         row[name] = None if points is None or points[0][0] != points[0][0] else [list(point) for point in points]
     return row
-
-
-def by_stem(rows) -> list[dict]:
-    """Rows of one split of a prepared folder, which lie by difficulty, in the order of their stems."""
-    return sorted(map(plain, rows), key=lambda row: int(row["image_id"].partition("/")[2]))
 
 
 def write_small_tree(root: Path) -> None:

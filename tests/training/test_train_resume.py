@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import load_dataset
 from safetensors.torch import load_file
 from transformers import Trainer
 
@@ -135,6 +136,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert sorted(os.listdir(tmp_path)) == ["model.training"]
     with pytest.raises(ValueError, match="another command: epochs was 3 and is 2. Give the command"):
         train(drawn, "model", quick(epochs=2))
+    with pytest.raises(ValueError, match="order of the faces is another"):  # a checkpoint knows them by their places
+        train(load_dataset(str(drawn)).shuffle(seed=0), "model", quick(epochs=3))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     record = train(drawn, "../model", quick(epochs=3), resume=True)
