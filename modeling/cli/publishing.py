@@ -1,12 +1,11 @@
 """The verbs of the command line that hand on."""
 
 import inspect
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..options import option
-from ..publishing.options import HubOptions
+from ..publishing.options import HubOptions, check_repo_id
 from . import words
 from .arguments import Verb
 from .progress import show_bars
@@ -43,10 +42,11 @@ class Publish:
 
     def __post_init__(self):
         """Refuse a target that could be meant in two ways, and flags of the other target."""
-        if not self.to_folder and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", self.repo):
-            raise ValueError(
-                f"{self.repo!r} is no repository of the Hub, expected you/name; to write a folder, add --to-folder"
-            )
+        if not self.to_folder:
+            try:
+                check_repo_id(self.repo)
+            except ValueError as error:
+                raise ValueError(f"{error}; to write a folder, add --to-folder") from error
         if self.overwrite and not self.to_folder:
             raise ValueError("--overwrite is about a folder: add --to-folder, or leave it out")
         if self.to_folder and self.options != HubOptions():

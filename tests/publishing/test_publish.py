@@ -382,6 +382,17 @@ def test_wishes_that_contradict_each_other_are_refused():
 # ---- refusals
 
 
+@pytest.mark.parametrize("name", ["faces", "a/b/c", "tester/", "/faces", "tester/..", ""])
+def test_a_name_without_its_owner_makes_nothing(hub, trained, capsys, name):
+    with pytest.raises(ValueError, match="is no repository of the Hub, expected you/name$"):
+        publish(trained, name, HubOptions())
+    with pytest.raises(ValueError, match="expected you/name"):
+        plan(trained, name, HubOptions())
+    assert main(["publish", str(trained), name]) == 1
+    assert "expected you/name; to write a folder, add --to-folder" in capsys.readouterr().err
+    assert not hub.requests and not hub.state.repositories
+
+
 def test_a_refusal_of_the_hub_is_one_line(hub, trained, capsys):
     assert main(["publish", str(trained), "somebody-else/faces"]) == 1
     said = capsys.readouterr().err.splitlines()
