@@ -206,8 +206,8 @@ def _with_generated(terms: Terms, soft_labels: SoftLabels) -> Terms:
         f"binary classifiers (SHA-256 {escaped(soft_labels.ensemble[:12])}...) trained on hard labels"
         + (f", action units from {units}" if units else ", without action units")
         + (", and the human label" if soft_labels.human_label else "")
-        + f"; fusion: {escaped(soft_labels.fusion)}. They are neither votes of people nor those of a release, and no person "
-        "checked them face by face."
+        + f"; fusion: {escaped(soft_labels.fusion)}. They are neither votes of people nor those of a release, and no "
+        "person checked them face by face."
     )
     return replace(
         terms,

@@ -11,6 +11,7 @@ from .data import DATA_VERBS
 from .evaluation import EVALUATION_VERBS
 from .labelling import LABELLING_VERBS
 from .publishing import PUBLISHING_VERBS
+from .revision import at_revision
 from .training import TRAINING_VERBS
 
 ROOMS: dict[str, tuple[Verb, ...]] = {
@@ -35,11 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     if verb is None:
         return _without_verb(words)
     try:
-        return verb.run(parse(verb, words[1:]))
+        return verb.run(_at_revision(parse(verb, words[1:])))
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
         reason = " ".join(str(error).split())  # the Hub's refusals are many lines
         print(f"affectnet-plus {verb.name}: {reason}", file=sys.stderr)
         return 1
+
+
+def _at_revision(options):
+    return at_revision(options) if "revision" in vars(options) else options
 
 
 def _without_verb(words: list[str]) -> int:

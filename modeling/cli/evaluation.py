@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
+from ..hub_names import fetched, on_hub
 from ..options import check_options, option
 from ..shipped import PRETRAINED
 from . import words
@@ -18,14 +19,16 @@ class Evaluate:
     """Measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page."""
 
     model: str = option(
-        help="folder of a model; or .csv or .jsonl of predictions: image_id, and a probability of each emotion by "
-        "name, or p0, p1, ... with --label-order",
+        help="folder of a model, or you/name of the Hub; or .csv or .jsonl of predictions: image_id, and a "
+        "probability of each emotion by name, or p0, p1, ... with --label-order",
         positional=True,
+        hub="model",
     )
     data: str = words.data()
     out: str | None = option(None, help="folder for metrics.json and the pictures; without it, MODEL", metavar="OUT")
     view: str = words.view()
     split: str = words.split()
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(64)
     options: EvaluationOptions = EvaluationOptions()
 
@@ -34,8 +37,8 @@ class Evaluate:
 
 
 def _evaluate(options: Evaluate) -> int:
-    if options.out is None and Path(options.model).is_file():
-        raise ValueError(f"{options.model} is a file: say with --out in which folder to write")
+    if options.out is None and (Path(options.model).is_file() or on_hub(options.model, "model")):
+        raise ValueError(f"{options.model} is no folder here: say with --out in which folder to write")
     need_prepared(options.data)
     for model in (options.model, options.options.compare):
         if model is not None and not Path(model).is_file():
@@ -60,6 +63,7 @@ class Calibrate:
     data: str = words.data()
     view: str = words.view()
     split: str = words.split()
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(64)
     options: CalibrationOptions = CalibrationOptions()
 
@@ -68,6 +72,11 @@ class Calibrate:
 
 
 def _calibrate(options: Calibrate) -> int:
+    if on_hub(options.model, "model"):
+        raise FileNotFoundError(
+            f"{options.model} is no folder; what is fitted is written into a model folder of yours: "
+            f"hf download {options.model} --local-dir FOLDER"
+        )
     need_model(options.model)
     need_prepared(options.data)
     from ..evaluation.calibrate import calibrate, format_calibration
@@ -85,10 +94,18 @@ class Predict:
     """Soft label, valence and arousal of pictures, as JSON lines. Exit with 1 when a picture failed."""
 
     model: str = option(
-        help="folder that train wrote, or ferplus, the model that comes with the package and is asked without it",
+        help="folder that train wrote, you/name of the Hub, or ferplus, the model that comes with the package and is "
+        "asked without it",
         positional=True,
+        hub="model",
     )
-    images: tuple[str, ...] = option((), help="pictures of one face each, or folders of them", positional=True)
+    images: tuple[str, ...] = option(
+        (),
+        help="pictures of one face each, or folders or data sets of the Hub of them",
+        positional=True,
+        hub="dataset",
+    )
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
 
@@ -100,12 +117,12 @@ def _predict(options: Predict) -> int:
     """Pictures that are missing are told first, and the others are gone on with, if there are any."""
     options = _with_model(options)
     need_model(options.model)
-    there = [path for path in options.images if Path(path).exists()]
+    there = [path for path in options.images if fetched(path).exists()]
     if not there:
         need(*options.images)
     failed = 0
     for path in options.images:
-        if not Path(path).exists():
+        if path not in there:
             failed += 1
             print(json.dumps({"image": path, "error": f"{path} does not exist"}), flush=True)
     from ..evaluation.predict import predict
@@ -137,8 +154,12 @@ class App:
 
     model: str = words.model()
     data: str | None = option(
-        None, help="folder that prepare wrote, to show its faces beside what is known of them", metavar="DATA"
+        None,
+        help="folder that prepare wrote, to show its faces beside what is known of them",
+        metavar="DATA",
+        hub="dataset",
     )
+    revision: str | None = words.revision()
     port: int | None = option(None, help="port of the page; without it, the first free one from 7860", low=0)
 
     def __post_init__(self):

@@ -9,7 +9,7 @@ from ..publishing.options import HubOptions, check_repo_id
 from . import words
 from .arguments import Verb
 from .progress import show_bars
-from .refusals import need, need_free, need_model
+from .refusals import need, need_faces, need_free, need_model
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Export:
 
     model: str = words.model()
     out: str = words.out()
+    revision: str | None = words.revision()
     int8: bool = option(False, help="also model-int8.onnx: smaller, and faster on CPUs", group="files")
     fp16: bool = option(False, help="also model-fp16.onnx: half the size, for GPUs")
     images: tuple[str, ...] = option(
@@ -102,6 +103,7 @@ class Export:
         help="prepared folders, pictures or folders of pictures to compare on; without it, drawn faces",
         metavar="FACES",
         group="comparison",
+        hub="dataset",
     )
     view: str = words.view()
     split: str = words.split()
@@ -110,7 +112,7 @@ class Export:
 
 def _export(options: Export) -> int:
     need_model(options.model)
-    need(*options.images)
+    need_faces(*options.images)
     need_free(options.out, options.overwrite)
     from ..exporting.export import export
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from affectnet_plus import IMAGE_SUFFIXES, LayoutError
 
+from ..hub_names import fetched
 from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
 from ..sources.zips import find_archives
-from .dataset import fetched
 from .plain_pictures import FilePictures, FolderPictures, HeldPictures, TarPictures, ZipPictures
 from .readers import WANTED, Images, NoPictures, Picture
 from .row_pictures import ParquetPictures, PreparedFaces, RowPictures, SourceFaces
@@ -32,14 +32,15 @@ def open_pictures(source, annotated: bool = False) -> Images:
 
     Args:
         source: a folder, tar or zip of pictures; one picture, or a list of them; a Parquet file, or a folder of such;
-            an AffectNet+ tree, its zips, or an older release; a folder that prepare wrote;
-            "hf://datasets/OWNER/NAME", a data set of the Hub, which is fetched; a `datasets.Dataset` with a column
-            `image`; a PIL image, an (height, width, 3) uint8 RGB array, or a list of such.
+            an AffectNet+ tree, its zips, or an older release; a folder that prepare wrote; "you/name", a data set of
+            the Hub, see `hub_names`; a `datasets.Dataset` with a column `image`; a PIL image, an (height, width, 3)
+            uint8 RGB array, or a list of such.
         annotated: what is known of the faces is wanted too. A tree or a release is then read as such, and what holds
             annotations that cannot be read is refused; else they are folders of pictures.
 
     Raises:
         FileNotFoundError: nothing is there, or no picture (`NoPictures`, a LayoutError too).
+        OSError: as `hub_names.fetched`.
         LayoutError: it is nothing that holds pictures; or it holds annotations that cannot be read as they are, and
             would be lost if its faces were taken for plain pictures.
         ValueError: an array is no such picture, or paths and pictures are mixed.

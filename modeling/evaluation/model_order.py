@@ -20,6 +20,7 @@ from ..checking.affect import AFFECT_PLACES, Moments, compare_orders, suspected
 from ..checking.findings import Counts, Examination, Finding
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
+from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from .predict import load_model, predict_faces
 
@@ -62,7 +63,7 @@ def examine_model(
         ValueError: fewer than 50 faces have a label, or the model has another number of classes.
     """
     rows = load_prepared(data, view, split)
-    probabilities, names = _answers(Path(model), rows, progress)
+    probabilities, names = _answers(Path(model_folder(model)), rows, progress)
     labels, affect = _known(rows)
     known = labels >= 0
     if known.sum() < MIN_FACES:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from ..options import option
 
 
+def is_repo_id(name: str) -> bool:
+    """Whether a name is that of a repository of the Hub, with its owner."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
+
+
 def check_repo_id(name: str) -> None:
-    """Raise ValueError for what is no name of a repository with its owner: the Hub would make it, in some namespace."""
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+    """Raise ValueError for what is no name of a repository with its owner: the Hub would make it somewhere."""
+    if not is_repo_id(name):
         raise ValueError(f"{name!r} is no repository of the Hub, expected you/name")
 
 

@@ -40,8 +40,8 @@ def results_of(record: ModelCardRecord, metrics: dict) -> Results:
         cautions=_cautions(record, metrics),
         overall=_overall(metrics),
         classes=_classes(metrics),
-        subsets=_subsets(metrics["subsets"]),
-        groups=_groups(metrics["groups"]),
+        subsets=_subsets(_parts(metrics["subsets"], metrics["rows"])),
+        groups=_groups({name: _parts(cells, metrics["rows"]) for name, cells in metrics["groups"].items()}),
         about_groups=" ".join(words.about_groups(metrics)),
         gaps=_gaps(metrics["gaps"]),
         calibration=_calibration(metrics),
@@ -88,6 +88,11 @@ def _classes(metrics: dict) -> str:
         for name, row in metrics["per_class"].items()
     ]
     return markdown_table(("emotion", *(number.name for number in EMOTION), "faces"), rows)
+
+
+def _parts(cells: dict, rows: int) -> dict:
+    """The parts of the faces; none where one of them is all faces, whose numbers stand above already."""
+    return {} if any(cell["rows"] == rows for cell in cells.values()) else cells
 
 
 def _subsets(subsets: dict) -> str | None:

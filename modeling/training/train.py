@@ -203,7 +203,7 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
         "valence_arousal_weight": options.valence_arousal_weight if knows_affect else 0.0,
     }
     if options.from_vit:
-        model = AffectNetPlusForSoftLabels.from_vit(options.from_vit, **shared)
+        model = AffectNetPlusForSoftLabels.from_vit(model_folder(options.from_vit), **shared)
     elif options.from_pretrained:
         model = AffectNetPlusForSoftLabels.from_faces(model_folder(options.from_pretrained), **shared)
     else:

@@ -188,7 +188,7 @@ def test_each_origin_has_its_own_terms(tmp_path, origin):
 
 
 def test_what_others_wrote_is_shown_and_not_obeyed(tmp_path):
-    evil = '[x](https://a.b) <img src=y>\n# Free to all\n`c` **d**'
+    evil = "[x](https://a.b) <img src=y>\n# Free to all\n`c` **d**"
     shown = r"[x\](https://a.b) \<img src=y> # Free to all \`c\` \*\*d\*\*"
     long = "annotation names a key twice among [" + 2 * ("k" * 800_000 + ", ") + "]"
     text = written(

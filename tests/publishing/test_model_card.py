@@ -98,6 +98,8 @@ CONSTANTS = {
     "50",  # Regulation (EU) 2024/1689, Articles 5 and 50, in force since 2025
     "2410.22506",  # the paper of AffectNet+
     "1,250",  # words that AffectNet was searched by, see `terms`
+    "4.57",  # of transformers, from which on it loads
+    "0.01",  # the least share that the first example shows
 }
 
 
