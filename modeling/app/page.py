@@ -7,6 +7,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
 import base64  # noqa: E402
 import random  # noqa: E402
 from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+from functools import partial  # noqa: E402
 from html import escape  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import NamedTuple  # noqa: E402
@@ -111,17 +112,20 @@ def _add_photo(model: Model, examples: Mapping[str, bytes]) -> None:
         except OSError as error:
             return None, draw_message(_why_not(Path(path).name, error))
 
+    # First, for gradio calls what comes later by its function, look_1 and on.
+    asked = gradio.Button(visible=False), gradio.JSON(visible=False)
+    asked[0].click(lambda picture, region: _say(model, picture, region), [picture, region], asked[1], api_name="look")
     for event in (picture.input, picture.clear, region.input):
         event(look, [picture, region], [picture, result], show_progress_on=result, api_visibility="private")
     for name, button in buttons.items():
-        pixels = decode(examples[name])
-
-        def show(pixels: np.ndarray = pixels):
-            return pixels, _look_at_photo(model, pixels, WHOLE)
-
+        show = partial(_look_at_example, model, decode(examples[name]))
         button.click(show, None, [picture, result], show_progress_on=result, api_visibility="private")
-    asked = gradio.Button(visible=False), gradio.JSON(visible=False)
-    asked[0].click(lambda path, region: _say(model, path, region), [picture, region], asked[1], api_name="look")
+
+
+def _look_at_example(model: Model, picture: np.ndarray) -> tuple[np.ndarray, str]:
+    """The picture itself, for where a photo stands, and what is said of it."""
+    drawn = draw_face(picture, model.answer([picture])[0], "Face", model.uncertainty)
+    return picture, draw_faces("This face was drawn; the whole picture is its crop.", [drawn])
 
 
 def _add_examples(examples: Mapping[str, bytes]) -> dict[str, gradio.Button]:
@@ -137,7 +141,7 @@ def _add_examples(examples: Mapping[str, bytes]) -> dict[str, gradio.Button]:
     )
     with gradio.Row(elem_classes="examples"):
         return {
-            name: gradio.Button(name, elem_id=f"example-{name}", elem_classes="example", min_width=90)
+            name: gradio.Button(name, elem_id=f"example-{name}", elem_classes="example", min_width=60)
             for name in examples
         }
 

@@ -320,7 +320,7 @@ def test_the_space_serves_the_same_answers(browser, calibrated, drawn_tree, tmp_
             assert shares_of(page, "#photo-result") == pytest.approx(expected["soft_label"], abs=1e-6)
             assert "The model abstains" in text_of(page, "#photo-result")
             page.click("#example-happy")
-            page.wait_for_selector("#photo-result :text('as you chose')")
+            page.wait_for_selector("#photo-result :text('This face was drawn')")
             (expected,) = predict(calibrated, [space / "example-happy.png"])
             assert shares_of(page, "#photo-result") == pytest.approx(expected["soft_label"], abs=1e-6)
 
