@@ -37,8 +37,10 @@ class Evaluate:
 
 
 def _evaluate(options: Evaluate) -> int:
-    if options.out is None and (Path(options.model).is_file() or on_hub(options.model, "model")):
-        raise ValueError(f"{options.model} is no folder here: say with --out in which folder to write")
+    named = on_hub(options.model, "model")
+    if options.out is None and (named or Path(options.model).is_file()):
+        what = "on the Hub" if named else "a file"
+        raise ValueError(f"{options.model} is {what}: say with --out in which folder to write")
     need_prepared(options.data)
     for model in (options.model, options.options.compare):
         if model is not None and not Path(model).is_file():
