@@ -119,12 +119,13 @@ def _predict(options: Predict) -> int:
     """Pictures that are missing are told first, and the others are gone on with, if there are any."""
     options = _with_model(options)
     need_model(options.model)
-    there = [path for path in options.images if fetched(path).exists()]
+    exists = {path: fetched(path).exists() for path in options.images}
+    there = [path for path in options.images if exists[path]]
     if not there:
         need(*options.images)
     failed = 0
     for path in options.images:
-        if path not in there:
+        if not exists[path]:
             failed += 1
             print(json.dumps({"image": path, "error": f"{path} does not exist"}), flush=True)
     from ..evaluation.predict import predict

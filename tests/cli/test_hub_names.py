@@ -113,7 +113,7 @@ def test_an_address_that_goes_on_as_none_is_refused():
 
 def test_a_model_and_data_of_the_hub_are_evaluated_and_named(hub, capsys, trained):
     assert "say with --out in which folder" in refused(capsys, "evaluate", MODEL, DATA)
-    assert run("evaluate", MODEL, DATA, "--out", "found", "--compare", f"{MODEL}@v1") == 0
+    assert run("evaluate", MODEL, DATA, "--out", "found", "--compare", f"{MODEL}@v1", "--resamples", "20") == 0
     metrics = json.loads(Path("found/metrics.json").read_text())
     here = json.loads((trained / "metrics.json").read_text())
     assert metrics["kl"] == pytest.approx(here["kl"]) and metrics["comparison"]["model"] == MODEL
