@@ -6,6 +6,10 @@ WEIGHTS is student-N.safetensors, FIGURES the final.json beside it, PREPARED the
 without leaks), OUT the model folder, such as modeling/pretrained/ferplus. The model is calibrated on the 5 % of the
 training faces that no teacher and no student saw, measured on the validation split, and staged as `publish` would.
 Weights are stored in float16; the configuration says float32, which is what they are computed in once loaded.
+
+Where only the card or the code changed, `renew` writes the folder anew from what lies in it, weights untouched:
+
+    python -c "import sys; sys.path.append('benchmarks'); import gpu_ship; gpu_ship.renew()"
 """
 
 import argparse
@@ -28,10 +32,12 @@ from affectnet_plus_modeling.evaluation.calibrate import calibrate
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.preparing.manifest import about
 from affectnet_plus_modeling.publishing.publish import stage
+from affectnet_plus_modeling.shipped import pretrained
 from affectnet_plus_modeling.training.saving import save_model
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 
 SIDE = 48
+NAME = "modeling/pretrained/ferplus"
 WATTS = 700.0  # of an H200
 
 
@@ -66,7 +72,11 @@ def main() -> None:
         calibrate(str(model), data.select(np.flatnonzero(held)))
         if affectnet_plus(["evaluate", str(model), str(options.prepared)]):
             raise SystemExit("the evaluation failed")
-        stage(model, options.out, overwrite=True, repo_id="modeling/pretrained/ferplus")
+        stage(model, options.out, overwrite=True, repo_id=NAME)
+
+
+def renew() -> None:
+    stage(pretrained(), pretrained(), overwrite=True, repo_id=NAME)
 
 
 def write_model(options, weights: Path, folder: Path) -> None:

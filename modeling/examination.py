@@ -17,6 +17,7 @@ from affectnet_plus import MAX_IMAGE_BYTES, SPLITS, BadRow, Face, check_image, r
 from .checking.checks import RowChecks
 from .checking.duplicates import Pictures, group_near, perceptual_hash
 from .checking.findings import EXAMPLES, Examination, Finding, count_reasons, format_findings
+from .hub_names import fetched
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
 from .preparing.manifest import is_prepared, read_manifest, verify
 from .sources.delivered import LICENSED, Source, open_source
@@ -46,7 +47,7 @@ def doctor(
     """Examine a source of faces, or a prepared folder.
 
     Args:
-        path: what `open_source` takes, or a folder that `prepare` wrote.
+        path: what `open_source` takes, a folder that `prepare` wrote, or "you/name" of the Hub, see `hub_names`.
         workers: processes that read and decode.
         near_duplicates: decode every picture, which takes most of the time, and look for those that are nearly the
             same. Exact duplicates are found without.
@@ -59,7 +60,7 @@ def doctor(
     Raises:
         ValueError: `path` is something else; the message says what.
     """
-    path = Path(path)
+    path = fetched(path)
     if (path / "config.json").is_file():
         raise ValueError(f"{path} holds a model. Name faces after it that prepare wrote and that have labels")
     if is_prepared(path):

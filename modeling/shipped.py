@@ -1,6 +1,9 @@
-"""The models that come with the package: published model folders in `pretrained/`, found by their names."""
+"""Models by name: those that come with the package, in `pretrained/`, and those of the Hub."""
 
+from os import PathLike
 from pathlib import Path
+
+from .hub_names import fetched, on_hub
 
 PRETRAINED = ("ferplus",)
 
@@ -19,7 +22,14 @@ def pretrained(name: str = "ferplus") -> str:
     return str(Path(__file__).parent / "pretrained" / name)
 
 
-def model_folder(model: str | Path) -> str | Path:
-    """The folder of a name of `PRETRAINED`, unless a model folder of yours has that name; anything else as it is."""
+def model_folder(model: str | PathLike) -> str | PathLike:
+    """The folder of a name of `PRETRAINED`, unless a model folder of yours has that name, or of a name of the Hub,
+    which is fetched; anything else as it is.
+
+    Raises:
+        OSError, ValueError: as `hub_names.fetched`.
+    """
     named = str(model) in PRETRAINED and not Path(model, "config.json").exists()
-    return pretrained(str(model)) if named else model
+    if named:
+        return pretrained(str(model))
+    return fetched(model, "model") if on_hub(model, "model") else model

@@ -5,6 +5,8 @@ from typing import Any
 
 from affectnet_plus import CITATION, HOMEPAGE, LICENCE
 
+from .markdown import escaped
+
 _AFFECTNET_LINK = "https://mohammadmahoor.com/pages/databases/affectnet/"
 _AFFECTNET_CONDITIONS = f"{LICENCE} This folder stays there too."
 _AFFECTNET_PEOPLE = (
@@ -185,21 +187,21 @@ def terms_of(origin: str, soft_labels: dict | None = None) -> Terms:
     if origin in TERMS:
         terms = TERMS[origin]
     else:
-        said = f"Not known: the source calls itself {origin}."
-        name = f"{origin} in the AffectNet+ layout"
+        said = f"Not known: the source calls itself {escaped(origin)}."
+        name = f"{escaped(origin)} in the AffectNet+ layout"
         terms = replace(TERMS[UNKNOWN], name=name, collected=said, faces=said)
     return terms if soft_labels is None else _with_generated(terms, SoftLabels(**soft_labels))
 
 
 def _with_generated(terms: Terms, soft_labels: SoftLabels) -> Terms:
-    units = soft_labels.action_units
+    units = escaped(soft_labels.action_units) if soft_labels.action_units else None
     said = (
-        f"The soft labels were generated, by `affectnet-plus label` {soft_labels.version}: an ensemble of binary "
-        f"classifiers (SHA-256 {soft_labels.ensemble[:12]}...) trained on hard labels"
+        f"The soft labels were generated, by `affectnet-plus label` {escaped(soft_labels.version)}: an ensemble of "
+        f"binary classifiers (SHA-256 {escaped(soft_labels.ensemble[:12])}...) trained on hard labels"
         + (f", action units from {units}" if units else ", without action units")
         + (", and the human label" if soft_labels.human_label else "")
-        + f"; fusion: {soft_labels.fusion}. They are neither votes of people nor those of a release, and no person "
-        "checked them face by face."
+        + f"; fusion: {escaped(soft_labels.fusion)}. They are neither votes of people nor those of a release, and no "
+        "person checked them face by face."
     )
     return replace(
         terms,

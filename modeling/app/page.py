@@ -4,8 +4,10 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
 
+import base64  # noqa: E402
 import random  # noqa: E402
 from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+from functools import partial  # noqa: E402
 from html import escape  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import NamedTuple  # noqa: E402
@@ -37,20 +39,25 @@ class Model(NamedTuple):
     uncertainty: dict | None
 
 
-def build_page(model: Model, known: Mapping[str, Sequence[tuple[np.ndarray, Truth]]] | None = None) -> gradio.Blocks:
-    """The page for a model.
+def build_page(
+    model: Model,
+    known: Mapping[str, Sequence[tuple[np.ndarray, Truth]]] | None = None,
+    examples: Mapping[str, bytes] | None = None,
+) -> gradio.Blocks:
+    """The page for a model. Programs ask it under the name "/look", see `_say`.
 
     Args:
         known: split -> its faces, at least one each, to be looked at beside what is known of them.
+        examples: name -> picture, PNG, to be looked at by a click.
     """
     title = f"Expressed emotion: {model.name}"
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(CHECKED_SECONDS, KEPT_SECONDS)) as page:
         gradio.HTML(f"<h1>{escape(title)}</h1>{NOTICE}", elem_classes="affect")
         if known is None:
-            _add_photo(model)
+            _add_photo(model, examples or {})
         else:
             with gradio.Tab("A photo"):
-                _add_photo(model)
+                _add_photo(model, examples or {})
             with gradio.Tab("Known faces"):
                 _add_known(page, model, known)
     _answer_in_words(page)
@@ -101,13 +108,14 @@ def launch(page: gradio.Blocks, **where) -> str:
     return address
 
 
-def _add_photo(model: Model) -> None:
+def _add_photo(model: Model, examples: Mapping[str, bytes]) -> None:
     with gradio.Row():
         with gradio.Column(scale=2, min_width=300):
             picture = gradio.Image(
                 label="Photo",
                 sources=["upload", "webcam", "clipboard"],
                 type="filepath",
+                format="png",  # of an example, which is told to the browser as pixels
                 height=320,
                 buttons=[],
                 elem_id="photo",
@@ -120,6 +128,7 @@ def _add_photo(model: Model) -> None:
             region = gradio.Radio(
                 [SEARCHED, WHOLE], value=SEARCHED, label="Look at", visible=installed() is not None, elem_id="region"
             )
+            buttons = _add_examples(examples)
         with gradio.Column(scale=3, min_width=300):
             result = gradio.HTML(elem_id="photo-result")
 
@@ -129,12 +138,64 @@ def _add_photo(model: Model) -> None:
         if path is None:
             return None, ""
         try:
-            return path, _look_at_photo(model, np.asarray(read_photo(read_upload(path, uploads)).image), region)
+            return path, _look_at_photo(model, _read(path, uploads), region)
         except OSError as error:
             return None, draw_message(_why_not(Path(path).name, error))
 
+    # First, for gradio calls what comes later by its function, look_1 and on.
+    asked = gradio.Button(visible=False), gradio.JSON(visible=False)
+    say = partial(_say, model, uploads)
+    asked[0].click(lambda *asked: say(*asked), [picture, region], asked[1], api_name="look")
     for event in (picture.input, picture.clear, region.input):
         event(look, [picture, region], [picture, result], show_progress_on=result, api_visibility="private")
+    for name, button in buttons.items():
+        show = partial(_look_at_example, model, np.asarray(read_photo(examples[name]).image))
+        button.click(show, None, [picture, result], show_progress_on=result, api_visibility="private")
+
+
+def _look_at_example(model: Model, picture: np.ndarray) -> tuple[np.ndarray, str]:
+    """The picture itself, for where a photo stands, and what is said of it."""
+    drawn = draw_face(picture, model.answer([picture])[0], "Face", model.uncertainty)
+    return picture, draw_faces("This face was drawn; the whole picture is its crop.", [drawn])
+
+
+def _add_examples(examples: Mapping[str, bytes]) -> dict[str, gradio.Button]:
+    """A button for each picture, which it shows."""
+    if not examples:
+        return {}
+    shown = "".join(
+        f"#example-{name} {{ background-image: url(data:image/png;base64,{base64.b64encode(content).decode()}) }}"
+        for name, content in examples.items()
+    )
+    gradio.HTML(
+        f'<style>{shown}</style><p class="quiet">Or one of these, which were drawn:</p>', elem_classes="affect"
+    )
+    with gradio.Row(elem_classes="examples"):
+        return {
+            name: gradio.Button(name, elem_id=f"example-{name}", elem_classes="example", min_width=60)
+            for name in examples
+        }
+
+
+def _read(path: str, uploads: Path) -> np.ndarray:
+    return np.asarray(read_photo(read_upload(path, uploads)).image)
+
+
+def _say(model: Model, uploads: Path, path: str | None, region: str) -> list[dict]:
+    """What a program is told: of each face what `vit.answers.answers` says, and its `box` in the picture.
+
+    `box` is [left, top, right, bottom] in pixels; None where the whole picture was taken for the face.
+    """
+    if path is None:
+        raise gradio.Error(f"There is no picture: give a {NAMES}", print_exception=False)
+    try:
+        picture = _read(path, uploads)
+    except OSError as error:
+        raise gradio.Error(_why_not(Path(path).name, error), print_exception=False) from error
+    faces = find_faces(picture) if installed() is not None and region == SEARCHED else []
+    answers = model.answer([cut_out(picture, face) for face in faces] or [picture])
+    boxes = [list(face.box) for face in faces] or [None]
+    return [answer | {"box": box} for answer, box in zip(answers, boxes, strict=True)]
 
 
 def _path_of(upload: FileData | None) -> str | None:

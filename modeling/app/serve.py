@@ -4,7 +4,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +11,9 @@ import torch
 from affectnet_plus import EMOTIONS
 
 from ..data.dataset import normalise
-from ..evaluation.predict import load_model
+from ..evaluation.predict import load_model, name_of
 from ..images import resize
+from ..sources.synthetic.examples import example_faces
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from .known_faces import known_faces
@@ -44,8 +44,8 @@ def serve(model_folder, data=None, port: int | None = None, say: Callable[[str],
             from .page import Model, build_page, launch
         except ModuleNotFoundError as error:
             raise ImportError(f"the page needs gradio: pip install 'affectnet-plus[app]' ({error})") from error
-        said = Model(Path(model_folder).resolve().name, lambda crops: answer(model, crops), model.config.uncertainty)
-        page = build_page(said, known)
+        said = Model(name_of(model_folder), lambda crops: answer(model, crops), model.config.uncertainty)
+        page = build_page(said, known, example_faces())
         try:
             try:
                 address = launch(page, server_name="127.0.0.1", server_port=port)

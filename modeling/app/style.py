@@ -37,6 +37,9 @@ CSS = """
 .affect i.dot { background: var(--said); }
 .affect i.ring { border: 3px solid var(--true); box-sizing: border-box; }
 .affect td.number .of-truth { color: var(--true); }
+.examples { gap: 8px; flex-wrap: nowrap; }
+.example { min-height: 92px; padding: 0 4px 4px; align-items: flex-end; background-size: cover;
+  background-position: center; font-size: 13px; color: #fff; text-shadow: 0 0 3px #000, 0 0 3px #000; }
 .affect svg { width: 100%; max-width: 330px; height: auto; display: block; margin: 0 auto; }
 .affect svg text { fill: var(--body-text-color); font-size: 11px; text-anchor: middle; }
 .affect svg .place { fill: var(--quiet); font-style: italic; dominant-baseline: middle; paint-order: stroke;

@@ -12,6 +12,7 @@ from .data import DATA_VERBS
 from .evaluation import EVALUATION_VERBS
 from .labelling import LABELLING_VERBS
 from .publishing import PUBLISHING_VERBS
+from .revision import at_revision
 from .training import TRAINING_VERBS
 
 ROOMS: dict[str, tuple[Verb, ...]] = {
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if verb is None:
         return _without_verb(words)
     try:
-        return verb.run(parse(verb, words[1:]))
+        return verb.run(_at_revision(parse(verb, words[1:])))
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
         print(f"affectnet-plus {verb.name}: {in_one_line(error)}", file=sys.stderr)
         return 1
@@ -48,6 +49,10 @@ def in_one_line(error: Exception) -> str:
     memory, and a value that is quoted may be of any length."""
     said = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
     return said if len(said) <= MOST_LETTERS else f"{said[: MOST_LETTERS // 2]} ... {said[-MOST_LETTERS // 2 :]}"
+
+
+def _at_revision(options):
+    return at_revision(options) if "revision" in vars(options) else options
 
 
 def _without_verb(words: list[str]) -> int:

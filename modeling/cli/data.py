@@ -12,7 +12,7 @@ from ..options import check_options, option
 from . import words
 from .arguments import Verb
 from .progress import say, show_bars
-from .refusals import need, need_free, need_model, need_prepared
+from .refusals import need, need_faces, need_free, need_model, need_prepared
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,15 @@ def _has_errors(report: Mapping[str, Any]) -> bool:
 class Doctor:
     """Examine faces, as delivered or prepared; or, with DATA, the order of a model's labels. Exit with 1 on errors."""
 
-    path: str = option(help="faces as delivered, a folder that prepare wrote, or a model", positional=True)
-    data: str | None = option(None, help="folder that prepare wrote, to ask the model PATH about", positional=True)
+    path: str = option(
+        help="faces as delivered, a folder that prepare wrote, or a model; or you/name of the Hub",
+        positional=True,
+        hub="model",
+    )
+    data: str | None = option(
+        None, help="folder that prepare wrote, to ask the model PATH about", positional=True, hub="dataset"
+    )
+    revision: str | None = words.revision()
     view: str | None = option(None, help="view of DATA; without it, default", group="of a model", metavar="NAME")
     split: str | None = option(None, help="split of DATA; without it, validation", metavar="SPLIT")
     near_duplicates: bool = option(True, help="decode no picture, which saves most of the time", group="of faces")
@@ -164,9 +171,10 @@ class Doctor:
 
 
 def _doctor(options: Doctor) -> int:
-    need(options.path, options.data)
     need_prepared(options.data)
-    if options.data is not None:
+    if options.data is None:
+        need_faces(options.path)
+    else:
         need_model(options.path, "config.json")
     from ..examination import format_examination
 

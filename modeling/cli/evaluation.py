@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
+from ..hub_names import fetched, on_hub
 from ..options import check_options, option
 from ..shipped import PRETRAINED
 from . import words
@@ -23,14 +24,16 @@ class Evaluate:
     """Measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page."""
 
     model: str = option(
-        help="folder of a model; or .csv or .jsonl of predictions: image_id, and a probability of each emotion by "
-        "name, or p0, p1, ... with --label-order",
+        help="folder of a model, or you/name of the Hub; or .csv or .jsonl of predictions: image_id, and a "
+        "probability of each emotion by name, or p0, p1, ... with --label-order",
         positional=True,
+        hub="model",
     )
     data: str = words.data()
     out: str | None = option(None, help="folder for metrics.json and the pictures; without it, MODEL", metavar="OUT")
     view: str = words.view()
     split: str = words.split()
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(64)
     options: EvaluationOptions = EvaluationOptions()
 
@@ -39,8 +42,10 @@ class Evaluate:
 
 
 def _evaluate(options: Evaluate) -> int:
-    if options.out is None and Path(options.model).is_file():
-        raise ValueError(f"{options.model} is a file: say with --out in which folder to write")
+    named = on_hub(options.model, "model")
+    if options.out is None and (named or Path(options.model).is_file()):
+        what = "on the Hub" if named else "a file"
+        raise ValueError(f"{options.model} is {what}: say with --out in which folder to write")
     need_prepared(options.data)
     for model in (options.model, options.options.compare):
         if model is not None and not Path(model).is_file():
@@ -65,6 +70,7 @@ class Calibrate:
     data: str = words.data()
     view: str = words.view()
     split: str = words.split()
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(64)
     options: CalibrationOptions = CalibrationOptions()
 
@@ -73,6 +79,11 @@ class Calibrate:
 
 
 def _calibrate(options: Calibrate) -> int:
+    if on_hub(options.model, "model"):
+        raise FileNotFoundError(
+            f"{options.model} is no folder; what is fitted is written into a model folder of yours: "
+            f"hf download {options.model} --local-dir FOLDER"
+        )
     need_model(options.model)
     need_prepared(options.data)
     from ..evaluation.calibrate import calibrate, format_calibration
@@ -90,12 +101,18 @@ class Predict:
     """Soft label, valence and arousal of pictures or videos, as JSON lines. Exit with 1 when one failed."""
 
     model: str = option(
-        help="folder that train wrote, or ferplus, the model that comes with the package and is asked without it",
+        help="folder that train wrote, you/name of the Hub, or ferplus, the model that comes with the package and is "
+        "asked without it",
         positional=True,
+        hub="model",
     )
     images: tuple[str, ...] = option(
-        (), help="pictures of one face each, photos with --faces, folders of them, or videos", positional=True
+        (),
+        help="pictures of one face each, photos with --faces, folders or data sets of the Hub of them, or videos",
+        positional=True,
+        hub="dataset",
     )
+    revision: str | None = words.revision()
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
     faces: bool = option(False, help="a line for each face of each picture, or one that says that there is none")
@@ -110,12 +127,13 @@ def _predict(options: Predict) -> int:
     """Pictures that are missing are told first, and the others are gone on with, if there are any."""
     options = _with_model(options)
     need_model(options.model)
-    there = [path for path in options.images if Path(path).exists()]
+    exists = {path: fetched(path).exists() for path in options.images}
+    there = [path for path in options.images if exists[path]]
     if not there:
         need(*options.images)
     failed = 0
     for path in options.images:
-        if not Path(path).exists():
+        if not exists[path]:
             failed += 1
             print(json.dumps({"image": path, "error": f"{path} does not exist"}), flush=True)
     answered = 0
@@ -168,8 +186,12 @@ class App:
 
     model: str = words.model()
     data: str | None = option(
-        None, help="folder that prepare wrote, to show its faces beside what is known of them", metavar="DATA"
+        None,
+        help="folder that prepare wrote, to show its faces beside what is known of them",
+        metavar="DATA",
+        hub="dataset",
     )
+    revision: str | None = words.revision()
     port: int | None = option(None, help="port of the page; without it, the first free one from 7860", low=0)
 
     def __post_init__(self):

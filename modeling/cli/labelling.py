@@ -11,7 +11,7 @@ from ..options import check_options, option
 from . import words
 from .arguments import Verb
 from .progress import say, show_bars
-from .refusals import need, need_free, need_model, need_prepared
+from .refusals import need, need_faces, need_free, need_model, need_prepared
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class TrainEnsemble:
 
     data: str = words.data()
     out: str = words.out("folder to write the ensemble to")
+    revision: str | None = words.revision()
     options: EnsembleOptions = EnsembleOptions()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
@@ -58,6 +59,7 @@ class TrainAu:
     action_unit_scale: float | None = option(
         None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
     )
+    revision: str | None = words.revision()
     options: ActionUnitOptions = ActionUnitOptions()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
@@ -90,10 +92,13 @@ class Label:
     """Give pictures soft labels by an ensemble and action units, as an AffectNet+ tree."""
 
     images: str = option(
-        help="folder, tar or zip of pictures, an AffectNet+ tree, or a prepared folder", positional=True
+        help="folder, tar or zip of pictures, an AffectNet+ tree, a prepared folder, or you/name of the Hub",
+        positional=True,
+        hub="dataset",
     )
     out: str = words.out("folder to write the tree to")
     options: LabelOptions = option(help="how the labels are made")
+    revision: str | None = words.revision()
     shard: str | None = option(
         None,
         help="label every N-th chunk from the I-th on, counted from 0; torchrun says it by itself",
@@ -110,7 +115,8 @@ def _label(options: Label) -> int:
     shard = parse_shard(options.shard) if options.shard else None
     need_model(chosen.ensemble, "config.json", writer="train-ensemble")
     need_model(chosen.action_unit_model, "config.json", writer="train-au")
-    need(options.images, chosen.action_units, chosen.fusion, chosen.deepface, chosen.fairface)
+    need_faces(options.images)
+    need(chosen.action_units, chosen.fusion, chosen.deepface, chosen.fairface)
     need(chosen.landmark_model, chosen.landmark_detector)
     need_free(options.out, options.overwrite, finished="labelling.json")
     from ..labelling.label import format_account, label
@@ -137,7 +143,11 @@ class FitFusion:
     """Fit how label combines its branches to soft labels that are known, such as votes."""
 
     labelled: str = option(help="folder that label wrote", positional=True)
-    data: str = option(help="folder that prepare wrote, with the soft labels that are known", positional=True)
+    data: str = option(
+        help="folder that prepare wrote, with the soft labels that are known, or you/name of the Hub",
+        positional=True,
+        hub="dataset",
+    )
     out: str = words.out("JSON file to write, for label --fusion")
     method: str = option(
         "stacking", help="how the branches are combined", choices=("mean", "product", "stacking", "softmax")
@@ -145,6 +155,7 @@ class FitFusion:
     human_label: bool = option(False, help="the human label is a source too (stacking, softmax)")
     view: str = words.view()
     split: str = words.split("train")
+    revision: str | None = words.revision()
     folds: int = option(5, help="parts of the faces that the choice of its strength is cross-validated on", low=2)
     seed: int = words.seed()
 

@@ -1,16 +1,15 @@
 """The verbs of the command line that hand on."""
 
 import inspect
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..options import option
-from ..publishing.options import HubOptions
+from ..publishing.options import HubOptions, check_repo_id
 from . import words
 from .arguments import Verb
 from .progress import show_bars
-from .refusals import need, need_free, need_model
+from .refusals import need, need_faces, need_free, need_model
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,11 @@ class Publish:
 
     def __post_init__(self):
         """Refuse a target that could be meant in two ways, and flags of the other target."""
-        if not self.to_folder and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", self.repo):
-            raise ValueError(
-                f"{self.repo!r} is no repository of the Hub, expected you/name; to write a folder, add --to-folder"
-            )
+        if not self.to_folder:
+            try:
+                check_repo_id(self.repo)
+            except ValueError as error:
+                raise ValueError(f"{error}; to write a folder, add --to-folder") from error
         if self.overwrite and not self.to_folder:
             raise ValueError("--overwrite is about a folder: add --to-folder, or leave it out")
         if self.to_folder and self.options != HubOptions():
@@ -95,6 +95,7 @@ class Export:
 
     model: str = words.model()
     out: str = words.out()
+    revision: str | None = words.revision()
     int8: bool = option(False, help="also model-int8.onnx: smaller, and faster on CPUs", group="files")
     fp16: bool = option(False, help="also model-fp16.onnx: half the size, for GPUs")
     images: tuple[str, ...] = option(
@@ -102,6 +103,7 @@ class Export:
         help="prepared folders, pictures or folders of pictures to compare on; without it, drawn faces",
         metavar="FACES",
         group="comparison",
+        hub="dataset",
     )
     view: str = words.view()
     split: str = words.split()
@@ -111,7 +113,7 @@ class Export:
 
 def _export(options: Export) -> int:
     need_model(options.model)
-    need(*options.images)
+    need_faces(*options.images)
     need_free(options.out, options.overwrite)
     from ..exporting.export import export
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..checkpoints import CONFIG, WEIGHTS, check_model, check_start
 from ..files import refuse_existing
+from ..hub_names import fetched, on_hub
 from ..shipped import model_folder
 
 
@@ -17,32 +18,45 @@ def need(*paths: str | None) -> None:
             raise FileNotFoundError(f"{path} does not exist")
 
 
+def need_faces(*sources: str | None) -> None:
+    """Raise OSError for the first source of faces that is neither a path that exists nor given by the Hub."""
+    for source in sources:
+        if source is not None and not fetched(source).exists():
+            raise FileNotFoundError(f"{source} does not exist")
+
+
 def need_prepared(folder: str | None) -> None:
-    """Raise FileNotFoundError for a folder that prepare did not write."""
-    if folder is not None and not Path(folder, "README.md").is_file():
-        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+    """Raise OSError for what is neither a folder that prepare wrote nor given by the Hub."""
+    if folder is not None and not (fetched(folder) / "README.md").is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no README.md; give the folder that prepare wrote, or you/name of the Hub"
+        )
 
 
 def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
     """Raise FileNotFoundError for a folder without the files of a model, or those named.
 
-    The name of a model that comes with the package stands for its folder.
+    The name of a model that comes with the package stands for its folder, and you/name for what the Hub has, which is
+    fetched.
     """
     files = files or (CONFIG, WEIGHTS)
     if folder is not None and (missing := [name for name in files if not Path(model_folder(folder), name).is_file()]):
-        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote")
+        raise FileNotFoundError(
+            f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote, or you/name of the "
+            "Hub"
+        )
     if folder is not None and WEIGHTS in files:
         check_model(model_folder(folder))
 
 
 def need_checkpoint(name: str | None) -> None:
-    """Raise FileNotFoundError for what is neither the folder of a checkpoint nor may be a name on the Hub."""
+    """Raise OSError for what is neither the folder of a checkpoint nor given by the Hub; a word may be an old name."""
     if name is None:
         return
-    if Path(name).exists():
+    if Path(name).exists() or on_hub(name, "model"):
         need_model(name, CONFIG)
-        check_start(name)
-    elif name.count("/") > 1 or name.startswith((".", "/", "~")):
+        check_start(model_folder(name))
+    elif "/" in name or name.startswith((".", "~")):
         raise FileNotFoundError(f"{name} does not exist; give the folder of a checkpoint, or its name on the Hub")
 
 

@@ -8,7 +8,7 @@ from ..training.pretrain_options import PretrainingOptions
 from . import words
 from .arguments import Verb
 from .progress import is_first_process, show_bars
-from .refusals import need, need_checkpoint, need_free, need_prepared
+from .refusals import need_checkpoint, need_faces, need_free, need_model, need_prepared
 
 UNFINISHED = ".training"  # what the name of the folder of an interrupted run ends in
 
@@ -19,6 +19,7 @@ class Train:
 
     data: str = words.data()
     out: str = words.out("folder to write the model to")
+    revision: str | None = words.revision()
     options: TrainingOptions = TrainingOptions()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
@@ -29,6 +30,8 @@ def _train(options: Train) -> int:
     need_free(options.out, options.overwrite, UNFINISHED)
     need_checkpoint(options.options.from_vit)
     need_checkpoint(options.options.from_pretrained)
+    for teacher in options.options.teachers:
+        need_model(teacher)
     from ..training.train import train
 
     with show_bars("batches") as progress:
@@ -45,8 +48,11 @@ def _train(options: Train) -> int:
 class Pretrain:
     """Train stem and encoder on faces without labels, by filling in what was hidden."""
 
-    images: str = option(help="folder of pictures, or one that prepare wrote", positional=True)
+    images: str = option(
+        help="folder of pictures, or one that prepare wrote, or you/name of the Hub", positional=True, hub="dataset"
+    )
     out: str = words.out("folder to write the encoder to")
+    revision: str | None = words.revision()
     options: PretrainingOptions = PretrainingOptions()
     follow_links: bool = words.follow_links()
     resume: bool = words.resume()
@@ -54,7 +60,7 @@ class Pretrain:
 
 
 def _pretrain(options: Pretrain) -> int:
-    need(options.images)
+    need_faces(options.images)
     need_free(options.out, options.overwrite, UNFINISHED)
     from ..training.pretrain import pretrain
 

@@ -4,11 +4,17 @@ from ..options import option
 
 
 def data() -> str:
-    return option(help="folder that prepare wrote", positional=True)
+    return option(help="folder that prepare wrote, or you/name of the Hub", positional=True, hub="dataset")
 
 
 def model() -> str:
-    return option(help="folder that train wrote", positional=True)
+    return option(help="folder that train wrote, ferplus, or you/name of the Hub", positional=True, hub="model")
+
+
+def revision() -> str | None:
+    return option(
+        None, help="branch, tag or commit of the name of the Hub; with several names, you/name@REVISION", metavar="REV"
+    )
 
 
 def out(help: str = "folder to write") -> str:

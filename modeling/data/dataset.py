@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor
 
 from affectnet_plus import EMOTIONS
 
 from .. import images
+from ..hub_names import fetched, on_hub
 from ..preparing.manifest import About, about
 from ..stages import Progress, silent, told
 from .readers import Encoded
@@ -144,18 +144,15 @@ def first_side(pictures: datasets.Dataset) -> int:
     return max(images.decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
 
 
-HUB = "hf://datasets/"
-
-
 def load_prepared(data, view: str, split: str | None = None):
     """One split of prepared faces, or all of them by name.
 
     Args:
-        data: the folder that prepare wrote; "hf://datasets/OWNER/NAME", one that was published; or what `load_dataset`
-            made of one, a Dataset or DatasetDict. Its rows are taken as they are: its view was chosen with it.
+        data: the folder that prepare wrote; "you/name" of the Hub, see `hub_names`; or what `load_dataset` made of
+            one, a Dataset or DatasetDict. Its rows are taken as they are: its view was chosen with it.
 
     Raises:
-        FileNotFoundError: it is no such folder. `load_dataset` alone would ask the Hub for a data set of that name.
+        OSError: it is no such folder, or as `hub_names.fetched`.
         ValueError: it has no such view or split.
     """
     if isinstance(data, datasets.Dataset):
@@ -190,18 +187,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
-def fetched(source) -> Path:
-    """The folder of "hf://datasets/OWNER/NAME", with "@REVISION" or without, fetched from the Hub; others as they are.
-
-    Raises:
-        OSError: the Hub does not give it.
-    """
-    if not str(source).startswith(HUB):
-        return Path(source)
-    name, _, revision = str(source).removeprefix(HUB).partition("@")
-    return Path(snapshot_download(name, repo_type="dataset", revision=revision or None))
-
-
 class Chosen(NamedTuple):
     """The rows of one split, and what a record says of them: `about` as `about_faces`, view and split."""
 
@@ -233,7 +218,7 @@ def about_faces(data) -> About:
     if isinstance(data, datasets.Dataset):
         return {"name": data.info.dataset_name or "dataset", "origin": None, "fingerprint": None}
     found = about(fetched(data))
-    return {**found, "name": str(data)} if str(data).startswith(HUB) else found
+    return {**found, "name": data} if on_hub(data, "dataset") else found
 
 
 def _labels(columns: pa.Table) -> Tensor:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from affectnet_plus import IMAGE_SUFFIXES, LayoutError
 
+from ..hub_names import fetched, on_hub
 from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
 from ..sources.links import LinkOut, refuse_links_out
 from ..sources.zips import find_archives
 from ..vit.photos import SUFFIXES
-from .dataset import HUB, fetched
 from .plain_pictures import FilePictures, FolderPictures, HeldPictures, TarPictures, ZipPictures
 from .readers import WANTED, Images, NoPictures, Picture
 from .row_pictures import ParquetPictures, PreparedFaces, RowPictures, SourceFaces
@@ -34,9 +34,9 @@ def open_pictures(source, annotated: bool = False, photos: bool = False, follow_
 
     Args:
         source: a folder, tar or zip of pictures; one picture, or a list of them; a Parquet file, or a folder of such;
-            an AffectNet+ tree, its zips, or an older release; a folder that prepare wrote;
-            "hf://datasets/OWNER/NAME", a data set of the Hub, which is fetched; a `datasets.Dataset` with a column
-            `image`; a PIL image, an (height, width, 3) uint8 RGB array, or a list of such.
+            an AffectNet+ tree, its zips, or an older release; a folder that prepare wrote; "you/name", a data set of
+            the Hub, see `hub_names`; a `datasets.Dataset` with a column `image`; a PIL image, an (height, width, 3)
+            uint8 RGB array, or a list of such.
         annotated: what is known of the faces is wanted too. A tree or a release is then read as such, and what holds
             annotations that cannot be read is refused; else they are folders of pictures.
         photos: plain pictures may be of any kind that `vit.photos` reads, not JPEG and PNG alone.
@@ -44,6 +44,7 @@ def open_pictures(source, annotated: bool = False, photos: bool = False, follow_
 
     Raises:
         FileNotFoundError: nothing is there, or no picture (`NoPictures`, a LayoutError too).
+        OSError: as `hub_names.fetched`.
         LayoutError: it is nothing that holds pictures; or it holds annotations that cannot be read as they are, and
             would be lost if its faces were taken for plain pictures.
         ValueError: an array is no such picture, or paths and pictures are mixed.
@@ -58,7 +59,7 @@ def open_pictures(source, annotated: bool = False, photos: bool = False, follow_
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give {WANTED}")
     # A data set that was fetched lies in the Hub's cache as links to its files.
-    follow_links = follow_links or str(source).startswith(HUB)
+    follow_links = follow_links or on_hub(source, "dataset") is not None
     if is_prepared(path):
         return PreparedFaces(path, follow_links)
     suffixes = SUFFIXES if photos else IMAGE_SUFFIXES

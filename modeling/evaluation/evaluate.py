@@ -57,6 +57,7 @@ from msgspec import Meta
 
 from ..data.dataset import Chosen, FaceDataset, choose, load_prepared
 from ..files import read_json, write_json
+from ..shipped import model_folder
 from ..sources.origin import LICENSED
 from ..stages import Progress, silent
 from .audit import audit
@@ -133,7 +134,7 @@ def measure(
     folder; where that is not known, of the evaluated faces.
 
     Args:
-        model: a model or the folder of one, or a file of another tool's predictions, see `external`.
+        model: what `predict.load_model` takes, or a file of another tool's predictions, see `external`.
         data: as `load_prepared` takes it. Of a data set in memory, the view and the split that it says itself count.
 
     Returns:
@@ -227,7 +228,7 @@ def _about(model, faces: Chosen, options: EvaluationOptions) -> dict:
     command = f"affectnet-plus evaluate {name} {faces.about['name']} --view {faces.view} --split {faces.split}"
     for option, value in asdict(options).items():
         if value != getattr(EvaluationOptions(), option):
-            said = Path(value).name if option == "compare" else value
+            said = name_of(value) if option == "compare" else value
             command += f" --{option.replace('_', '-')} {said}"
     return {
         "model": name,
@@ -262,7 +263,7 @@ def _calibrated(this: _Answers, faces: Chosen) -> dict:
 def _prior(model) -> np.ndarray | None:
     if not isinstance(model, (str, os.PathLike)):
         return None
-    record = Path(model) / "training.json"
+    record = Path(model_folder(model)) / "training.json"
     if not record.is_file():
         return None
     advice = "remove it: the baseline of the training's mean is then left out"

@@ -22,6 +22,7 @@ from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
 from ..loading import in_a_sentence, load_whole
+from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from .predict import load_model, predict_faces
 
@@ -64,7 +65,7 @@ def examine_model(
         ValueError: fewer than 50 faces have a label, or the model has another number of classes.
     """
     rows = load_prepared(data, view, split)
-    probabilities, names = _answers(Path(model), rows, progress)
+    probabilities, names = _answers(Path(model_folder(model)), rows, progress)
     labels, affect = _known(rows)
     known = labels >= 0
     if known.sum() < MIN_FACES:

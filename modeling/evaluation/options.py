@@ -18,7 +18,10 @@ class EvaluationOptions:
     seed: int = option(0, help="seed of everything that is random", low=0)
     min_cell: int = option(50, help="least faces of which a number of a group is shown", low=1)
     compare: str | None = option(
-        None, help="other model, or file of predictions, to set beside MODEL face by face", metavar="OTHER"
+        None,
+        help="other model, or file of predictions, to set beside MODEL face by face",
+        metavar="OTHER",
+        hub="model",
     )
     label_order: str | None = option(
         None, help="what p0, p1, ... of a file of predictions stand for, such as ferplus", metavar="ORDER"

@@ -21,6 +21,7 @@ from ..data.dataset import FaceDataset, normalise
 from ..data.photos import pixels_of
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
+from ..hub_names import on_hub
 from ..images import resize
 from ..loading import load_whole
 from ..shipped import model_folder
@@ -61,7 +62,7 @@ class Answer(TypedDict, total=False):
 
 
 def load_model(model) -> AffectNetPlusForSoftLabels:
-    """The model of a local folder, or of a name of `pretrained`, in float32 and ready to predict.
+    """The model of a local folder, of a name of `pretrained`, or "you/name" of the Hub, in float32, ready to predict.
 
     It is `stems.folded`, so not to be trained or saved. A model that is in memory already is put into eval mode, and
     stays what and where it is.
@@ -84,11 +85,12 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
 
 
 def name_of(model) -> str:
-    """What a record calls a model: the last part of the folder that it is in or came from, since a path would tell of
-    the machine; the class of one that came from none."""
+    """What a record calls a model: its name on the Hub; the last part of the folder that it is in or came from, since
+    a path would tell of the machine; the class of one that came from none."""
     if isinstance(model, AffectNetPlusForSoftLabels):
         return Path(model.name_or_path).name or type(model).__name__
-    return Path(model).name
+    named = on_hub(model, "model")
+    return named.repo if named else Path(os.path.abspath(model)).name
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..evaluation.predict import load_model, name_of
 from ..files import fresh_folder, write_json
+from ..hub_names import fetched, on_hub
 from ..preparing.manifest import is_prepared
 from ..stages import Progress, silent
 from .records import ExportReport, Variant
@@ -61,7 +62,7 @@ def export(
         raise ImportError(f"export needs onnx, onnxscript and onnxruntime ({error}); {how}") from error
 
     with fresh_folder(out, overwrite) as folder:
-        name = name_of(Path(model).resolve() if isinstance(model, (str, os.PathLike)) else model)
+        name = name_of(model)
         # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
         network = copy.deepcopy(load_model(model)).cpu()
         files = onnx_files.write(network, name, folder, int8, fp16)
@@ -85,9 +86,13 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     """What the faces are; names only, since a path would tell of the machine."""
     if not images:
         return f"{drawn} faces drawn by affectnet-plus, no photographs: name some with --images"
-    paths = [Path(image) for image in images if isinstance(image, (str, os.PathLike))]
-    names = [f"{path.name} ({split} split, {view} view)" if is_prepared(path) else path.name for path in paths]
-    if held := len(images) - len(paths):
+    named = [image for image in images if isinstance(image, (str, os.PathLike))]
+    names = [
+        (str(image) if on_hub(image, "dataset") else Path(image).name)
+        + (f" ({split} split, {view} view)" if is_prepared(fetched(image)) else "")
+        for image in named
+    ]
+    if held := len(images) - len(named):
         names.append(f"{held} from memory")
     return ", ".join(names)
 

@@ -13,9 +13,10 @@ from scipy.special import softmax
 
 from affectnet_plus import BadRow
 
-from ..data.dataset import FaceDataset, decode, fetched, load_prepared, normalise
+from ..data.dataset import FaceDataset, decode, load_prepared, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.readers import Encoded
+from ..hub_names import fetched
 from ..metrics.soft_label.formulas import kl_divergence, kl_unsmoothed
 from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg

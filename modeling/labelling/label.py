@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
@@ -26,6 +26,7 @@ from ..data.face_pictures import FacePictures
 from ..data.pictures import Images, open_pictures
 from ..faces import POSE_UNIT, open_landmarker
 from ..files import led_to, read_json, refuse_existing, size_and_digest, write_json
+from ..shipped import model_folder
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
 from ..terms import UNKNOWN, SoftLabels
@@ -95,6 +96,7 @@ def label(
             while it was labelled; or not one can be read.
     """
     out = led_to(out)
+    here = _here(options)
     source: Images = open_pictures(images, annotated=True, photos=options.faces, follow_links=follow_links)
     if options.faces:
         if source.origin != UNKNOWN:
@@ -106,8 +108,8 @@ def label(
     pictures = source.pictures()
     names = [picture.name for picture in pictures]
     shard = _shard(shard)
-    loaded, demographics = load_branches(options, names), load_demographics(options, names)
-    plan = _plan(source, options, loaded)
+    loaded, demographics = load_branches(here, names), load_demographics(here, names)
+    plan = _plan(source, here, loaded)
     work = out.with_name(f"{out.name}.labelling")
     with alone(out, say):
         if record := _finished(out, plan, say):
@@ -131,6 +133,14 @@ def label(
             write_json(tree.root / ACCOUNT, record)
         remove(work)
     return record
+
+
+def _here(options: LabelOptions) -> LabelOptions:
+    """The options with models of the Hub fetched, so that their files are folders' from here on."""
+    ensemble, units = model_folder(options.ensemble), options.action_unit_model
+    return replace(
+        options, ensemble=str(ensemble), action_unit_model=str(model_folder(units)) if units is not None else None
+    )
 
 
 def _refuse_own_faces(out: Path, source: Images) -> None:

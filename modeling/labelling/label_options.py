@@ -12,10 +12,10 @@ METADATA = ("landmarks", "pose")
 class LabelOptions:
     """Attributes:
 
-    ensemble: folder that train-ensemble wrote.
+    ensemble: folder that train-ensemble wrote, or "you/name" of the Hub.
     action_units: table of action units, a csv or a folder of them, as `action_units.tables` reads it.
     action_unit_scale: the largest possible number in that table, where it is not the tool's own.
-    action_unit_model: folder of a trained action-unit model, which takes the place of a table.
+    action_unit_model: folder of a trained action-unit model, or "you/name", which takes the place of a table.
     fusion: JSON of a `Fusion`; None is the default one.
     human_label: the human label is a source of the soft label, if the fusion was fitted with one.
     metadata: of METADATA, to be found in the pictures. It takes the place of what a source has, for all faces: one
@@ -26,7 +26,12 @@ class LabelOptions:
     batch_size: faces that go through the networks together. Another one changes the last digits of a confidence.
     """
 
-    ensemble: str = option(help="folder that train-ensemble wrote", metavar="MODEL", group="what labels the faces")
+    ensemble: str = option(
+        help="folder that train-ensemble wrote, or you/name of the Hub",
+        metavar="MODEL",
+        group="what labels the faces",
+        hub="model",
+    )
     action_units: str | None = option(
         None, help="table of action units by OpenFace 2 or 3, py-feat, LibreFace or draw", metavar="CSV"
     )
@@ -34,7 +39,7 @@ class LabelOptions:
         None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
     )
     action_unit_model: str | None = option(
-        None, help="folder that train-au wrote, instead of a table", flag="--au-model", metavar="MODEL"
+        None, help="folder that train-au wrote, instead of a table", flag="--au-model", metavar="MODEL", hub="model"
     )
     fusion: str | None = option(
         None, help="what fit-fusion wrote; without it, a product in which the ensemble weighs .8", metavar="JSON"

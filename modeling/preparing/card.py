@@ -14,6 +14,7 @@ from affectnet_plus import LABELS, SUBSETS, features, filters
 from affectnet_plus_cards import PREPARED_CARD
 
 from ..files import write_json
+from ..markdown import escaped
 from ..terms import Terms, terms_of
 from .columns import column_table, markdown_table
 from .croissant import croissant
@@ -160,7 +161,7 @@ def _reasons(reasons: dict[str, int]) -> list[tuple[str, int]]:
 
 def _discreet(text: str) -> str:
     """The text without names of files and without paths: those of licensed faces and of this machine stay here."""
-    return _FILE.sub("'...'", text)
+    return escaped(_FILE.sub("'...'", text))
 
 
 # A quoted text with a dot or a separator in it, or a path from the root that is not quoted.

@@ -1,6 +1,7 @@
 """Every fact of a model's card in one typed place, read from config.json, training.json and metrics.json."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from ..checkpoints import read_config
 from ..evaluation.pictures import SHOWN
 from ..evaluation.records import Metrics
 from ..files import read_json
+from ..hub_names import PREFIX
 from ..loading import in_a_sentence
 from ..terms import Terms, terms_of
 from ..training.options import TrainingOptions
 from ..training.train import TrainingRecord
 from ..vit import AffectNetPlusConfig
+from .examples import Example
+from .options import is_repo_id
 from .weights import NON_COMMERCIAL, licence_of
 
 _TRAINING_KEYS = (
@@ -80,6 +84,7 @@ class ModelCardRecord:
         pictures: what those show that lie beside the card, by their file's name.
         licence: the keys of the head that state the terms of the weights.
         dataset_id: of the data on the Hub; None where they are not there.
+        examples: faces that we drew, with what the model says of them; none where that is not known.
     """
 
     repo_id: str
@@ -89,6 +94,12 @@ class ModelCardRecord:
     pictures: dict[str, str]
     licence: dict[str, Any]
     dataset_id: str | None
+    examples: Sequence[Example] = ()
+
+    @property
+    def place(self) -> str:
+        """What stands before the name of a file of the repository: an address on the Hub, or a folder."""
+        return f"https://huggingface.co/{self.repo_id}/resolve/main" if is_repo_id(self.repo_id) else self.repo_id
 
     @property
     def labels(self) -> list[str]:
@@ -115,7 +126,9 @@ class ModelCardRecord:
     @property
     def base_model(self) -> str | None:
         """The checkpoint that it started from, if that is one of the Hub: their names have an owner, folders not."""
-        return self.started_from if self.started_from and "/" in self.started_from else None
+        if not self.started_from or "/" not in self.started_from:
+            return None
+        return self.started_from.removeprefix(PREFIX["model"]).partition("@")[0]
 
     @property
     def changed_options(self) -> dict:
@@ -134,10 +147,17 @@ class ModelCardRecord:
         return self.metrics["split"] == "validation" and _same_data(self.training["data"], self.metrics["data"])
 
 
-def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: str | None = None) -> ModelCardRecord:
+def read_record(
+    folder: Path,
+    repo_id: str,
+    licence: str = "other",
+    dataset_id: str | None = None,
+    examples: Sequence[Example] = (),
+) -> ModelCardRecord:
     """The record of a model folder.
 
     Args:
+        examples: what the model says of faces that we draw.
         licence: of the weights, as the Hub names it; "other" takes that of the training faces, if these have one.
 
     Raises:
@@ -170,6 +190,7 @@ def read_record(folder: Path, repo_id: str, licence: str = "other", dataset_id: 
         pictures={f"{name}.png": shown for name, shown in SHOWN.items() if (folder / f"{name}.png").is_file()},
         licence=licence_of(training, licence),
         dataset_id=dataset_id,
+        examples=examples,
     )
 
 

@@ -11,9 +11,10 @@ from huggingface_hub.utils.sha import git_hash
 
 from .connection import listening, patiently
 from .guard import Contents, check_contents
-from .options import HubOptions
+from .options import HubOptions, check_repo_id
 
 _NOTHING_HALF = "Everything goes in one commit, so nothing half is there; publish again, and it goes on where it was"
+_MADE = "The new repository {name} stays there{private}. "
 _TRIES = 3  # at a branch that moves meanwhile
 
 
@@ -35,6 +36,10 @@ class Repository:
     ours: re.Pattern[str]
     sdk: str | None = None
     reason: str | None = None
+
+    def __post_init__(self):
+        """Raises ValueError: it is no name of a repository with its owner."""
+        check_repo_id(self.name)
 
 
 def push(contents: Contents, to: Repository, options: HubOptions, message: str, say: Callable[[str], None]) -> str:
@@ -65,12 +70,14 @@ def push(contents: Contents, to: Repository, options: HubOptions, message: str, 
         address = patiently(
             api.create_repo, to.name, repo_type=to.kind, private=private, space_sdk=to.sdk, exist_ok=True
         )
+    made = "" if before else _MADE.format(name=to.name, private=", private" * private)
+    with listening(made + _NOTHING_HALF):
         _close(api, to, options)
         commit, changed = _commit(api, to, options, contents, message)
     with listening(f"The commit {commit[:8]} is whole and there, but its tag or its readers are not yet as you asked"):
         if options.tag:
             _tag(api, to, options.tag, commit)
-        readers = _open(api, to, options, new=before is None)
+        readers = _open(api, to, options)
     done = f"{changed} files in commit" if changed else "nothing changed since commit"
     say(f"{done} {commit[:8]} of {options.revision}{f', tag {options.tag}' * bool(options.tag)}; {readers}")
     return str(address)
@@ -105,13 +112,13 @@ def _close(api: HfApi, to: Repository, options: HubOptions) -> None:
         raise PermissionError(f"{to.name} did not become private or gated. Nothing was uploaded")
 
 
-def _open(api: HfApi, to: Repository, options: HubOptions, new: bool) -> str:
-    """Let in whom the options let in, and say who that is."""
+def _open(api: HfApi, to: Repository, options: HubOptions) -> str:
+    """Let in whom the options let in, and say who that is. An earlier try may have ended anywhere before this."""
     private, gate = _settings(api, to) or (True, None)
     if options.public and (private or gate):
         patiently(api.update_repo_settings, to.name, repo_type=to.kind, private=False, gated=False if gate else None)
         private, gate = _settings(api, to) or (True, None)
-    elif new and to.closed and options.gated and not options.private:
+    elif private and options.gated and not options.private:
         if gate != "manual":
             raise PermissionError(f"{to.name} is whole but has no gate with approval by hand, so it was left private")
         patiently(api.update_repo_settings, to.name, repo_type=to.kind, private=False)

@@ -1,8 +1,20 @@
 """What pushing to the Hub may be told. Quick to import: the command line reads its defaults."""
 
+import re
 from dataclasses import dataclass
 
 from ..options import option
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name is that of a repository of the Hub, with its owner."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
+
+
+def check_repo_id(name: str) -> None:
+    """Raise ValueError for what is no name of a repository with its owner: the Hub would make it somewhere."""
+    if not is_repo_id(name):
+        raise ValueError(f"{name!r} is no repository of the Hub, expected you/name")
 
 
 @dataclass(frozen=True)
@@ -10,7 +22,7 @@ class HubOptions:
     """Who reads a repository, and which revision is written.
 
     Attributes:
-        private, public: hold for a repository that is there already too.
+        private, public, gated: hold for a repository that is there already too.
         revision: made if need be, without the files of any other branch.
         tag: never moves.
 

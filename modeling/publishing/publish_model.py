@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import vit
 from ..checkpoints import WEIGHTS, check_model
 from ..evaluation.pictures import SHOWN
+from .examples import SHEET, draw_sheet, examples_of
 from .guard import Contents
 from .hub import HubOptions, Repository
 from .model_card import render_model_card
@@ -50,8 +51,10 @@ class Model:
             raise FileNotFoundError(f"{source} holds no {', '.join(missing)}; give the folder that train wrote")
         _check_weights(source)
         present = [name for name in OPTIONAL if (source / name).is_file()]
-        card = render_model_card(source, repo_id, self.licence or "other", self.dataset_id)
+        examples = examples_of(source)
+        card = render_model_card(source, repo_id, self.licence or "other", self.dataset_id, examples)
         contents: Contents = {"README.md": card.encode(), **{name: source / name for name in (*REQUIRED, *present)}}
+        contents |= {example.file: example.picture for example in examples} | {SHEET: draw_sheet(examples)}
         if self.dataset_id and "metrics.json" in present:
             metrics = json.loads((source / "metrics.json").read_text())
             contents[EVAL_RESULTS_FILE] = eval_results_file(metrics, self.dataset_id).encode()

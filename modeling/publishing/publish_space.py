@@ -26,7 +26,7 @@ class Space:
     folder = None
 
     def contents(self, repo_id: str) -> Contents:
-        return {name: text.encode() for name, text in space_files(self.model_repo).items()}
+        return {**space_files(self.model_repo, repo_id)}
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:
         """Asks the Hub who may read the model.

@@ -25,6 +25,7 @@ class Results:
     overall: str
     classes: str
     subsets: str | None
+    no_subsets: str
     groups: str | None
     about_groups: str
     gaps: str | None
@@ -40,8 +41,9 @@ def results_of(record: ModelCardRecord, metrics: dict) -> Results:
         cautions=_cautions(record, metrics),
         overall=_overall(metrics),
         classes=_classes(metrics),
-        subsets=_subsets(metrics["subsets"]),
-        groups=_groups(metrics["groups"]),
+        subsets=_subsets(metrics["subsets"], metrics["rows"]),
+        no_subsets=_no_subsets(metrics["subsets"], metrics["rows"]),
+        groups=_groups(metrics["groups"], metrics["rows"]),
         about_groups=" ".join(words.about_groups(metrics)),
         gaps=_gaps(metrics["gaps"]),
         calibration=_calibration(metrics),
@@ -90,13 +92,27 @@ def _classes(metrics: dict) -> str:
     return markdown_table(("emotion", *(number.name for number in EMOTION), "faces"), rows)
 
 
-def _subsets(subsets: dict) -> str | None:
+def _subsets(subsets: dict, all_rows: int) -> str | None:
+    """None where one of them is all faces, too: its row would repeat what stands above."""
+    if any(cell["rows"] == all_rows for cell in subsets.values()):
+        return None
     rows = [(name, *_part(cell)) for name, cell in subsets.items()]
     return markdown_table(("subset", "faces", *map(PART.get, PARTS)), rows) if rows else None
 
 
-def _groups(groups: dict) -> str | None:
-    rows = [(attribute, name, *_part(cell)) for attribute, cells in groups.items() for name, cell in cells.items()]
+def _no_subsets(subsets: dict, all_rows: int) -> str:
+    only = [name for name, cell in subsets.items() if cell["rows"] == all_rows and name != "unknown"]
+    return f"All faces of this split are {only[0]}." if only else "No face of this split has a difficulty subset."
+
+
+def _groups(groups: dict, all_rows: int) -> str | None:
+    """Without an attribute of which nothing is known: its row would repeat what stands above."""
+    rows = [
+        (attribute, name, *_part(cell))
+        for attribute, cells in groups.items()
+        for name, cell in cells.items()
+        if name != "unknown" or cell["rows"] < all_rows
+    ]
     return markdown_table(("attribute", "group", "faces", *map(PART.get, PARTS)), rows) if rows else None
 
 

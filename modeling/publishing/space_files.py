@@ -6,6 +6,9 @@ from huggingface_hub import SpaceCardData
 
 import affectnet_plus
 
+from ..sources.synthetic.examples import example_faces
+from .examples import file_of
+
 GRADIO, PYTHON = "6.31.0", "3.12"
 # What the page is made of, as it stands here. The package itself is not on PyPI, so a Space has a copy of these.
 _COPIED = (
@@ -22,6 +25,8 @@ _CONSTANTS = ("EMOTIONS",)
 
 _APP = '''"""The page for {model_repo}. What it shows is in affectnet_plus_modeling/app."""
 
+from pathlib import Path
+
 from PIL import Image
 from transformers import pipeline
 
@@ -35,7 +40,9 @@ def answer(crops):
     return look([Image.fromarray(crop) for crop in crops], faces=False)
 
 
-page = build_page(Model(MODEL, answer, look.model.config.uncertainty))
+pictures = sorted(Path(__file__).parent.glob("example-*.png"))
+examples = {{path.stem.removeprefix("example-"): path.read_bytes() for path in pictures}}
+page = build_page(Model(MODEL, answer, look.model.config.uncertainty), examples=examples)
 print("open", launch(page), flush=True)
 page.block_thread()
 '''
@@ -64,16 +71,26 @@ disagree. It is for research on how expressions are perceived.
 **Prohibited:** use at the workplace, in education, in hiring, for lie detection, in policing or border control, and
 for any decision about a person.
 
+From Python:
+
+```python
+from gradio_client import Client, handle_file
+
+page = Client("{repo_id}")
+print(page.predict(handle_file("photo.jpg"), "the faces found in it", api_name="/look"))
+```
+
 The licence above is that of the page. The terms of the weights are on the card of the model.
 A private model needs a secret `HF_TOKEN` with the right to read it in the settings of the Space.
 """
 
 
-def space_files(model_repo: str) -> dict[str, str]:
+def space_files(model_repo: str, repo_id: str = "you/page") -> dict[str, bytes]:
     """What a Space for the model holds: path -> content of each file. Written to a folder, `python app.py` serves it.
 
     Args:
         model_repo: name of a published model on the Hub, or a local folder of one; `transformers` runs its code.
+        repo_id: of the Space itself, for the example of its card.
     """
     card = SpaceCardData(
         title="Expressed emotion",
@@ -87,10 +104,12 @@ def space_files(model_repo: str) -> dict[str, str]:
     )
     package = Path(__file__).parents[1]
     constants = (f"{name} = {getattr(affectnet_plus, name)!r}\n" for name in _CONSTANTS)
-    return {
+    texts = {
         "app.py": _APP.format(model_repo=model_repo),
         "requirements.txt": _REQUIREMENTS,
-        "README.md": _README.format(model_repo=model_repo, card_data=card.to_yaml()),
+        "README.md": _README.format(model_repo=model_repo, repo_id=repo_id, card_data=card.to_yaml()),
         "affectnet_plus.py": '"""What the page needs of affectnet-plus."""\n\n' + "".join(constants),
         "affectnet_plus_modeling/__init__.py": '"""The modules that the page is made of."""\n',
     } | {f"affectnet_plus_modeling/{path}": (package / path).read_text(encoding="utf-8") for path in _COPIED}
+    faces = {file_of(emotion): content for emotion, content in example_faces().items()}
+    return {name: text.encode() for name, text in texts.items()} | faces

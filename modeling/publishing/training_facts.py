@@ -1,10 +1,12 @@
 """What the card says of the training, of the uncertainty that was fitted after it, and how the model is cited."""
 
+from ..markdown import escaped
 from ..preparing.columns import markdown_table
 from ..terms import TERMS
 from ..vit import AffectNetPlusConfig
 from ..vit.losses import LOSSES
 from .card_data import ModelCardRecord
+from .options import is_repo_id
 
 
 def training_table(training: dict, config: AffectNetPlusConfig, started_from: str | None) -> str:
@@ -23,7 +25,7 @@ def training_table(training: dict, config: AffectNetPlusConfig, started_from: st
             f"{config.num_hidden_layers} layers, width {config.hidden_size}, {config.num_attention_heads} "
             f"heads, patches of {config.patch_size} pixels; {training['parameters']:,} parameters",
         ),
-        ("data", f"{data['name']}, origin: {data['origin'] or 'not known'}"),
+        ("data", f"{escaped(data['name'])}, origin: {escaped(data['origin'] or 'not known')}"),
         ("fingerprint of the data's source", f"`{data['fingerprint']}`" if data["fingerprint"] else "not known"),
         ("faces", faces),
         ("target", _target(options)),
@@ -123,7 +125,7 @@ def model_citation(record: ModelCardRecord) -> str:
     """BibTeX of the model itself: its owner and address where its name has an owner, the year where it is recorded."""
     owner, _, name = record.repo_id.rpartition("/")
     fields = {"title": f"{name}: soft labels of facial expressions"}
-    if owner:
+    if is_repo_id(record.repo_id):
         address = rf"\url{{https://huggingface.co/{record.repo_id}}}"
         fields = {"author": f"{{{owner}}}"} | fields | {"howpublished": address}
     if record.training:

@@ -125,8 +125,8 @@ class TrainingOptions:
     image_size: side in pixels; None takes the longer side of the first training picture.
     patch_size: in pixels; None takes that of `patch_for`.
     from_vit: a ViT checkpoint, a folder or a Hub name, whose encoder is the start.
-    from_pretrained: a folder that `pretrain` or `train` wrote, or "ferplus", the model that comes with the package,
-        whose stem and encoder are the start.
+    from_pretrained: a folder that `pretrain` or `train` wrote, "you/name" of the Hub, or "ferplus", the model that
+        comes with the package, whose stem and encoder are the start.
     target: "soft" trains on the soft label, "hard" on the one-hot label (cross-entropy).
     loss: how far the prediction is from the target, one of `LOSSES`.
     batch_size: faces on one device at a time. A step sees `batch_size` x `accumulation` x processes of them, and its
@@ -139,9 +139,9 @@ class TrainingOptions:
     max_grad_norm: gradients of a greater norm are shortened to it.
     average: decay of the moving average of the weights, which is then what is measured and saved; 0 is off.
     patience: epochs without a better checkpoint after which training stops; None never stops early.
-    teachers: model folders; the mean of their answers to the same changed pictures is mixed into the soft labels, and
-        stands in their place where they are unknown (distillation, Hinton et al. 2015; with the same view of the
-        picture for both, Beyer et al. 2022, "a good teacher is patient and consistent").
+    teachers: models, as `from_pretrained`; the mean of their answers to the same changed pictures is mixed into the
+        soft labels, and stands in their place where they are unknown (distillation, Hinton et al. 2015; with the same
+        view of the picture for both, Beyer et al. 2022, "a good teacher is patient and consistent").
     teaching: share of the teachers' answers in the target, in [0, 1].
     holdout: share of the training faces that choose the best checkpoint; 0 lets the validation split choose, which
         makes the figures on that split a little too good.
@@ -152,9 +152,14 @@ class TrainingOptions:
     """
 
     size: str = option("tiny", help="size of a model that starts from nothing", choices=tuple(SIZES), group="model")
-    from_vit: str | None = option(None, help="ViT checkpoint to start from, a folder or a Hub name; not with --size")
+    from_vit: str | None = option(
+        None, help="ViT checkpoint to start from, a folder or a Hub name; not with --size", hub="model"
+    )
     from_pretrained: str | None = option(
-        None, help="folder that pretrain or train wrote, to start from; not with --size", metavar="MODEL"
+        None,
+        help="folder that pretrain or train wrote, or you/name of the Hub, to start from; not with --size",
+        metavar="MODEL",
+        hub="model",
     )
     image_size: int | None = option(
         None, help="side of the pictures in pixels; without it, that of the first picture", low=1
@@ -179,7 +184,10 @@ class TrainingOptions:
     )
     valence_arousal_weight: float = option(1.0, help="weight of the loss of valence and arousal", low=0)
     teachers: tuple[str, ...] = option(
-        (), help="trained models whose answers are mixed into the soft labels (distillation)", metavar="MODEL"
+        (),
+        help="trained models whose answers are mixed into the soft labels (distillation)",
+        metavar="MODEL",
+        hub="model",
     )
     teaching: float = option(0.7, help="share of the teachers' answers in the target", low=0, high=1)
     sampler: str = option(

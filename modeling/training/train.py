@@ -244,10 +244,11 @@ def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNet
     }
     if start := _start(options):
         begin = AffectNetPlusForSoftLabels.from_vit if options.from_vit else AffectNetPlusForSoftLabels.from_faces
+        folder = model_folder(start)
         with in_a_sentence(start):
-            if Path(model_folder(start)).is_dir():
-                check_start(model_folder(start))
-            model = begin(model_folder(start) if options.from_pretrained else start, **shared)
+            if Path(folder).is_dir():
+                check_start(folder)
+            model = begin(folder, **shared)
     else:
         config = AffectNetPlusConfig(**SIZES[options.size], patch_size=options.patch_size, **shared)
         model = AffectNetPlusForSoftLabels(config)

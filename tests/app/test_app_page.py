@@ -309,9 +309,9 @@ def test_a_port_that_is_taken_is_named(trained, monkeypatch):
 
 def test_the_space_serves_the_same_answers(browser, calibrated, drawn_tree, tmp_path):
     space = tmp_path / "space"
-    for name, text in space_files(str(calibrated)).items():
+    for name, content in space_files(str(calibrated)).items():
         (space / name).parent.mkdir(parents=True, exist_ok=True)
-        (space / name).write_text(text.replace("<b>Prohibited:</b>", "<b>Prohibited by the Space:</b>"))
+        (space / name).write_bytes(content.replace(b"<b>Prohibited:</b>", b"<b>Prohibited by the Space:</b>"))
     path = drawn_tree / "human_annotated" / "validation_set" / "images" / "4.jpg"
     (expected,) = predict(calibrated, [path], faces=False)
     (tmp_path / "temporary").mkdir()
@@ -323,10 +323,14 @@ def test_the_space_serves_the_same_answers(browser, calibrated, drawn_tree, tmp_
             page.wait_for_selector("#photo-result .face")
             assert shares_of(page, "#photo-result") == pytest.approx(expected["soft_label"], abs=1e-6)
             assert "The model abstains" in text_of(page, "#photo-result")
+            page.click("#example-happy")
+            page.wait_for_selector("#photo-result :text('This face was drawn')")
+            (expected,) = predict(calibrated, [space / "example-happy.png"])
+            assert shares_of(page, "#photo-result") == pytest.approx(expected["soft_label"], abs=1e-6)
 
 
 def test_the_space_names_the_gradio_that_was_tested_and_when_pictures_go():
     from affectnet_plus_modeling.app.page import KEPT_SECONDS
 
     assert GRADIO == gradio.__version__
-    assert f"deleted after {KEPT_SECONDS // 60} minutes" in space_files("someone/soft-faces")["README.md"]
+    assert f"deleted after {KEPT_SECONDS // 60} minutes" in space_files("someone/soft-faces")["README.md"].decode()

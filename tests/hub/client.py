@@ -18,6 +18,8 @@ def signed_in(patch: pytest.MonkeyPatch, home: Path) -> Iterator[LoopbackHub]:
             if (name.startswith("HF_") and name != "HF_HOME") or name.lower() == "no_proxy":
                 patch.setenv(name, value)
         patch.setattr("huggingface_hub.constants.ENDPOINT", running.url)
+        files = running.url + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", files)
         patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         disable_progress_bars()
         yield running

@@ -186,6 +186,24 @@ def test_each_origin_has_its_own_terms(tmp_path, origin):
     assert ("```bibtex" in text) is (terms.citation is not None)
 
 
+def test_what_others_wrote_is_shown_and_not_obeyed(tmp_path):
+    evil = "[x](https://a.b) <img src=y>\n# Free to all\n`c` **d**"
+    shown = r"[x\](https://a.b) \<img src=y> # Free to all \`c\` \*\*d\*\*"
+    long = "annotation names a key twice among [" + 2 * ("k" * 800_000 + ", ") + "]"
+    text = written(
+        tmp_path,
+        evil,
+        asdict(SoftLabels("<b>" * 9, evil, evil, False, evil)),
+        findings=[FINDING | {"message": evil}],
+        quarantine_reasons={evil: 1, long: 2},
+    )
+    page = " ".join(text.split("\n---\n", 1)[1].split())
+    assert page.count(shown) == 7 and evil.split()[0] not in page and "\n# Free" not in text
+    assert r"(SHA-256 \<b>\<b>\<b>\<b>...)" in page
+    assert "kkk... (1,600,0" in page and len(text) < 20_000
+    assert terms_of("FER2013 (raw)").name == "FER2013 (raw) in the AffectNet+ layout", "plain words stay as they are"
+
+
 OTHERWISE = {  # what the origins say of their own soft labels
     "drawn": "soft label, valence",
     "FER+": "the shares of their votes are the soft labels",
@@ -303,7 +321,7 @@ def test_nothing_of_the_machine_or_of_a_face_is_in_the_card(tmp_path):
     for secret in ("somebody", "mum", "train/17", 'train/1"', str(tmp_path)):
         assert secret not in card
     assert "\n- 5 x cannot be opened: [Errno N] Permission denied: '...'\n" in text, "one reason, not two"
-    assert "\n- 1 x '...' is not named <whole number>.jpg|png|json\n" in text
+    assert "\n- 1 x '...' is not named \\<whole number>.jpg|png|json\n" in text
     assert "\n- 1 x human-label is 'happy', expected a whole number in [N, N]\n" in text
     assert "\n- 1 x a/b/c or image/png expected\n" in text
     assert "\n- warning, counts: '...' changed, and/or its twin\n" in text

@@ -13,10 +13,13 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
+from PIL import Image
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import words
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
+from affectnet_plus_modeling.exporting.export import export
+from affectnet_plus_modeling.publishing.examples import draw_sheet, examples_of
 from affectnet_plus_modeling.publishing.model_card import render_model_card
 from affectnet_plus_modeling.publishing.publish import stage
 from affectnet_plus_modeling.publishing.results import REPORTED, eval_results_file
@@ -101,6 +104,8 @@ CONSTANTS = {
     "50",  # Regulation (EU) 2024/1689, Articles 5 and 50, in force since 2025
     "2410.22506",  # the paper of AffectNet+
     "1,250",  # words that AffectNet was searched by, see `terms`
+    "4.57",  # of transformers, from which on it loads
+    "0.01",  # the least share that the first example shows
 }
 
 
@@ -416,7 +421,8 @@ def test_the_head_comes_back_from_the_hubs_own_reader(tmp_path):
     metrics = read("metrics.json")
     (tmp_path / "card.md").write_text(render_model_card(FIXED, "user/faces", dataset_id="user/data"))
     data = ModelCard.load(tmp_path / "card.md").data
-    assert (data.language, data.library_name, data.pipeline_tag) == ("en", "transformers", "image-classification")
+    assert (data.library_name, data.pipeline_tag) == ("transformers", "image-classification")
+    assert data.language is None, "it looks at pictures"
     assert data.datasets == ["user/data"] and "custom_code" in data.tags and data.base_model == "owner/small-vit"
     assert data.model_name == "faces"
     found = {result.metric_type: result for result in data.eval_results}
@@ -464,13 +470,57 @@ def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
     assert rows["target"] == ["one-hot label, cross-entropy"]
 
 
-def test_the_examples_of_the_card_work(trained, tmp_path):
-    folder = stage(trained, tmp_path / "staged", repo_id=".")
-    (folder / "face.jpg").write_bytes(picture())
-    blocks = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
-    assert len(blocks) == 3
-    child = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=900
-    )
+@pytest.fixture(scope="module")
+def staged(trained, tmp_path_factory) -> Path:
+    return stage(trained, tmp_path_factory.mktemp("card") / "staged", repo_id=".")
+
+
+def test_every_example_of_the_card_prints_what_the_card_says(staged):
+    export(staged, staged / "exported")
+    shown = re.findall("```python\n(.*?)```\n\n```text\n(.*?)```", (staged / "README.md").read_text(), re.DOTALL)
+    assert len(shown) == 4
+    script = "\nprint('---')\n".join(code for code, _ in shown)
+    child = subprocess.run([sys.executable, "-c", script], cwd=staged, capture_output=True, text=True, timeout=900)
     assert child.returncode == 0, child.stderr
-    assert "'label'" in child.stdout and "'soft_label'" in child.stdout and "tensor" in child.stdout
+    number = re.compile(r"-?[0-9]+[.][0-9]*")
+    for printed, (_, expected) in zip(child.stdout.split("---\n"), shown, strict=True):
+        assert number.sub("#", printed).split() == number.sub("#", expected).split()
+        found, said = ([float(one) for one in number.findall(text)] for text in (printed, expected))
+        assert found == pytest.approx(said, abs=0.011)
+
+
+def test_a_card_shows_drawn_faces_with_their_answers(trained, staged):
+    examples = examples_of(trained)
+    card = render_model_card(trained, "user/faces", examples=examples)
+    head, place = head_of(card), "https://huggingface.co/user/faces/resolve/main"
+    assert head["thumbnail"] == f"{place}/examples.png" and "](examples.png)" in card.split("\n## ")[0]
+    for example, shown in zip(examples, head["widget"], strict=True):
+        assert shown["src"] == f"{place}/example-{example.emotion}.png"
+        assert {one["label"]: one["score"] for one in shown["output"]} == {
+            name: round(share, 3) for name, share in example.answer["soft_label"].items()
+        }
+        assert (staged / f"example-{example.emotion}.png").read_bytes() == example.picture
+        with Image.open(staged / f"example-{example.emotion}.png") as picture:
+            assert picture.size == (224, 224)
+    assert "as those that it learnt from" in card
+    first = draw_sheet(examples)
+    assert first == (staged / "examples.png").read_bytes() and len(first) < 150_000
+
+
+def test_the_facts_stand_first_and_are_linked(fixed):
+    first = render_model_card(of_origin(fixed, "FER+"), "user/faces").split("\n## ")[0]
+    assert "[AffectNet+](https://arxiv.org/abs/2410.22506)" in first, "the Hub looks for papers in the text"
+    assert "[fer2013-research](https://github.com/microsoft/FERPlus), see [Terms](#terms)" in first
+    assert "[owner/small-vit](https://huggingface.co/owner/small-vit)" in first
+    unknown = render_model_card(of_origin(fixed, None), "user/faces")
+    assert "not chosen, see [Terms](#terms)" in unknown
+    assert head_of(unknown)["license_link"] == "https://huggingface.co/user/faces#terms"
+
+
+def test_no_row_repeats_the_row_of_all_faces(fixed):
+    metrics = read("metrics.json")
+    whole = {"unknown": metrics["groups"]["gender"]["female"] | {"rows": metrics["rows"]}}
+    changed(fixed, "metrics.json", groups=dict.fromkeys(metrics["groups"], whole), subsets={"easy": whole["unknown"]})
+    text = render_model_card(fixed, "user/faces")
+    assert "| unknown |" not in text and "| easy |" not in text
+    assert "Nothing is known of the groups" in text and "All faces of this split are easy." in text

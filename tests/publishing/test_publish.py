@@ -36,7 +36,9 @@ CODE = [
 ]
 PICTURES = ["circumplex.png", "confusion.png", "groups.png", "reliability.png", "subsets.png"]
 NUMBERS = [*PICTURES, "metrics.json", "training.json"]
-PUBLISHED = sorted(["README.md", "config.json", "model.safetensors", "preprocessor_config.json", *CODE, *NUMBERS])
+EXAMPLES = [*(f"example-{name}.png" for name in ("anger", "happy", "sad", "surprise")), "examples.png"]
+LOADED = ["config.json", "model.safetensors", "preprocessor_config.json"]
+PUBLISHED = sorted(["README.md", *LOADED, *CODE, *NUMBERS, *EXAMPLES])
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_exactly_the_files_of_a_model_are_staged(model_copy, tmp_path):
     assert (model_copy / "faces.png").is_file(), "premise: there is a picture of faces"
     out = stage(model_copy, tmp_path / "staged")
     assert sorted(os.listdir(out)) == PUBLISHED
-    for name in set(PUBLISHED) - {"README.md"}:
+    for name in set(PUBLISHED) - {"README.md", *EXAMPLES}:
         assert (out / name).read_bytes() == (model_copy / name).read_bytes(), name
     assert (out / "README.md").read_text().startswith("---\n")
 
@@ -385,10 +387,21 @@ def test_wishes_that_contradict_each_other_are_refused():
 # ---- refusals
 
 
+@pytest.mark.parametrize("name", ["faces", "a/b/c", "tester/", "/faces", "tester/..", ""])
+def test_a_name_without_its_owner_makes_nothing(hub, trained, capsys, name):
+    with pytest.raises(ValueError, match="is no repository of the Hub, expected you/name$"):
+        publish(trained, name, HubOptions())
+    with pytest.raises(ValueError, match="expected you/name"):
+        plan(trained, name, HubOptions())
+    assert main(["publish", str(trained), name]) == 1
+    assert "expected you/name; to write a folder, add --to-folder" in capsys.readouterr().err
+    assert not hub.requests and not hub.state.repositories
+
+
 def test_a_refusal_of_the_hub_is_one_line(hub, trained, capsys):
     assert main(["publish", str(trained), "somebody-else/faces"]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith("affectnet-plus publish: this token may not write there (403")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("affectnet-plus publish: this token may not write there (403")
 
 
 @pytest.mark.parametrize("flag", ["--with-seen", "--i-may-share-licensed-faces"])

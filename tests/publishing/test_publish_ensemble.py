@@ -65,7 +65,8 @@ def test_weights_calibration_and_card_are_published_and_nothing_of_a_face(hub, e
     for name in set(FILES) - {".gitattributes", "README.md"}:
         assert files[name] == (ensemble / name).read_bytes(), name
     card = files["README.md"].decode()
-    assert yaml.safe_load(card.split("---\n")[1])["license_name"] == "affectnet-academic"
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert (head["license_name"], head["library_name"]) == ("affectnet-academic", "affectnet-plus")
     assert "# ebc\n" in card and f'from_pretrained("{REPO}")' in card and "refuses the ensemble: ask" in card
     assert "learnt from AffectNet+, so they stay closed" in capsys.readouterr().out
     assert publish(ensemble) == 0 and len(hub.repo(REPO).commits) == 2

@@ -144,6 +144,32 @@ def test_what_fails_for_good_leaves_nothing_to_see_and_is_gone_on_with_later(hub
     assert sent(hub, "/lfs/").count(200) == 1 and arrived == ("/commit/" in fault.part), "a large file was sent twice"
 
 
+AFTER_IT_WAS_MADE = [
+    Fault(*step, ALWAYS, **fault)
+    for step in STEPS[1:]
+    for fault in ({"status": 500}, {"drop": "request"}, {"drop": "answer"})
+]
+
+
+@pytest.mark.parametrize("fault", AFTER_IT_WAS_MADE, ids=lambda fault: f"{fault.part} {fault.status or fault.drop}")
+def test_given_again_it_ends_as_was_asked_for(hub, fault):
+    hub.faults.append(replace(fault))
+    with pytest.raises(OSError) as failed:
+        publish(tag="v1", closed=True, gated=True)
+    told = fault.part not in ("/api/repos/create", "/tag/")
+    assert ("The new repository tester/faces stays there, private. " in str(failed.value)) == told
+    hub.faults.clear()
+    assert publish(tag="v1", closed=True, gated=True)[0].endswith("tag v1; readers pass a gate (manual)")
+    assert there(hub) == there(hub, "v1") == CONTENTS and commits(hub) == 1
+    assert (hub.repo(REPO).private, hub.repo(REPO).gated) == (False, "manual")
+
+
+def test_a_private_and_gated_repository_stays_private(hub):
+    publish(closed=True, gated=True, private=True)
+    publish(closed=True)
+    assert (hub.repo(REPO).private, hub.repo(REPO).gated) == (True, "manual")
+
+
 def test_large_files_that_arrived_before_the_line_broke_are_not_sent_again(hub):
     second = save({"weight": torch.arange(700.0)})
     oid = hashlib.sha256(second).hexdigest()

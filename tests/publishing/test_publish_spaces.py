@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from huggingface_hub import HfApi
 
 from affectnet_plus_modeling import metrics
 from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.evaluation.predict import predict
+from affectnet_plus_modeling.publishing.hub import HubOptions
+from affectnet_plus_modeling.publishing.publish import publish
 from affectnet_plus_modeling.publishing.space_files import space_files
 from hub.client import signed_in
 
@@ -118,7 +122,7 @@ def test_the_page_of_an_open_model_is_open_and_loads_it(hub, tmp_path):
     assert head["sdk"] == "gradio" and head["models"] == ["tester/faces"]
     assert b"not a felt emotion" in files["README.md"] and b"Prohibited" in files["README.md"]
     assert b"gradio" in files["requirements.txt"] and b"'tester/faces'" in files["app.py"]
-    assert {name: text.encode() for name, text in space_files("tester/faces").items()} == {
+    assert space_files("tester/faces", "tester/faces-page") == {
         name: content for name, content in files.items() if name != ".gitattributes"
     }
     assert main(["publish", "--space", "tester/faces", str(tmp_path / "page"), "--to-folder"]) == 0
@@ -140,3 +144,53 @@ def test_a_model_that_is_not_there_has_no_page(hub, capsys):
     said = capsys.readouterr().err
     assert "404" in said and "tester/faces has to be on the Hub before its Space" in said
     assert not hub.state.repositories
+
+
+# Nothing of this package can be imported but what the Space brings along.
+COLD = """
+import runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+sys.path.insert(0, ".")
+sys.argv = ["app.py"]
+runpy.run_path("app.py", run_name="__main__")
+"""
+
+
+def test_a_space_starts_cold_from_its_repository_alone_and_programs_ask_it(hub, trained, drawn_tree, tmp_path):
+    client = pytest.importorskip("gradio_client", reason="gradio is not installed (the extra app)")
+    publish(trained, "tester/faces", HubOptions(), lambda text: None)
+    assert main(["publish", "--space", "tester/faces", "tester/page"]) == 0
+    for name, content in hub.files("tester/page", "space").items():
+        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / name).write_bytes(content)
+    (tmp_path / "uploads").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    environment = hub.environment(tmp_path / "fresh") | {"GRADIO_SERVER_PORT": port, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", COLD],
+        env=environment | {"GRADIO_TEMP_DIR": str(tmp_path / "uploads")},
+        cwd=tmp_path / "space",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if line.startswith("open "):
+                    break
+            assert lines and lines[-1].startswith("open "), "".join(lines)
+            page = client.Client(lines[-1].split()[1], verbose=False)
+            assert set(page.view_api(return_format="dict")["named_endpoints"]) == {"/look"}
+            faces = [drawn_tree / "human_annotated/validation_set/images/0.jpg", tmp_path / "space/example-happy.png"]
+            for face, expected in zip(faces, predict(trained, faces), strict=True):
+                (answer,) = page.predict(client.handle_file(face), "the whole picture", api_name="/look")
+                assert answer.pop("box") is None and answer["label"] == expected["label"]
+                assert answer["soft_label"] == pytest.approx(expected["soft_label"], abs=1e-6)
+            (tmp_path / "notes.png").write_text("these are notes")
+            with pytest.raises(Exception, match="cannot be read as JPEG or PNG"):
+                page.predict(client.handle_file(tmp_path / "notes.png"), "the whole picture", api_name="/look")
+        finally:
+            process.kill()

@@ -10,7 +10,9 @@ from huggingface_hub import RepoCard
 import affectnet_plus
 from affectnet_plus_modeling.publishing.space_files import GRADIO, space_files
 
-FILES = space_files("someone/soft-faces")
+FILES = {
+    name: content.decode() for name, content in space_files("someone/soft-faces").items() if not name.endswith(".png")
+}
 PACKAGES = {"PIL": "pillow", "dlib": "dlib-bin"}  # by another name than they are imported by
 
 
@@ -59,7 +61,7 @@ def test_the_constants_are_those_of_the_package():
 
 
 def test_a_name_with_quotes_stays_a_name():
-    files = space_files('it\'s: a "name"')
+    files = {name: content.decode("utf-8", "ignore") for name, content in space_files('it\'s: a "name"').items()}
     assert yaml.safe_load(files["README.md"].split("---\n")[1])["models"] == ['it\'s: a "name"']
     assigned = [node for node in ast.parse(files["app.py"]).body if isinstance(node, ast.Assign)]
     assert ast.literal_eval(assigned[0].value) == 'it\'s: a "name"'

@@ -6,13 +6,15 @@ from typing import Any
 from affectnet_plus import EMOTIONS
 
 _TEXT = """---
-library_name: transformers
+library_name: affectnet-plus
+pipeline_tag: image-classification
 tags: [facial-expression, soft-label, binary-ensemble]
 ---
 # {name}
 
-An ensemble of binary classifiers after AffectNet+ (arXiv:2410.22506): {networks} networks in {members} members, a
-member being one network per emotion that answers "this emotion, or any other?". It makes soft labels for faces
+An ensemble of binary classifiers after [AffectNet+](https://arxiv.org/abs/2410.22506): {networks} networks in
+{members} members, a member being one network per emotion that answers "this emotion, or any other?". It makes soft
+labels for faces
 (`affectnet-plus label FACES OUT --ensemble {name}`) and needs the package `affectnet-plus` to be loaded.
 Architectures, sampling and calibration are this project's choices; the paper's public text leaves them open.
 

@@ -44,6 +44,7 @@ class EnsembleOptions:
         flag="--backbone",
         metavar="NAME",
         group="ensemble",
+        hub="model",
     )
     seeds: int = option(1, help="members of each backbone")
     folds: int = option(4, help="parts of the training faces, each labelled by members that never saw it; 1: none")

@@ -210,7 +210,7 @@ def _backbone(name: str, size: int) -> dict:
         check_start(model_folder(name))
     if _is_ours(name):
         return _from_ours(name, size, names["id2label"]).config.to_dict()
-    return AutoConfig.from_pretrained(name, **names).to_dict()
+    return AutoConfig.from_pretrained(model_folder(name), **names).to_dict()
 
 
 def _is_ours(name: str) -> bool:
@@ -301,7 +301,7 @@ def _start(run: Training, unit: Unit, classes: int):
     if backbone["model_type"] == AffectNetPlusConfig.model_type:
         return _from_ours(name, run.faces.image_size, names)
     return AutoModelForImageClassification.from_pretrained(
-        name,
+        model_folder(name),
         id2label=names,
         label2id={v: k for k, v in names.items()},
         ignore_mismatched_sizes=True,
