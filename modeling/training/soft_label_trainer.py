@@ -96,7 +96,8 @@ class SoftLabelTrainer(FaceTrainer):
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         if not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            batch = {"labels" if name == "soft_labels" else name: values for name, values in inputs.items()}
+            return super().compute_loss(model, batch, return_outputs, num_items_in_batch)
         output = model(pixel_values=inputs["pixel_values"])
         loss = part_loss(self.model.config, output, inputs, self._whole)  # type: ignore[arg-type]
         return (loss, output) if return_outputs else loss

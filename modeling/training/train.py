@@ -103,7 +103,7 @@ def train(
         )
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work), ignore_keys_for_eval=[])
         facts = _facts(data, options, splits, every, training, choosing, trainer)
         record: TrainingRecord = {**facts, **card.facts(trainer.seconds)}
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
