@@ -86,9 +86,11 @@ class AffectNetPlusConfig(ViTConfig):
         dropped = [name for name, value in none.items() if getattr(self, name) != value]
         for name in dropped:
             setattr(self, name, none[name])
+        classes = ", ".join(after.values())
         if dropped:
-            classes = ", ".join(after.values())
             logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, ", ".join(dropped))
+        if set(before.values()) == set(after.values()):
+            logger.warning("The classes are now in the order %s: a head that was trained is in the old one", classes)
 
     def save_pretrained(self, save_directory, **kwargs):
         """As the stock one, and where there is no `preprocessor_config.json`, write that of this network.

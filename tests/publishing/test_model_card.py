@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation.evaluate import evaluate
 from affectnet_plus_modeling.publishing.model_card import render_model_card
 from affectnet_plus_modeling.publishing.publish import stage
+from affectnet_plus_modeling.publishing.publish_model import CODE
 from affectnet_plus_modeling.publishing.results import REPORTED, eval_results_file
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.training.options import TrainingOptions
@@ -28,6 +30,7 @@ from support.models import quick
 from support.trees import picture
 
 FIXED = Path(__file__).parent / "cards" / "model"  # config.json, training.json and metrics.json, written by hand
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "fine_tune.ipynb"
 EXPECTED = Path(__file__).parent / "cards" / "expected_model_card.md"
 
 
@@ -459,13 +462,22 @@ def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
     assert rows["target"] == ["one-hot label, cross-entropy"]
 
 
-def test_the_examples_of_the_card_work(trained, tmp_path):
+def test_the_examples_of_the_card_and_the_notebook_work(trained, drawn, tmp_path):
     folder = stage(trained, tmp_path / "staged", repo_id=".")
     (folder / "face.jpg").write_bytes(picture())
+    (folder / "prepared").symlink_to(drawn)
     blocks = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
-    assert len(blocks) == 3
+    assert len(blocks) == 4 and max(len(block.splitlines()) for block in blocks) <= 30
+    (folder / "demo").mkdir()
+    (folder / "demo" / "prepared").symlink_to(drawn)
+    (folder / "demo" / "published").symlink_to(folder)
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    blocks += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     child = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=900
     )
     assert child.returncode == 0, child.stderr
     assert "'label'" in child.stdout and "'soft_label'" in child.stdout and "tensor" in child.stdout
+    assert "KL of the kept model" in child.stdout
+    for kept in ("fine-tuned/best", "fine-tuned/notebook"):
+        assert set(CODE) <= set(os.listdir(folder / kept))

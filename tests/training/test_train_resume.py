@@ -58,18 +58,6 @@ def test_the_best_checkpoint_is_what_is_saved(drawn, tmp_path, tiny, kept):
     assert record["best_objective"] == losses[record["best_step"]]
 
 
-def test_the_stock_trainer_would_not_restore_the_best_checkpoint(drawn, tmp_path, tiny, kept, monkeypatch):
-    """If this fails, transformers restores its own checkpoints now, and SoftLabelTrainer need not do it."""
-    monkeypatch.setattr(SoftLabelTrainer, "_load_best_model", Trainer._load_best_model)
-    record = train(drawn, tmp_path / "model", OVERFITTING)
-    best, last = best_and_last(tmp_path / "model", record)
-    saved = weights(tmp_path / "model")
-    encoder = [name for name in saved if name.startswith("vit.encoder.")]
-    assert len(encoder) == 32
-    assert all(torch.equal(saved[name], last[name]) for name in encoder)
-    assert torch.equal(saved["classifier.weight"], best["classifier.weight"])
-
-
 # ---- interruption
 
 

@@ -1,5 +1,6 @@
 """The model in the stock world: what transformers, accelerate and torch.compile make of it. See test_model.py too."""
 
+import copy
 import json
 import logging
 import shutil
@@ -140,6 +141,32 @@ def test_every_way_of_saving_keeps_the_softmax(saved, tmp_path):
     pipeline("image-classification", model=model, image_processor=processor(saved)).save_pretrained(tmp_path / "stock")
     for name in ("model", "config", "stock"):
         assert problem_type(tmp_path / name) == SOFTMAX
+
+
+# ---- restored name by name, as the stock Trainer does
+
+
+def test_a_stock_vit_loses_its_encoder_when_it_is_restored_name_by_name(tmp_path):
+    """If this fails, transformers restores its own checkpoints now, and FaceTrainer need not do it."""
+    stock = ViTForImageClassification(ViTConfig(**SHAPE, num_labels=8))
+    stock.save_pretrained(tmp_path)
+    found = stock.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
+    assert len(found.missing_keys) == len(found.unexpected_keys) == 32
+
+
+@pytest.mark.parametrize("original", [True, False])
+def test_our_model_is_restored_whole_name_by_name(saved, logits, tmp_path, original):
+    tiny(**STEM).save_pretrained(tmp_path, save_original_format=original)
+    written = load_file(tmp_path / "model.safetensors")
+    names = list(written)
+    model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SHAPE, **STEM)).eval()
+    for restored in (model, copy.deepcopy(model)):
+        restored.load_state_dict(written, strict=True)
+        torch.testing.assert_close(restored(some_pixels()).logits, logits)
+    wrapped = torch.nn.ModuleDict({"module": AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SHAPE, **STEM)).eval()})
+    wrapped.load_state_dict({f"module.{name}": value for name, value in written.items()}, strict=True)
+    torch.testing.assert_close(wrapped["module"](some_pixels()).logits, logits)
+    assert list(written) == names, "what was read stays as it was"
 
 
 # ---- the stock pipeline

@@ -98,10 +98,10 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         self.vit = ViTModel(inner, add_pooling_layer=False)
         if config.drop_path_rate:
             self.vit.layers = nn.ModuleList(DropPathLayer(inner, rate) for rate in _drop_path_rates(config))
+        self.vit.register_load_state_dict_pre_hook(_take_saved_names)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.valence_arousal = nn.Linear(config.hidden_size, 2)
-        self.register_load_state_dict_pre_hook(_take_saved_names)
         self.post_init()
 
     def collator(self, image_processor) -> FaceCollator:
@@ -227,13 +227,13 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         return model
 
 
-def _take_saved_names(model, state_dict, prefix, *_) -> None:
-    """Give each weight of a saved file the name that the model has it under, before `load_state_dict` looks.
+def _take_saved_names(vit: ViTModel, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+    """Give each weight of a saved file the name that the encoder has it under, before `load_state_dict` looks.
 
     `from_pretrained` does so itself, but the Trainer, which restores its best checkpoint and a resumed run, does not:
     it would leave the encoder as it was.
     """
-    own = set(model.state_dict())
+    own = vit.state_dict().keys()
     for name in [name for name in state_dict if name.startswith(prefix)]:
         renamed = name.removeprefix(prefix)
         for old, new in RENAMED.items():
