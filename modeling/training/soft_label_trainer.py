@@ -62,8 +62,8 @@ class SoftLabelTrainer(FaceTrainer):
         self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
         self._teachers: Teachers | None = None
         if options.teachers:
-            size, bf16 = model.config.image_size, self.args.bf16
-            self._teachers = Teachers(options.teachers, options.teaching, size, self.args.device, bf16)
+            device, bf16 = self.args.device, self.args.bf16
+            self._teachers = Teachers(options.teachers, options.teaching, model.config, device, bf16)
         self._average = WeightAverage(model, options.average) if options.average else None
         if self._average:
             self.add_callback(self._average)
