@@ -102,6 +102,7 @@ def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
     assert os.listdir(out.parent) == ["model"]
     assert sorted(path.name for path in out.iterdir()) == [
         "answers.py",
+        "batches.py",
         "config.json",
         "configuration_affectnet_plus.py",
         "losses.py",

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +27,7 @@ from transformers import (
 )
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling import vit
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from affectnet_plus_modeling.vit.losses import soft_label_loss, valence_arousal_loss
 
@@ -383,6 +386,14 @@ def test_a_saved_model_comes_back_the_same(saved, loader, trust):
     assert type(loaded) is AffectNetPlusForSoftLabels  # the installed class, not a copy of its code
     assert same(loaded(some_pixels()).logits, saved.logits)
     assert loaded.config.class_weights == saved.model.config.class_weights
+
+
+def test_the_model_imports_every_file_that_travels():
+    """Saving follows imports, and transformers 4 copies from a folder what the model's own file imports alone."""
+    text = (Path(vit.__file__).parent / "modeling_affectnet_plus.py").read_text()
+    imported = {f"{name}.py" for name in re.findall(r"^from \.(\w+) import", text, flags=re.M)}
+    assert imported | {"modeling_affectnet_plus.py"} == set(CODE)
+    assert set(CODE) == {path.name for path in Path(vit.__file__).parent.glob("*.py")} - {"__init__.py"}
 
 
 def test_the_folder_holds_the_code_and_says_where_the_classes_are(saved):

@@ -11,6 +11,7 @@ from transformers import AutoConfig, ViTModel
 from transformers.models.vit.modeling_vit import ViTLayer, ViTPreTrainedModel
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .answers import answers  # noqa: F401 (transformers 4 copies what this module itself imports, and no further)
 from .batches import COLUMNS, FaceCollator, affect_targets, soft_targets
 from .configuration_affectnet_plus import AffectNetPlusConfig
 from .losses import soft_label_loss, valence_arousal_loss
@@ -97,7 +98,10 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         inner = _transformer_config(config)
         self.vit = ViTModel(inner, add_pooling_layer=False)
         if config.drop_path_rate:
-            self.vit.layers = nn.ModuleList(DropPathLayer(inner, rate) for rate in _drop_path_rates(config))
+            # The one list in a ViT; transformers 4 has it at another place.
+            layers = next(part for part in self.vit.modules() if isinstance(part, nn.ModuleList))
+            for index, rate in enumerate(_drop_path_rates(config)):
+                layers[index] = DropPathLayer(inner, rate)
         self.vit.register_load_state_dict_pre_hook(_take_saved_names)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
