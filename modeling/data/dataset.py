@@ -28,8 +28,8 @@ class FaceDataset(torch.utils.data.Dataset):
     """The faces of one split, each a dict of tensors.
 
     `pixels` (3, size, size) uint8 RGB by the rule of `images`; `soft_labels` (classes,) that sum to 1, NaN where
-    unknown; `valence_arousal` (2,), NaN where unknown. The classes are the 8 emotions, or in the view `7-class` those of
-    AffectNet-7: soft labels are then without contempt, scaled to sum to 1, and unknown where they were contempt alone.
+    unknown; `valence_arousal` (2,), NaN where unknown. The classes are the 8 emotions, or in the view `7-class` those
+    of AffectNet-7: soft labels are then without contempt, scaled to sum to 1, and unknown where there was only that.
 
     Decoding takes as many threads as torch may use (torch.set_num_threads), which is one in a worker of a DataLoader.
     A `DataLoader` takes whole batches (`batch`), so its `collate_fn` gets a dict of tensors and not a list: `collate`

@@ -100,8 +100,8 @@ class FaceCollator:
             lacking = "a soft_label_normalized and a label"
         if lacking:
             raise ValueError(
-                f"a row has {', '.join(first) or 'no columns'}, and lacks {lacking}; a stock Trainer keeps the columns "
-                "with remove_unused_columns=False"
+                f"a row has {', '.join(first) or 'no columns'}, and lacks {lacking}; a stock Trainer keeps the "
+                "columns with remove_unused_columns=False"
             )
         batch = {"pixel_values": self._pixels([row["image"] for row in rows])}
         if "soft_label_normalized" in first:
@@ -118,9 +118,9 @@ class FaceCollator:
         for image in images:
             if not isinstance(image, Image.Image):
                 kind = type(image).__name__
-                raise ValueError(f"an image is a {kind}, expected a PIL image: leave the format of the data set as it is")
+                raise ValueError(f"an image is a {kind}, expected a PIL image: leave the data set's format as it is")
         size = self._processor.size["width"], self._processor.size["height"]
-        # Pillow's resize, as in the pipeline: torchvision's, which the processor takes where installed, is another one.
+        # Pillow's resize, as in the pipeline: torchvision's, which the processor takes where installed, is another.
         faces = [_rgb(image).resize(size, Image.Resampling.BILINEAR) for image in images]
         return self._processor(images=faces, return_tensors="pt")["pixel_values"]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Trainer
 
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import SIZES, Augmentation

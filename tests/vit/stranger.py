@@ -178,7 +178,7 @@ def follows_the_tutorial() -> dict:
     food = load_dataset("imagefolder", data_dir=CLASSES, split="train")
     food = food.train_test_split(test_size=0.2, seed=0)
     labels = food["train"].features["label"].names
-    label2id, id2label = dict(), dict()
+    label2id, id2label = {}, {}
     for i, label in enumerate(labels):
         label2id[label] = str(i)
         id2label[str(i)] = label
@@ -296,7 +296,8 @@ def replaces_the_head() -> dict:
 
 def exports_it() -> dict:
     network = model().eval()
-    program = torch.export.export(network, (pixels(2),), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(network, (pixels(2),), dynamic_shapes=shapes, strict=False)
     exported, said = program.module()(pixels(5)), network(pixels(5))
     return {"difference": float((exported.logits - said.logits).abs().max())}
 

@@ -243,7 +243,7 @@ def test_columns_of_the_data_set_are_understood_under_their_own_names():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        ({"labels": torch.rand(3)}, r"labels has the shape \(3,\) and the type torch.float32, expected \(batch,\) class"),
+        ({"labels": torch.rand(3)}, r"labels has the shape \(3,\) and the type torch.float32, expected"),
         ({"labels": torch.rand(3, 7)}, r"the soft labels have the shape \(3, 7\), expected \(batch, 8\)"),
         ({"soft_label": torch.rand(3, 8)}, "soft_label holds raw confidences.*: give soft_label_normalized"),
         ({"soft_labels": torch.rand(3, 8)}, "takes no soft_labels: give labels, class numbers or soft labels"),

@@ -88,7 +88,8 @@ class AffectNetPlusConfig(ViTConfig):
             setattr(self, name, none[name])
         classes = ", ".join(after.values())
         if dropped:
-            logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, ", ".join(dropped))
+            names = ", ".join(dropped)
+            logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, names)
         if set(before.values()) == set(after.values()):
             logger.warning("The classes are now in the order %s: a head that was trained is in the old one", classes)
 
