@@ -95,6 +95,8 @@ CONSTANTS = {
     "8",  # the label order, and how many labels there are
     "-1",
     "127.5",  # ranges and scaling of the pixels
+    "1e-4",
+    "-100",  # the example of fine-tuning: its learning rate, and an unknown class
     "2024",
     "1689",
     "2025",

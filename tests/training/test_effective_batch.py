@@ -188,7 +188,7 @@ def test_the_first_pass_draws_what_the_second_one_draws(random):
     logits, affect = (torch.cat([output[name] for output in outputs]) for name in ("logits", "valence_arousal"))
     faces = some_faces()
     del faces["pixel_values"]
-    loss = model._loss(logits, affect, labels=None, **faces)
+    loss = model._loss(logits, affect, **faces)
     loss.backward()
     torch.testing.assert_close(found, (loss.detach(), gradients(model)), rtol=1e-9, atol=1e-12)
     assert not torch.isclose(loss, at_once(model, some_faces())[0], rtol=1e-3), "premise: the draws matter"

@@ -17,6 +17,8 @@ from affectnet_plus_modeling.publishing.publish import publish
 from affectnet_plus_modeling.shipped import pretrained
 from hub.client import signed_in
 
+pytestmark = pytest.mark.slow  # one process does it all
+
 WHOLE = [
     "answers.py",
     "batches.py",
