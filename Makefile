@@ -1,16 +1,18 @@
 # make demo: everything once, on faces we draw. make test: every test but the slow ones; make slow: those. make script36:
-# the loader as a script under datasets 3.6. All do their own set-up. make parts: the browser and the landmark models
+# the loader as a script under datasets 3.6; make transformers4: a published model under transformers 4.57. All do their
+# own set-up. make parts: the browser and the landmark models
 # without which some tests are skipped.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 VENV36 ?= .venv36
+VENV4 ?= .venv4
 BIN := $(VENV)/bin
 
 # A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_OPTIONS)
 
-.PHONY: demo test slow parts script36 lint clean
+.PHONY: demo test slow parts script36 transformers4 lint clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m affectnet_plus_modeling.demo demo
@@ -26,6 +28,9 @@ parts: $(VENV)/parts/ready
 script36: $(VENV36)/ready
 	$(VENV36)/bin/python -m pytest tests/script36
 
+transformers4: $(VENV4)/ready
+	HF_HOME=$(abspath $(VENV4)/cache) $(VENV4)/bin/python -m pytest tests/transformers4
+
 lint: $(VENV)/ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
@@ -33,7 +38,7 @@ lint: $(VENV)/ready-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(VENV36) demo build *.egg-info
+	rm -rf $(VENV) $(VENV36) $(VENV4) demo build *.egg-info
 
 # What the package needs at run time. torch goes first, so that a CPU wheel that is at hand serves;
 # TORCH="torch --index-url ..." chooses another.
@@ -57,4 +62,11 @@ $(VENV)/parts/ready: tests/support/bring_parts.sh | $(VENV)/ready-dev
 $(VENV36)/ready: Makefile
 	$(PYTHON) -m venv $(VENV36)
 	$(VENV36)/bin/python -m pip install -q datasets==3.6.0 "pillow>=12.2" pytest
+	touch $@
+
+# The last of transformers 4, which a published model promises to load in; nothing of ours is installed beside it.
+$(VENV4)/ready: Makefile
+	$(PYTHON) -m venv $(VENV4)
+	$(VENV4)/bin/python -m pip install -q $(TORCH)
+	$(VENV4)/bin/python -m pip install -q "transformers==4.57.*" "accelerate>=1.10" "pillow>=12.2" pytest
 	touch $@

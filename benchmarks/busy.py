@@ -98,7 +98,7 @@ def measure_steps(size: str, image_size: int, batch_size: int, seconds: float) -
     while len(took) < WARM + 3 or sum(took[WARM:]) < seconds:
         began, began_cpu = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
-        model(pixel_values=faces, soft_labels=soft).loss.backward()
+        model(pixel_values=faces, labels=soft).loss.backward()
         optimizer.step()
         took.append(time.perf_counter() - began)
         processor += (time.process_time() - began_cpu) * (len(took) > WARM)

@@ -76,7 +76,7 @@ def training_step(model, batch: int, device: torch.device, compiled: bool):
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):
-            loss = run(pixel_values=faces, soft_labels=targets, valence_arousal=affect).loss
+            loss = run(pixel_values=faces, labels=targets, valence_arousal=affect).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -194,8 +194,8 @@ def _say(model: Model, uploads: Path, path: str | None, region: str) -> list[dic
         raise gradio.Error(_why_not(Path(path).name, error), print_exception=False) from error
     faces = find_faces(picture) if installed() is not None and region == SEARCHED else []
     answers = model.answer([cut_out(picture, face) for face in faces] or [picture])
-    boxes = [list(face.box) for face in faces] or [None]
-    return [answer | {"box": box} for answer, box in zip(answers, boxes, strict=True)]
+    boxes: list[list[int] | None] = [list(face.box) for face in faces]
+    return [answer | {"box": box} for answer, box in zip(answers, boxes or [None], strict=True)]
 
 
 def _path_of(upload: FileData | None) -> str | None:

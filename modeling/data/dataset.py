@@ -29,21 +29,22 @@ AT_A_TIME = 64  # faces whose files are held in memory together
 class FaceDataset(torch.utils.data.Dataset):
     """The faces of one split, each a dict of tensors.
 
-    `pixels` (3, size, size) uint8 RGB by the rule of `images`; `soft_labels` (8,) that sum to 1, NaN where unknown;
-    `valence_arousal` (2,), NaN where unknown.
+    `pixels` (3, size, size) uint8 RGB by the rule of `images`; `soft_labels` (classes,) that sum to 1, NaN where
+    unknown; `valence_arousal` (2,), NaN where unknown. The classes are the 8 emotions, or in the view `7-class` those
+    of AffectNet-7: soft labels are then without contempt, scaled to sum to 1, and unknown where there was only that.
 
     Decoding takes as many threads as torch may use (torch.set_num_threads), which is one in a worker of a DataLoader.
     A `DataLoader` takes whole batches (`batch`), so its `collate_fn` gets a dict of tensors and not a list: `collate`
     is one.
 
     Args:
-        data: a split of a prepared folder in a view of the 8 emotions.
+        data: a split of a prepared folder in a view of the 8 or 7 emotions.
         image_size: side of the square that every picture is resized to (bilinear, as the saved processor does).
         target: what `soft_labels` of a face is: "soft" the `soft_label_normalized`, "hard" the one-hot `label`.
         progress: of the stage "read", in blocks of rows, while they are decoded in advance.
 
     Raises:
-        ValueError: a label is beyond the 8 emotions.
+        ValueError: a label is beyond the emotions, or the classes are others or in another order.
         OSError: a picture cannot be read; the message names it.
     """
 
@@ -58,9 +59,10 @@ class FaceDataset(torch.utils.data.Dataset):
         names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
         columns = data.select_columns(names).with_format("arrow")[:]
         self.image_ids: list[str] = columns["image_id"].to_pylist()
-        self.labels = _labels(columns)
-        self.soft_labels = _distributions(columns["soft_label_normalized"])
-        self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels)
+        self.names = class_names(data)
+        self.labels = _labels(columns, self.names)
+        self.soft_labels = _distributions(columns["soft_label_normalized"], self.names)
+        self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels, self.names)
         affect = [columns[name].to_numpy() for name in ("valence", "arousal")]
         self.valence_arousal = torch.from_numpy(np.stack(affect, axis=1))
         self._images = data.select_columns("image").with_format("arrow")
@@ -124,14 +126,41 @@ class FaceDataset(torch.utils.data.Dataset):
 
 
 def targets_of(data: datasets.Dataset, target: str) -> Tensor:
-    """The `FaceDataset.targets` of a split, (rows, 8), for those who need no picture.
+    """The `FaceDataset.targets` of a split, (rows, classes), for those who need no picture.
 
     Raises:
-        ValueError: a label is beyond the 8 emotions.
+        ValueError: as `FaceDataset`.
     """
-    names = ["image_id", "label", "soft_label_normalized"]
-    columns = data.select_columns(names).with_format("arrow")[:]
-    return _distributions(columns["soft_label_normalized"]) if target == "soft" else _one_hot(_labels(columns))
+    names = class_names(data)
+    columns = data.select_columns(["image_id", "label", "soft_label_normalized"]).with_format("arrow")[:]
+    if target == "soft":
+        return _distributions(columns["soft_label_normalized"], names)
+    return _one_hot(_labels(columns, names), names)
+
+
+def class_names(data: datasets.Dataset) -> tuple[str, ...]:
+    """The emotions that the labels of a split count: the first 7 in the view `7-class`, else all 8.
+
+    Raises:
+        ValueError: its labels are others, or in another order.
+    """
+    label = data.features["label"]
+    names = tuple(label.names) if isinstance(label, datasets.ClassLabel) else EMOTIONS
+    if names == EMOTIONS[:-1]:
+        return names
+    if names[: len(EMOTIONS)] != EMOTIONS:  # the view `all` has further ones
+        expected = f"{', '.join(EMOTIONS)}, or these without the last"
+        raise ValueError(f"the labels of the data are {', '.join(names)}; expected {expected}. Put them in that order")
+    return EMOTIONS
+
+
+def demand_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
+    """Raise ValueError unless a model and the faces count the same emotions in the same order."""
+    if model != data:
+        raise ValueError(
+            f"the model answers {', '.join(model)}, and the faces are labelled {', '.join(data)}. Choose the view of "
+            "its classes (7-class for 7, default for 8), or a model that was trained in this view"
+        )
 
 
 def first_side(pictures: datasets.Dataset) -> int:
@@ -221,24 +250,28 @@ def about_faces(data) -> About:
     return {**found, "name": data} if on_hub(data, "dataset") else found
 
 
-def _labels(columns: pa.Table) -> Tensor:
+def _labels(columns: pa.Table, names: tuple[str, ...]) -> Tensor:
     """(rows,) class numbers, -1 where there is none."""
     labels = torch.tensor(columns["label"].fill_null(-1).to_numpy())
-    if len(labels) and labels.max() >= len(EMOTIONS):
+    if len(labels) and labels.max() >= len(names):
         worst = int(labels.argmax())
-        raise ValueError(f"{columns['image_id'][worst]} has label {labels[worst]}; choose a view of the 8 emotions")
+        face, label = columns["image_id"][worst], labels[worst]
+        raise ValueError(f"{face} has label {label}; choose a view of the {len(names)} emotions")
     return labels
 
 
-def _distributions(column: pa.ChunkedArray) -> Tensor:
-    """(rows, 8) float32 of a column of lists; NaN where there is none."""
+def _distributions(column: pa.ChunkedArray, names: tuple[str, ...]) -> Tensor:
+    """(rows, classes) float32 of a column of lists of the 8 emotions; NaN where there is none."""
     rows = np.full((len(column), len(EMOTIONS)), np.nan, dtype=np.float32)
     rows[column.is_valid().to_numpy()] = pc.list_flatten(column).to_numpy().reshape(-1, len(EMOTIONS))
-    return torch.from_numpy(rows)
+    if names == EMOTIONS:
+        return torch.from_numpy(rows)
+    kept = torch.from_numpy(rows)[:, : len(names)]
+    return kept / kept.sum(dim=1, keepdim=True)  # 0 / 0, unknown, where nothing is left
 
 
-def _one_hot(labels: Tensor) -> Tensor:
-    known = torch.nn.functional.one_hot(labels.clamp(min=0), len(EMOTIONS)).float()
+def _one_hot(labels: Tensor, names: tuple[str, ...]) -> Tensor:
+    known = torch.nn.functional.one_hot(labels.clamp(min=0), len(names)).float()
     return known.masked_fill((labels < 0)[:, None], float("nan"))
 
 

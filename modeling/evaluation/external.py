@@ -17,7 +17,7 @@ import numpy as np
 
 from affectnet_plus import EMOTIONS
 
-from ..data.dataset import targets_of
+from ..data.dataset import class_names, targets_of
 from ..labels import ORDERS, remap
 from .predictions import Predictions
 
@@ -47,7 +47,8 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None) 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line cannot be read; the columns are named and an order is given, or neither; a face of the split
-            is missing, a line is of no face of it, or two lines are of the same face; `Predictions` refuses a row.
+            is missing, a line is of no face of it, or two lines are of the same face; the predictions are of 8
+            emotions and the view of 7; `Predictions` refuses a row.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,6 +62,11 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None) 
     affect = _AFFECT if all(lines[0][1].get(name) is not None for name in _AFFECT) else ()
     table = np.array([_numbers(path, number, line, (*names, *affect)) for number, line in lines])[order]
     probabilities, without = _ordered(table[:, : len(names)], names, label_order)
+    classes = class_names(data)
+    if len(classes) < len(EMOTIONS):
+        if "contempt" not in without:
+            raise ValueError(f"{path} has contempt, which this view has not; give the 7 others, scaled to sum to 1")
+        probabilities, without = probabilities[:, : len(classes)], []
     hard = targets_of(data, "hard").numpy()
     unknown = np.isnan(hard).any(axis=1)
     predictions = Predictions(
@@ -70,6 +76,7 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None) 
         labels=np.where(unknown, -1, np.nan_to_num(hard).argmax(axis=1)),
         valence_arousal=table[:, len(names) :] if affect else np.full((len(table), 2), np.nan),
         true_valence_arousal=np.array([data["valence"][:], data["arousal"][:]], dtype=np.float64).T,
+        names=classes,
     )
     return External(predictions, label_order, without)
 

@@ -24,7 +24,7 @@ from ..labels import ORDERS
 from ..loading import in_a_sentence, load_whole
 from ..shipped import model_folder
 from ..stages import Progress, silent, told
-from .predict import load_model, predict_faces
+from .predict import ask_about, load_model
 
 MIN_FACES = 50  # with a label
 MIN_GAIN = 0.05  # in the share of faces that are named as labelled
@@ -164,8 +164,8 @@ def _answers(model: Path, rows, progress) -> tuple[np.ndarray, tuple[str, ...]]:
         raise FileNotFoundError(f"{model} holds no config.json; give a folder that holds a model")
     if read_config(model)["model_type"] == "affectnet_plus":
         ours = load_model(model)
-        found = predict_faces(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress, "ask")
-        return found.probabilities, found.names
+        said, _ = ask_about(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress, "ask")
+        return said, tuple(ours.config.id2label[index] for index in range(ours.config.num_labels))
     network = load_whole(AutoModelForImageClassification, model)
     with in_a_sentence(model):
         processor = AutoImageProcessor.from_pretrained(model)

@@ -17,7 +17,7 @@ from PIL import Image
 from affectnet_plus import BadRow
 
 from ..checkpoints import read_config
-from ..data.dataset import FaceDataset, normalise
+from ..data.dataset import FaceDataset, demand_classes, normalise
 from ..data.photos import pixels_of
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
@@ -107,21 +107,35 @@ def predict_faces(
     progress: Progress = silent,
     stage: str = "predict",
 ) -> Predictions:
-    """The model's answer for every face, beside what is known of it; `progress` is of batches."""
+    """The model's answer for every face, beside what is known of it; `progress` is of batches.
+
+    Raises:
+        ValueError: the model and the faces have other classes, or in another order.
+    """
+    names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    demand_classes(names, faces.names)
+    probabilities, affect = ask_about(model, faces, batch_size, progress, stage)
+    return Predictions(
+        image_ids=faces.image_ids,
+        probabilities=probabilities,
+        soft_labels=faces.soft_labels.double().numpy(),
+        labels=faces.labels.numpy(),
+        valence_arousal=affect,
+        true_valence_arousal=faces.valence_arousal.double().numpy(),
+        names=names,
+    )
+
+
+def ask_about(
+    model: AffectNetPlusForSoftLabels, faces: FaceDataset, batch_size: int, progress: Progress, stage: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the model says of every face, whatever is known of it: (faces, classes) that sum to 1, and (faces, 2)."""
     outputs = []
     for start in told(range(0, len(faces), batch_size), stage, progress):
         rows = range(start, min(start + batch_size, len(faces)))
         outputs.append(forward(model, faces.batch(rows)["pixels"]))
     logits, affect = (torch.cat(parts).double() for parts in zip(*outputs, strict=True))
-    return Predictions(
-        image_ids=faces.image_ids,
-        probabilities=logits.softmax(dim=1).cpu().numpy(),
-        soft_labels=faces.soft_labels.double().numpy(),
-        labels=faces.labels.numpy(),
-        valence_arousal=affect.cpu().numpy(),
-        true_valence_arousal=faces.valence_arousal.double().numpy(),
-        names=tuple(model.config.id2label[index] for index in range(model.config.num_labels)),
-    )
+    return logits.softmax(dim=1).cpu().numpy(), affect.cpu().numpy()
 
 
 def predict(

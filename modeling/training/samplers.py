@@ -31,7 +31,7 @@ class EpochSampler(Sampler[int]):
     Args:
         kind: "natural", "balanced" or "square-root".
         labels: (n,) hard labels as whole numbers, negative where unknown.
-        soft_labels: (n, 8) that sum to 1; a row with a NaN is unknown.
+        soft_labels: (n, 8), or (n, 7) of AffectNet-7, that sum to 1; a row with a NaN is unknown.
         seed: non-negative.
         allow_empty_classes: balance the classes that have a face, if one has none.
 
@@ -43,15 +43,15 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, kind: str, labels: Tensor, soft_labels: Tensor, seed: int = 0, allow_empty_classes: bool = False
     ):
-        if labels.ndim != 1 or soft_labels.shape != (len(labels), len(EMOTIONS)):
+        if labels.ndim != 1 or soft_labels.shape not in [(len(labels), classes) for classes in (7, len(EMOTIONS))]:
             shapes = f"{tuple(labels.shape)} and soft_labels {tuple(soft_labels.shape)}"
-            raise ValueError(f"labels have the shape {shapes}, expected (n,) and (n, {len(EMOTIONS)})")
+            raise ValueError(f"labels have the shape {shapes}, expected (n,) and (n, {len(EMOTIONS)}) or (n, 7)")
         if not len(labels):
             raise ValueError("there is no face to draw; expected at least one")
         if kind == "natural":
             self._weights = None
         elif kind == "balanced":
-            self._weights = _balanced(labels, allow_empty_classes)
+            self._weights = _balanced(labels, EMOTIONS[: soft_labels.shape[1]], allow_empty_classes)
         elif kind == "square-root":
             self._weights = _square_root(soft_labels)
         else:
@@ -77,15 +77,15 @@ class EpochSampler(Sampler[int]):
         return iter(order.tolist())
 
 
-def _balanced(labels: Tensor, allow_empty_classes: bool) -> Tensor:
+def _balanced(labels: Tensor, names: tuple[str, ...], allow_empty_classes: bool) -> Tensor:
     known = labels >= 0
     if not known.any():
         raise ValueError(f"of the {len(labels)} faces none has a hard label; a balanced sampler needs them")
-    if labels.max() >= len(EMOTIONS):
+    if labels.max() >= len(names):
         worst = int(labels.argmax())
-        raise ValueError(f"face {worst} has label {int(labels[worst])}, expected one of the {len(EMOTIONS)} emotions")
-    counts = labels[known].bincount(minlength=len(EMOTIONS))
-    empty = [name for name, count in zip(EMOTIONS, counts.tolist(), strict=True) if not count]
+        raise ValueError(f"face {worst} has label {int(labels[worst])}, expected one of the {len(names)} emotions")
+    counts = labels[known].bincount(minlength=len(names))
+    empty = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
     if empty and not allow_empty_classes:
         raise ValueError(
             f"no face has the label {', '.join(empty)}, so the classes cannot be balanced. Choose the sampler natural "

@@ -62,8 +62,8 @@ class SoftLabelTrainer(FaceTrainer):
         self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
         self._teachers: Teachers | None = None
         if options.teachers:
-            size, bf16 = model.config.image_size, self.args.bf16
-            self._teachers = Teachers(options.teachers, options.teaching, size, self.args.device, bf16)
+            device, bf16 = self.args.device, self.args.bf16
+            self._teachers = Teachers(options.teachers, options.teaching, model.config, device, bf16)
         self._average = WeightAverage(model, options.average) if options.average else None
         if self._average:
             self.add_callback(self._average)
@@ -96,7 +96,8 @@ class SoftLabelTrainer(FaceTrainer):
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         if not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            batch = {"labels" if name == "soft_labels" else name: values for name, values in inputs.items()}
+            return super().compute_loss(model, batch, return_outputs, num_items_in_batch)
         output = model(pixel_values=inputs["pixel_values"])
         loss = part_loss(self.model.config, output, inputs, self._whole)  # type: ignore[arg-type]
         return (loss, output) if return_outputs else loss

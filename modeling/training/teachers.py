@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from affectnet_plus import EMOTIONS
-
 from ..loading import load_whole
 from ..shipped import model_folder
-from ..vit import AffectNetPlusForSoftLabels
+from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.stems import folded
 
 
@@ -17,9 +15,9 @@ class Teachers:
     """They see each face as the student sees it, changed and mixed (Beyer et al. 2022).
 
     Args:
-        folders: of models of the 8 emotions, published or as `train` writes them.
+        folders: of models of the student's emotions, published or as `train` writes them.
         share: of their mean answer in the target, in [0, 1].
-        image_size: side of the student's pictures.
+        student: its configuration.
         device: where the student is.
         bf16: they answer in bfloat16 autocast, as the student trains.
 
@@ -27,9 +25,11 @@ class Teachers:
         ValueError: a teacher has other classes or another size of picture.
     """
 
-    def __init__(self, folders: Sequence[str], share: float, image_size: int, device: torch.device, bf16: bool):
+    def __init__(
+        self, folders: Sequence[str], share: float, student: AffectNetPlusConfig, device: torch.device, bf16: bool
+    ):
         self._share, self._device, self._bf16 = share, device, bf16
-        self._models = [folded(_teacher(folder, image_size)).to(device).requires_grad_(False) for folder in folders]
+        self._models = [folded(_teacher(folder, student)).to(device).requires_grad_(False) for folder in folders]
 
     @torch.no_grad()
     def taught(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -44,11 +44,13 @@ class Teachers:
         return batch | {"soft_labels": torch.where(known.isnan(), mean, known.lerp(mean, self._share))}
 
 
-def _teacher(folder: str, image_size: int) -> AffectNetPlusForSoftLabels:
+def _teacher(folder: str, student: AffectNetPlusConfig) -> AffectNetPlusForSoftLabels:
     model = load_whole(AffectNetPlusForSoftLabels, model_folder(folder))
-    names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-    if names != EMOTIONS:
-        raise ValueError(f"the teacher {folder} answers {', '.join(names)}; expected {', '.join(EMOTIONS)}")
-    if model.config.image_size != image_size:
-        raise ValueError(f"the teacher {folder} takes {model.config.image_size} pixels, and the student {image_size}")
+    names, expected = model.config.id2label, student.id2label
+    if names != expected:
+        found = f"the teacher {folder} answers {', '.join(names.values())}"
+        raise ValueError(f"{found}; expected {', '.join(expected.values())}")
+    if model.config.image_size != student.image_size:
+        sizes = f"{model.config.image_size} pixels, and the student {student.image_size}"
+        raise ValueError(f"the teacher {folder} takes {sizes}")
     return model

@@ -14,10 +14,8 @@ from accelerate import PartialState
 from torch.utils.data import Subset
 from transformers import TrainingArguments
 
-from affectnet_plus import EMOTIONS
-
 from ..checkpoints import check_start, read_config
-from ..data.dataset import FaceDataset, about_faces, first_side, load_prepared, targets_of
+from ..data.dataset import FaceDataset, about_faces, class_names, first_side, load_prepared, targets_of
 from ..files import fresh_folder, led_to, write_json
 from ..loading import in_a_sentence
 from ..metrics.soft_label.formulas import kl_divergence
@@ -100,7 +98,7 @@ def train(
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
         every, training, choosing = _faces(splits, rows, options, size, progress)
-        model = _model(options, size, knows_affect=not every.valence_arousal.isnan().all())
+        model = _model(options, size, every.names, knows_affect=not every.valence_arousal.isnan().all())
         trainer = SoftLabelTrainer(
             model,
             options,
@@ -113,7 +111,7 @@ def train(
         )
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        trainer.train(resume_from_checkpoint=newest_checkpoint(work), ignore_keys_for_eval=[])
         facts = _facts(data, options, splits, every, training, choosing, trainer)
         record: TrainingRecord = {**facts, **card.facts(trainer.seconds)}
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
@@ -194,7 +192,8 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
         if some.isnan().any(dim=1).all():
             raise ValueError(f"of the {len(some)} faces {purpose}, none has a {options.target} label")
     given = targets[rows].nansum(dim=0)
-    empty = [name for name, amount in zip(EMOTIONS, given.tolist(), strict=True) if amount == 0]
+    names = class_names(splits["train"])
+    empty = [name for name, amount in zip(names, given.tolist(), strict=True) if amount == 0]
     if empty and not options.allow_empty_classes:
         raise ValueError(
             f"no {options.target} label of the {len(rows)} faces to train on has any {', '.join(empty)}, which could "
@@ -231,8 +230,11 @@ def _order(every: FaceDataset, rows: list[int], options: TrainingOptions, proces
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def _model(options: TrainingOptions, size: int, knows_affect: bool) -> AffectNetPlusForSoftLabels:
+def _model(
+    options: TrainingOptions, size: int, names: tuple[str, ...], knows_affect: bool
+) -> AffectNetPlusForSoftLabels:
     shared = {
+        "id2label": dict(enumerate(names)),
         "image_size": size,
         "loss": options.loss,
         "label_smoothing": options.label_smoothing,
@@ -315,7 +317,7 @@ def _facts(data, options, splits, every, training, choosing, trainer) -> Trainin
         | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS}
         | {"teachers": [_public_name(teacher) for teacher in options.teachers]},
         "data": about_faces(data),
-        "emotions": list(EMOTIONS),
+        "emotions": list(every.names),
         "training_faces": len(training),
         "never_drawn": trainer.never_drawn,
         "choosing_faces": len(choosing),

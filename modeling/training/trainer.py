@@ -17,9 +17,10 @@ class FaceTrainer(Trainer):
     """Batches come as `pixels` (batch, 3, size, size) uint8, a quarter of the bytes of floats; the device makes
     `pixel_values` of them, and in training changes them by `augment`.
 
-    `Trainer` loads a checkpoint's file name by name, but models are saved under the key names of transformers 4. So
-    the encoder of the best checkpoint, and of a resumed run, would silently stay what it was. Here both go through
-    `from_pretrained`, which knows the names, and every tensor must be found.
+    `Trainer` loads a checkpoint's file name by name, but models are saved under the key names of transformers 4. Our
+    own know them (`vit.modeling_affectnet_plus`), but of a stock ViT, as a member of the ensemble may be, all but the
+    head would silently stay what it was. So here every checkpoint goes through `from_pretrained`, and every tensor
+    must be found.
 
     A checkpoint holds safetensors and JSON, and of those alone a run goes on: `training_state`.
     """

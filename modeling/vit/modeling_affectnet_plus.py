@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,14 @@ from transformers import AutoConfig, ViTModel
 from transformers.models.vit.modeling_vit import ViTLayer, ViTPreTrainedModel
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .answers import answers  # noqa: F401 (transformers 4 copies what this module itself imports, and no further)
+from .batches import COLUMNS, FaceCollator, affect_targets, soft_targets
 from .configuration_affectnet_plus import AffectNetPlusConfig
+from .faces import find_faces  # noqa: F401
+from .fetching import fetch  # noqa: F401
 from .losses import soft_label_loss, valence_arousal_loss
+from .photos import read_photo  # noqa: F401
+from .pipeline_affectnet_plus import FacialAffectPipeline
 from .stems import make_stem
 
 logger = logging.getLogger(__name__)
@@ -20,6 +27,24 @@ AUTO_MAP = {
     "AutoConfig": "configuration_affectnet_plus.AffectNetPlusConfig",
     "AutoModel": "modeling_affectnet_plus.AffectNetPlusForSoftLabels",
     "AutoModelForImageClassification": "modeling_affectnet_plus.AffectNetPlusForSoftLabels",
+}
+# Saving follows the imports of this module, so that the pipeline's code lies beside the name that points to it.
+CUSTOM_PIPELINES = {
+    "facial-affect": {
+        "impl": f"pipeline_affectnet_plus.{FacialAffectPipeline.__name__}",
+        "pt": ["AutoModelForImageClassification"],
+        "type": "image",
+    }
+}
+# What transformers 4 calls the parts of a ViT, and so what every saved file does, and what transformers 5 calls them.
+RENAMED = {
+    r"\bencoder\.layer\.": "layers.",
+    r"\battention\.attention\.query\.": "attention.q_proj.",
+    r"\battention\.attention\.key\.": "attention.k_proj.",
+    r"\battention\.attention\.value\.": "attention.v_proj.",
+    r"\battention\.output\.dense\.": "attention.o_proj.",
+    r"\bintermediate\.dense\.": "mlp.fc1.",
+    r"\boutput\.dense\.": "mlp.fc2.",
 }
 
 
@@ -70,22 +95,30 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
     def __init__(self, config: AffectNetPlusConfig):
         # `register_for_auto_class` remembers one class only, and both `AutoModel`s are to find this one.
         config.auto_map = AUTO_MAP.copy()
+        config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
         super().__init__(config)
         self.stem = make_stem(config.stem_type, config.stem_channels, config.num_channels)
         inner = _transformer_config(config)
         self.vit = ViTModel(inner, add_pooling_layer=False)
         if config.drop_path_rate:
-            self.vit.layers = nn.ModuleList(DropPathLayer(inner, rate) for rate in _drop_path_rates(config))
+            # The one list in a ViT; transformers 4 has it at another place.
+            layers = next(part for part in self.vit.modules() if isinstance(part, nn.ModuleList))
+            for index, rate in enumerate(_drop_path_rates(config)):
+                layers[index] = DropPathLayer(inner, rate)
+        self.vit.register_load_state_dict_pre_hook(_take_saved_names)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.valence_arousal = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
+    def collator(self, image_processor) -> FaceCollator:
+        """The `data_collator` that makes this model's batches of the rows of AffectNet+, see `FaceCollator`."""
+        return FaceCollator(self.config, image_processor)
+
     @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
-        soft_labels: Tensor | None = None,
         labels: Tensor | None = None,
         valence_arousal: Tensor | None = None,
         sample_weights: Tensor | None = None,
@@ -95,29 +128,38 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
 
         Args:
             pixel_values: (batch, channels, height, width), normalised as the saved processor does.
-            soft_labels: (batch, classes), rows that sum to 1, NaN rows where unknown.
-            labels: (batch,) class numbers; they are the target only when no soft labels are given.
+            labels: (batch, classes) soft labels, rows that sum to 1, NaN rows where unknown; or (batch,) class
+                numbers, -100 where unknown.
             valence_arousal: (batch, 2) in [-1, 1], NaN where unknown.
             sample_weights: (batch,), 0 or positive: what each face weighs in the soft-label loss. Valence and arousal
                 know no weights; to leave a face out of their loss, give NaN.
+            **kwargs: the columns `soft_label_normalized`, `label`, `valence` and `arousal` of AffectNet+, which are
+                targets too, see `batches`; others are those of `ViTModel`.
+
+        Raises:
+            ValueError: a target has another shape or type, is a column that is no target, or is valence and arousal
+                alone for a model that does not learn them.
         """
+        columns = {name: kwargs.pop(name) for name in COLUMNS if name in kwargs}
+        misnamed = [name for name in kwargs if "label" in name]
+        if misnamed:
+            raise ValueError(f"the model takes no {misnamed[0]}: give labels, class numbers or soft labels")
         states = self.vit(self.stem(pixel_values.to(self.dtype)), return_dict=True, **kwargs)
         tokens = states.last_hidden_state
         pooled = tokens[:, 0] if self.config.pooling == "cls" else tokens.mean(dim=1)
         pooled = self.dropout(pooled)
         logits = self.classifier(pooled) / self.config.logit_temperature
         affect = self.valence_arousal(pooled).tanh()
+        soft_labels = soft_targets(labels, columns, self.config.num_labels)
         return AffectNetPlusOutput(
-            loss=self._loss(logits, affect, soft_labels, labels, valence_arousal, sample_weights),
+            loss=self._loss(logits, affect, soft_labels, affect_targets(valence_arousal, columns), sample_weights),
             logits=logits,
             valence_arousal=affect,
             hidden_states=states.hidden_states,
             attentions=states.attentions,
         )
 
-    def _loss(self, logits, affect, soft_labels, labels, valence_arousal, sample_weights) -> Tensor | None:
-        if soft_labels is None and labels is not None:
-            soft_labels = nn.functional.one_hot(labels, self.config.num_labels).float()
+    def _loss(self, logits, affect, soft_labels, valence_arousal, sample_weights) -> Tensor | None:
         terms = []
         if soft_labels is not None:
             weights, smoothing = self.config.class_weights, self.config.label_smoothing
@@ -125,6 +167,9 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
             terms.append(soft_label_loss(logits, soft_labels, weights, smoothing, **options))
         if valence_arousal is not None and self.config.valence_arousal_weight:
             terms.append(self.config.valence_arousal_weight * valence_arousal_loss(affect, valence_arousal))
+        elif valence_arousal is not None and not terms:
+            advice = "from_pretrained(..., valence_arousal_weight=1.0) lets it"
+            raise ValueError(f"valence and arousal alone, and this model does not learn them: {advice}")
         return torch.stack(terms).sum() if terms else None
 
     @classmethod
@@ -189,6 +234,21 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         encoder = {name: value for name, value in weights.items() if name.startswith(("stem.", "vit."))}
         model.load_state_dict(model.state_dict() | encoder)
         return model
+
+
+def _take_saved_names(vit: ViTModel, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+    """Give each weight of a saved file the name that the encoder has it under, before `load_state_dict` looks.
+
+    `from_pretrained` does so itself, but the Trainer, which restores its best checkpoint and a resumed run, does not:
+    it would leave the encoder as it was.
+    """
+    own = vit.state_dict().keys()
+    for name in [name for name in state_dict if name.startswith(prefix)]:
+        renamed = name.removeprefix(prefix)
+        for old, new in RENAMED.items():
+            renamed = re.sub(old, new, renamed)
+        if renamed in own and prefix + renamed != name:
+            state_dict[prefix + renamed] = state_dict.pop(name)
 
 
 _ENCODER_OPTIONS = (

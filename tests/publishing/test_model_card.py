@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from affectnet_plus_modeling.exporting.export import export
 from affectnet_plus_modeling.publishing.examples import draw_sheet, examples_of
 from affectnet_plus_modeling.publishing.model_card import render_model_card
 from affectnet_plus_modeling.publishing.publish import stage
+from affectnet_plus_modeling.publishing.publish_model import CODE
 from affectnet_plus_modeling.publishing.results import REPORTED, eval_results_file
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.training.options import TrainingOptions
@@ -32,6 +34,7 @@ from support.models import quick
 from support.trees import picture
 
 FIXED = Path(__file__).parent / "cards" / "model"  # config.json, training.json and metrics.json, written by hand
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "fine_tune.ipynb"
 EXPECTED = Path(__file__).parent / "cards" / "expected_model_card.md"
 
 
@@ -98,6 +101,8 @@ CONSTANTS = {
     "500",  # faces for an interval of a classwise error
     "0.05",
     "127.5",  # ranges and scaling of the pixels
+    "1e-4",
+    "-100",  # the example of fine-tuning: its learning rate, and an unknown class
     "2024",
     "1689",
     "2025",
@@ -524,3 +529,23 @@ def test_no_row_repeats_the_row_of_all_faces(fixed):
     text = render_model_card(fixed, "user/faces")
     assert "| unknown |" not in text and "| easy |" not in text
     assert "Nothing is known of the groups" in text and "All faces of this split are easy." in text
+
+
+def test_the_example_of_fine_tuning_and_the_notebook_work(staged, drawn, tmp_path):
+    folder = shutil.copytree(staged, tmp_path / "staged")
+    (folder / "prepared").symlink_to(drawn)
+    text = (folder / "README.md").read_text()
+    blocks = [block for block in re.findall("```python\n(.*?)```", text, re.DOTALL) if "Trainer(" in block]
+    assert len(blocks) == 1 and len(blocks[0].splitlines()) <= 30
+    (folder / "demo").mkdir()
+    (folder / "demo" / "prepared").symlink_to(drawn)
+    (folder / "demo" / "published").symlink_to(folder)
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    blocks += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    child = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, capture_output=True, text=True, timeout=900
+    )
+    assert child.returncode == 0, child.stderr
+    assert "KL of the kept model" in child.stdout
+    for kept in ("fine-tuned/best", "fine-tuned/notebook"):
+        assert set(CODE) <= set(os.listdir(folder / kept))

@@ -25,6 +25,7 @@ from hub.client import signed_in
 
 CODE = [
     "answers.py",
+    "batches.py",
     "configuration_affectnet_plus.py",
     "faces.py",
     "fetching.py",

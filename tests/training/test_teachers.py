@@ -9,6 +9,7 @@ from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSof
 from support.models import TINY
 
 SIDE = 16
+STUDENT = AffectNetPlusConfig(**(TINY | {"image_size": SIDE, "patch_size": 8}))
 
 
 def saved(folder, seed: int, **options) -> AffectNetPlusForSoftLabels:
@@ -26,7 +27,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 def test_the_target_is_the_mixture_of_votes_and_the_mean_answer(tmp_path):
     models = [saved(tmp_path / str(seed), seed) for seed in range(2)]
-    teachers = Teachers([str(tmp_path / "0"), str(tmp_path / "1")], 0.7, SIDE, torch.device("cpu"), bf16=False)
+    teachers = Teachers([str(tmp_path / "0"), str(tmp_path / "1")], 0.7, STUDENT, torch.device("cpu"), bf16=False)
     given = batch()
     with torch.no_grad():
         answers = [model(given["pixel_values"]).logits.softmax(dim=1) for model in models]
@@ -41,7 +42,7 @@ def test_an_unknown_soft_label_is_the_teachers_answer(tmp_path):
     model = saved(tmp_path / "0", 0)
     given = batch()
     given["soft_labels"][1] = float("nan")
-    taught = Teachers([str(tmp_path / "0")], 0.5, SIDE, torch.device("cpu"), bf16=False).taught(given)
+    taught = Teachers([str(tmp_path / "0")], 0.5, STUDENT, torch.device("cpu"), bf16=False).taught(given)
     with torch.no_grad():
         answer = model(given["pixel_values"]).logits.softmax(dim=1)
     torch.testing.assert_close(taught["soft_labels"][1], answer[1])
@@ -51,8 +52,8 @@ def test_an_unknown_soft_label_is_the_teachers_answer(tmp_path):
 def test_a_teacher_of_other_classes_or_pictures_is_refused(tmp_path):
     saved(tmp_path / "small", 0, image_size=8)
     with pytest.raises(ValueError, match="takes 8 pixels, and the student 16"):
-        Teachers([str(tmp_path / "small")], 0.5, SIDE, torch.device("cpu"), bf16=False)
+        Teachers([str(tmp_path / "small")], 0.5, STUDENT, torch.device("cpu"), bf16=False)
     swapped = ("happy", "neutral", *EMOTIONS[2:])
     saved(tmp_path / "order", 0, id2label=dict(enumerate(swapped)))
     with pytest.raises(ValueError, match="answers happy, neutral"):
-        Teachers([str(tmp_path / "order")], 0.5, SIDE, torch.device("cpu"), bf16=False)
+        Teachers([str(tmp_path / "order")], 0.5, STUDENT, torch.device("cpu"), bf16=False)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from datasets import load_dataset
 from safetensors.torch import load_file
-from transformers import Trainer
 
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import SIZES, Augmentation
@@ -59,18 +58,6 @@ def test_the_best_checkpoint_is_what_is_saved(drawn, tmp_path, tiny, kept):
     assert record["best_objective"] == losses[record["best_step"]]
 
 
-def test_the_stock_trainer_would_not_restore_the_best_checkpoint(drawn, tmp_path, tiny, kept, monkeypatch):
-    """If this fails, transformers restores its own checkpoints now, and SoftLabelTrainer need not do it."""
-    monkeypatch.setattr(SoftLabelTrainer, "_load_best_model", Trainer._load_best_model)
-    record = train(drawn, tmp_path / "model", OVERFITTING)
-    best, last = best_and_last(tmp_path / "model", record)
-    saved = weights(tmp_path / "model")
-    encoder = [name for name in saved if name.startswith("vit.encoder.")]
-    assert len(encoder) == 32
-    assert all(torch.equal(saved[name], last[name]) for name in encoder)
-    assert torch.equal(saved["classifier.weight"], best["classifier.weight"])
-
-
 # ---- interruption
 
 
@@ -115,13 +102,17 @@ def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
     assert os.listdir(out.parent) == ["model"]
     assert sorted(path.name for path in out.iterdir()) == [
         "answers.py",
+        "batches.py",
         "config.json",
         "configuration_affectnet_plus.py",
+        "faces.py",
+        "fetching.py",
         "faces.py",
         "fetching.py",
         "losses.py",
         "model.safetensors",
         "modeling_affectnet_plus.py",
+        "photos.py",
         "photos.py",
         "pipeline_affectnet_plus.py",
         "preprocessor_config.json",

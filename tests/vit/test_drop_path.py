@@ -27,7 +27,7 @@ def some_pixels(rows=3) -> torch.Tensor:
 def targets(rows=3) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     soft = torch.rand(rows, 8, generator=generator).softmax(dim=1)
-    return {"soft_labels": soft, "valence_arousal": torch.rand(rows, 2, generator=generator) * 2 - 1}
+    return {"labels": soft, "valence_arousal": torch.rand(rows, 2, generator=generator) * 2 - 1}
 
 
 def model(rate: float, **options) -> AffectNetPlusForSoftLabels:

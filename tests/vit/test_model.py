@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +27,7 @@ from transformers import (
 )
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling import vit
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from affectnet_plus_modeling.vit.losses import soft_label_loss, valence_arousal_loss
 
@@ -38,7 +41,18 @@ SHAPE = {
     "patch_size": 4,
 }
 STEM = {"stem_channels": [8, 16]}
-CODE = ["configuration_affectnet_plus.py", "losses.py", "modeling_affectnet_plus.py", "stems.py"]
+CODE = [
+    "answers.py",
+    "batches.py",
+    "configuration_affectnet_plus.py",
+    "faces.py",
+    "fetching.py",
+    "losses.py",
+    "modeling_affectnet_plus.py",
+    "photos.py",
+    "pipeline_affectnet_plus.py",
+    "stems.py",
+]
 AUTO_MAP = {
     "AutoConfig": "configuration_affectnet_plus.AffectNetPlusConfig",
     "AutoModel": "modeling_affectnet_plus.AffectNetPlusForSoftLabels",
@@ -127,7 +141,7 @@ def test_another_number_of_classes_reaches_the_head_and_survives_saving(tmp_path
 def test_the_problem_type_stays_single_label(asked):
     config = AffectNetPlusConfig(**SHAPE, problem_type=asked)
     assert config.problem_type == "single_label_classification"
-    AffectNetPlusForSoftLabels(config)(some_pixels(), soft_labels=some_soft_labels())
+    AffectNetPlusForSoftLabels(config)(some_pixels(), labels=some_soft_labels())
     assert config.problem_type == "single_label_classification"
 
 
@@ -161,7 +175,7 @@ def test_an_option_outside_its_range_is_refused(options, message):
 @pytest.mark.parametrize("options", [{}, STEM, {"pooling": "mean"}])
 def test_the_output_begins_with_the_loss_and_has_its_shapes(options):
     model = tiny(**options)
-    output = model(some_pixels(), soft_labels=some_soft_labels(), valence_arousal=some_affect())
+    output = model(some_pixels(), labels=some_soft_labels(), valence_arousal=some_affect())
     assert list(output) == ["loss", "logits", "valence_arousal"]
     assert [tuple(value.shape) for value in output.values()] == [(), (3, 8), (3, 2)]
     assert list(model(some_pixels())) == ["logits", "valence_arousal"]
@@ -190,34 +204,74 @@ def test_the_loss_is_the_sum_of_both_with_the_options_of_the_configuration():
     model = tiny(class_weights=weights, label_smoothing=0.2, valence_arousal_weight=0.3)
     soft, affect = some_soft_labels(), some_affect()
     soft[1], affect[2, 0] = float("nan"), float("nan")
-    output = model(some_pixels(), soft_labels=soft, valence_arousal=affect)
+    output = model(some_pixels(), labels=soft, valence_arousal=affect)
     first = soft_label_loss(output.logits, soft, torch.tensor(weights), 0.2)
     second = valence_arousal_loss(output.valence_arousal, affect)
     torch.testing.assert_close(output.loss, first + 0.3 * second)
-    torch.testing.assert_close(model(some_pixels(), soft_labels=soft).loss, first)
+    torch.testing.assert_close(model(some_pixels(), labels=soft).loss, first)
     torch.testing.assert_close(model(some_pixels(), valence_arousal=affect).loss, 0.3 * second)
 
 
-def test_without_a_target_that_counts_there_is_no_loss():
+def test_without_a_target_there_is_no_loss():
     assert tiny()(some_pixels()).loss is None
-    assert tiny(valence_arousal_weight=0)(some_pixels(), valence_arousal=some_affect()).loss is None
 
 
-def test_hard_labels_are_one_hot_soft_labels_and_give_way_to_soft_ones():
-    model, labels = tiny(label_smoothing=0.1, class_weights=[1, 2, 3, 4, 5, 6, 7, 8]), torch.tensor([0, 7, 3])
-    hard = model(some_pixels(), labels=labels).loss
-    assert same(hard, model(some_pixels(), soft_labels=torch.eye(8)[labels]).loss)
-    both = model(some_pixels(), labels=labels, soft_labels=some_soft_labels()).loss
-    assert same(both, model(some_pixels(), soft_labels=some_soft_labels()).loss)
-    assert not same(both, hard)
+def test_labels_are_class_numbers_or_distributions_and_some_may_be_unknown():
+    model, numbers = tiny(label_smoothing=0.1, class_weights=[1, 2, 3, 4, 5, 6, 7, 8]), torch.tensor([0, 7, 3])
+    hard = model(some_pixels(), labels=numbers).loss
+    assert same(hard, model(some_pixels(), labels=torch.eye(8)[numbers]).loss)
+    assert same(hard, model(some_pixels(), labels=numbers.int()).loss)
+    one_less = torch.eye(8)[numbers]
+    one_less[1] = float("nan")
+    unknown = torch.tensor([0, -100, 3])
+    assert same(model(some_pixels(), labels=unknown).loss, model(some_pixels(), labels=one_less).loss)
+    assert model(some_pixels(), labels=torch.full((3,), -100)).loss.item() == 0
+
+
+def test_columns_of_the_data_set_are_understood_under_their_own_names():
+    model, numbers, soft, affect = tiny(), torch.tensor([0, 7, 3]), some_soft_labels(), some_affect()
+    whole = {"soft_label": 99 * soft, "soft_label_normalized": soft, "label": numbers}
+    whole |= {"valence": affect[:, 0], "arousal": affect[:, 1]}
+    expected = model(some_pixels(), labels=soft, valence_arousal=affect).loss
+    assert same(model(some_pixels(), **whole).loss, expected)
+    assert same(model(some_pixels(), labels=numbers, **whole).loss, expected), "as the stock collator names label"
+    assert same(model(some_pixels(), label=numbers).loss, model(some_pixels(), labels=numbers).loss)
+    mixed = some_soft_labels().flip(0)
+    assert same(model(some_pixels(), labels=mixed, label=numbers).loss, model(some_pixels(), labels=mixed).loss)
+    affect[:, 1] = float("nan")
+    alone = model(some_pixels(), valence=affect[:, 0]).loss
+    assert same(alone, model(some_pixels(), valence_arousal=affect).loss)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ({"labels": torch.rand(3)}, r"labels has the shape \(3,\) and the type torch.float32, expected"),
+        ({"labels": torch.rand(3, 7)}, r"the soft labels have the shape \(3, 7\), expected \(batch, 8\)"),
+        ({"soft_label": torch.rand(3, 8)}, "soft_label holds raw confidences.*: give soft_label_normalized"),
+        ({"soft_labels": torch.rand(3, 8)}, "takes no soft_labels: give labels, class numbers or soft labels"),
+        ({"valence_arousal": torch.rand(3)}, r"valence and arousal have the shape \(3,\), expected \(batch, 2\)"),
+    ],
+)
+def test_targets_that_would_be_misread_are_refused_by_name(targets, message):
+    with pytest.raises(ValueError, match=message):
+        tiny()(some_pixels(), **targets)
+
+
+def test_valence_and_arousal_alone_are_refused_by_a_model_that_does_not_learn_them():
+    blind = tiny(valence_arousal_weight=0)
+    with pytest.raises(ValueError, match=r"this model does not learn them: .*valence_arousal_weight=1.0\) lets it"):
+        blind(some_pixels(), valence_arousal=some_affect())
+    both = blind(some_pixels(), labels=some_soft_labels(), valence_arousal=some_affect()).loss
+    assert same(both, blind(some_pixels(), labels=some_soft_labels()).loss)
 
 
 def test_a_tuple_is_returned_when_asked_for():
     model = tiny()
-    named = model(some_pixels(), soft_labels=some_soft_labels())
+    named = model(some_pixels(), labels=some_soft_labels())
     for plain in (
-        model(some_pixels(), soft_labels=some_soft_labels(), return_dict=False),
-        tiny(return_dict=False)(some_pixels(), soft_labels=some_soft_labels()),
+        model(some_pixels(), labels=some_soft_labels(), return_dict=False),
+        tiny(return_dict=False)(some_pixels(), labels=some_soft_labels()),
     ):
         assert type(plain) is tuple and len(plain) == 3
         assert all(map(same, plain, named.values()))
@@ -270,7 +324,7 @@ def test_both_implementations_of_attention_agree_and_are_reached(options):
 @pytest.mark.parametrize("options", [{}, STEM | {"pooling": "mean"}])
 def test_the_gradient_reaches_every_parameter(options):
     model = tiny(**options).train()
-    model(some_pixels(), soft_labels=some_soft_labels(), valence_arousal=some_affect()).loss.backward()
+    model(some_pixels(), labels=some_soft_labels(), valence_arousal=some_affect()).loss.backward()
     for name, parameter in model.named_parameters():
         # A bias of the keys shifts all scores of a query alike, which softmax does not see.
         if not name.endswith("k_proj.bias"):
@@ -280,7 +334,7 @@ def test_the_gradient_reaches_every_parameter(options):
 
 def test_every_target_unknown_is_a_zero_step_and_no_nan():
     model = tiny()
-    nothing = {"soft_labels": torch.full((3, 8), float("nan")), "valence_arousal": torch.full((3, 2), float("nan"))}
+    nothing = {"labels": torch.full((3, 8), float("nan")), "valence_arousal": torch.full((3, 2), float("nan"))}
     loss = model(some_pixels(), **nothing).loss
     loss.backward()
     assert loss.item() == 0
@@ -295,7 +349,7 @@ def test_gradient_checkpointing_changes_nothing(options):
         if checkpointing:
             model.gradient_checkpointing_enable()  # the name that all the releases we support know
             assert model.vit.layers[0].gradient_checkpointing
-        loss = model(some_pixels(), soft_labels=some_soft_labels(), valence_arousal=some_affect()).loss
+        loss = model(some_pixels(), labels=some_soft_labels(), valence_arousal=some_affect()).loss
         loss.backward()
         grads.append([loss, *(parameter.grad for parameter in model.parameters())])
     torch.testing.assert_close(*grads)
@@ -304,7 +358,7 @@ def test_gradient_checkpointing_changes_nothing(options):
 def test_a_few_steps_learn_a_batch():
     torch.manual_seed(0)
     model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SHAPE, **STEM)).train()
-    targets = {"soft_labels": some_soft_labels(), "valence_arousal": some_affect()}
+    targets = {"labels": some_soft_labels(), "valence_arousal": some_affect()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(40):
@@ -337,6 +391,14 @@ def test_a_saved_model_comes_back_the_same(saved, loader, trust):
     assert loaded.config.class_weights == saved.model.config.class_weights
 
 
+def test_the_model_imports_every_file_that_travels():
+    """Saving follows imports, and transformers 4 copies from a folder what the model's own file imports alone."""
+    text = (Path(vit.__file__).parent / "modeling_affectnet_plus.py").read_text()
+    imported = {f"{name}.py" for name in re.findall(r"^from \.(\w+) import", text, flags=re.M)}
+    assert imported | {"modeling_affectnet_plus.py"} == set(CODE)
+    assert set(CODE) == {path.name for path in Path(vit.__file__).parent.glob("*.py")} - {"__init__.py"}
+
+
 def test_the_folder_holds_the_code_and_says_where_the_classes_are(saved):
     assert sorted(path.name for path in saved.folder.glob("*.py")) == CODE
     config = json.loads((saved.folder / "config.json").read_text())
@@ -357,7 +419,7 @@ def test_both_formats_of_weights_load(saved, tmp_path, original, layer):
 def test_a_model_loads_in_bfloat16(saved):
     model = AutoModel.from_pretrained(saved.folder, dtype=torch.bfloat16)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-    output = model(some_pixels(), soft_labels=some_soft_labels(), valence_arousal=some_affect())
+    output = model(some_pixels(), labels=some_soft_labels(), valence_arousal=some_affect())
     assert output.logits.dtype == torch.bfloat16 and output.loss.dtype == torch.float32
     torch.testing.assert_close(output.logits.float(), saved.logits, atol=0.1, rtol=0)
     output.loss.backward()

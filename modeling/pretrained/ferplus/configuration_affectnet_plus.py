@@ -1,10 +1,15 @@
 """Configuration of the soft-label vision transformer. Travels with every published model."""
 
+import json
+import logging
 import math
+from pathlib import Path
 
 from transformers import ViTConfig
 
 from .losses import LOSSES
+
+logger = logging.getLogger(__name__)
 
 STEM_TYPES = ("plain", "residual")
 EMOTIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
@@ -37,6 +42,9 @@ class AffectNetPlusConfig(ViTConfig):
     """
 
     model_type = "affectnet_plus"
+    # Of what the stock Trainer predicts, `compute_metrics` then gets the logits alone and no tuple.
+    # `ignore_keys_for_eval=[]` and `ignore_keys=[]` ask for the rest.
+    keys_to_ignore_at_inference = ["valence_arousal", "hidden_states", "attentions"]
 
     stem_channels: list[int] | tuple[int, ...] = ()
     stem_type: str = "plain"
@@ -52,7 +60,6 @@ class AffectNetPlusConfig(ViTConfig):
 
     def __post_init__(self, **kwargs):
         if self.id2label is None:
-            # The stock names LABEL_0 and LABEL_1 are left out of a saved configuration: 8 classes would come back.
             names = [f"class {index}" for index in range(kwargs["num_labels"])] if "num_labels" in kwargs else EMOTIONS
             self.id2label = dict(enumerate(names))
         # Float labels make the stock loss switch a model to sigmoid scores; with the type pinned they stay a softmax.
@@ -62,8 +69,54 @@ class AffectNetPlusConfig(ViTConfig):
         self._check()
 
     def __setattr__(self, name, value):
+        if name == "id2label" and value is not None:
+            # The stock tutorial has numbers as text. LABEL_0 and LABEL_1 are left out of a saved configuration.
+            value = {int(index): label.replace("LABEL_", "class ") for index, label in value.items()}
+            self._drop_what_was_fitted(before=self.__dict__.get("id2label"), after=value)
+        if name == "label2id" and value is not None:
+            value = {label: int(index) for label, index in value.items()}
         # `from_pretrained(..., problem_type=...)` sets it after the fact, and the stock loss sets it by the labels.
         super().__setattr__(name, "single_label_classification" if name == "problem_type" else value)
+
+    def _drop_what_was_fitted(self, before: dict | None, after: dict) -> None:
+        """Other classes are another head, to which nothing applies that was fitted to the old one."""
+        if before is None or list(before.items()) == list(after.items()):
+            return
+        none = {"logit_temperature": 1.0, "uncertainty": None, "class_weights": None}
+        dropped = [name for name, value in none.items() if getattr(self, name) != value]
+        for name in dropped:
+            setattr(self, name, none[name])
+        classes = ", ".join(after.values())
+        if dropped:
+            names = ", ".join(dropped)
+            logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, names)
+        if set(before.values()) == set(after.values()):
+            logger.warning("The classes are now in the order %s: a head that was trained is in the old one", classes)
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As the stock one, and where there is no `preprocessor_config.json`, write that of this network.
+
+        So a model that was saved alone can be asked about pictures. Save a processor of your own after the model.
+        """
+        super().save_pretrained(save_directory, **kwargs)
+        file = Path(save_directory, "preprocessor_config.json")
+        if not file.exists():
+            file.write_text(json.dumps(self._processor(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _processor(self) -> dict:
+        """What the stock `ViTImageProcessor` is saved as: bilinear resize to a square, values in [-1, 1]."""
+        return {
+            "do_convert_rgb": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_processor_type": "ViTImageProcessor",
+            "image_std": [0.5, 0.5, 0.5],
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+            "size": {"height": self.image_size, "width": self.image_size},
+        }
 
     def _check(self):
         if self.pooling not in ("cls", "mean"):
