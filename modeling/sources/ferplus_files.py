@@ -3,14 +3,14 @@
 import csv
 import io
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from affectnet_plus import is_system_file
+from affectnet_plus import BadRow, is_system_file
+
+from .tar_archive import Member, Tar
 
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 VOTES_CSV = "fer2013new.csv"
@@ -18,6 +18,7 @@ SPLIT_CSV = "label.csv"
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 RATERS = 10
 MAX_BYTES = 4 << 20
+MAX_TABLE_BYTES = 8 << 20  # the votes of all faces take 2 MB
 
 _FACE_NAME = re.compile(r"fer[0-9]{1,9}\.png")
 _BOX = re.compile(r"\( *[0-9]+ *(, *[0-9]+ *){3}\)")
@@ -45,7 +46,7 @@ class FaceFolder:
 
     def label_csv(self) -> bytes | None:
         path = self.path / SPLIT_CSV
-        return path.read_bytes() if path.is_file() else None
+        return _table_bytes(path) if path.is_file() else None
 
     def faces(self) -> Iterator[tuple[str, bytes | None, str | None]]:
         """Yield (name, PNG bytes, None), or (name, None, reason) for what is no face file."""
@@ -67,42 +68,45 @@ class FaceTar:
 
     def __init__(self, path: Path, usage: str):
         self.path, self.usage = path, usage
+        self._tar = Tar(path)
 
     def label_csv(self) -> bytes | None:
-        with self._opened() as tar:
-            for member in tar:
-                if member.isfile() and self._inner_name(member) == SPLIT_CSV:
-                    return self._bytes(tar, member)
+        for member in self._tar.members():
+            if member.kind == "file" and self._inner_name(member) == SPLIT_CSV:
+                _check_table(f"{self.path.name}/{SPLIT_CSV}", member.size)
+                return self._tar.content(member)
         return None
 
     def faces(self) -> Iterator[tuple[str, bytes | None, str | None]]:
         """Yield (name, PNG bytes, None), or (member name, None, reason) for what is no face file."""
-        with self._opened() as tar:
-            for member in tar:
-                name = self._inner_name(member)
-                if name == SPLIT_CSV or (member.isdir() and name in (".", self.path.stem)) or is_system_file(name):
-                    continue
-                problem = _name_problem(name) or (None if member.isfile() else "not a plain file")
-                problem = problem or _size_problem(member.size)
-                yield (name, None, problem) if problem else (name, self._bytes(tar, member), None)
+        for member in self._tar.members():
+            name, folder = self._inner_name(member), member.kind == "folder"
+            if name == SPLIT_CSV or (folder and name in (".", self.path.stem)) or is_system_file(name):
+                continue
+            yield name, *self._read(member, name)
 
-    def _inner_name(self, member: tarfile.TarInfo) -> str:
+    def _read(self, member: Member, name: str) -> tuple[bytes | None, str | None]:
+        problem = _name_problem(name) or (None if member.kind == "file" else "not a plain file")
+        problem = problem or _size_problem(member.size)
+        try:
+            return (None, problem) if problem else (self._tar.content(member), None)
+        except BadRow as error:
+            return None, str(error)
+
+    def _inner_name(self, member: Member) -> str:
         return member.name.removeprefix("./").removeprefix(f"{self.path.stem}/")
 
-    @staticmethod
-    def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        content = tar.extractfile(member)
-        return content.read() if content else b""
 
-    @contextmanager
-    def _opened(self) -> Iterator[tarfile.TarFile]:
-        try:
-            with tarfile.open(self.path, "r:") as tar:
-                yield tar
-        except tarfile.TarError as error:
-            raise ValueError(
-                f"{self.path} is not a whole, uncompressed tar ({error}): fetch it again or give the unpacked folder"
-            ) from error
+def _table_bytes(path: Path) -> bytes:
+    _check_table(str(path), path.stat().st_size)
+    return path.read_bytes()
+
+
+def _check_table(name: str, size: int) -> None:
+    if size > MAX_TABLE_BYTES:
+        raise ValueError(
+            f"{name} has {size:,} bytes, expected at most {MAX_TABLE_BYTES:,} of votes: it is another table"
+        )
 
 
 def face_number(name: str) -> int:
@@ -225,7 +229,7 @@ def _csv_rows(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _whole_table(path: Path, rejections: Rejections) -> Iterator[tuple[str, str, list[str], str]]:
-    rows = _csv_rows(path.read_bytes(), str(path))
+    rows = _csv_rows(_table_bytes(path), str(path))
     _, header = next(rows, (0, []))
     # Another order of columns would exchange emotions without a trace, so the header has to be the one we know.
     if [cell.strip() for cell in header] != HEADER.split(","):
