@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from affectnet_plus import IMAGE_SUFFIXES, LayoutError
+from affectnet_plus import IMAGE_SUFFIXES, LayoutError, is_system_file
 
 from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
@@ -108,6 +108,8 @@ def _in_folder(path: Path, annotated: bool) -> Images:
     try:
         return FolderPictures(path, why)
     except NoPictures:
-        if files := sorted(path.rglob("*.parquet")):
+        if files := sorted(
+            file for file in path.rglob("*.parquet") if not is_system_file(str(file.relative_to(path)))
+        ):
             return ParquetPictures(path, files)
         raise

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from affectnet_plus import LayoutError
+from affectnet_plus import LayoutError, is_system_file
 
 from ..checking.findings import EXAMPLES, Finding
 from ..files import size_and_digest, write_json
@@ -14,7 +14,7 @@ from ..sources.delivered import Source, open_source
 MANIFEST = "manifest.json"
 # Raise it when the same tree becomes other rows or other files: folders that were prepared before are then told to be
 # old. tests/preparing/test_row_format.py fails when it has to be.
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 DOCUMENTS = ("quarantine.jsonl", "report.json", "README.md", "croissant.json")
 
 
@@ -145,7 +145,7 @@ def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, st
             found.append((name, f"has {size} bytes, expected {expected['bytes']}"))
         elif thorough and size_and_digest(path)["sha256"] != expected["sha256"]:
             found.append((name, "has another checksum"))
-    there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
+    there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet") if not is_system_file(path.name)}
     return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]
 
 
