@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..files import written_whole
+from ..unfinished import HEAD_BYTES, keep
 from .chunks import Chunk
 from .partitions import partition_codes
 
@@ -20,20 +20,18 @@ def store_chunk(path: Path, chunk: Chunk) -> None:
     found, counts = np.unique(codes, return_counts=True)
     table = chunk.table.take(pa.array(places)).append_column(_PLACE, pa.array(places, pa.int32()))
     metadata = {"codes": json.dumps(found.tolist()), "quarantined": json.dumps(chunk.quarantined)}
-    with written_whole(path) as partial, pa.ipc.new_file(partial, table.schema.with_metadata(metadata)) as file:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as file:
         for start, count in zip(np.cumsum(counts) - counts, counts):
             file.write_batch(table.slice(start, count).combine_chunks().to_batches()[0])
+    keep(path, sink.getvalue())
 
 
 class StoredChunk:
-    """A chunk as `store_chunk` wrote it; nothing is read before it is asked for.
-
-    Raises:
-        pyarrow.ArrowInvalid: the file is not whole.
-    """
+    """A chunk as `store_chunk` wrote it; nothing is read before it is asked for."""
 
     def __init__(self, path: Path):
-        self._file = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._file = pa.ipc.open_file(pa.memory_map(str(path)).read_buffer().slice(HEAD_BYTES))
         metadata = self._file.schema.metadata
         self.quarantined: list[dict] = json.loads(metadata[b"quarantined"])
         self.codes: list[int] = json.loads(metadata[b"codes"])  # of its partitions, in the order of the batches
@@ -46,15 +44,3 @@ class StoredChunk:
         """All rows in their order."""
         table = self._file.read_all()
         return table.take(pa.array(np.argsort(table["place"].to_numpy())))
-
-
-def is_stored(path: Path) -> bool:
-    """Whether the file is there and whole; one that is not whole is removed."""
-    try:
-        StoredChunk(path)
-    except FileNotFoundError:
-        return False
-    except pa.ArrowInvalid:  # the machine stopped before the disk had all of it
-        path.unlink()
-        return False
-    return True
