@@ -333,7 +333,7 @@ def _looks_like(root: Path, children: list[Path]) -> str:
         return f"it is the older AffectNet-8 release (npy), {_OLDER}"
     classes = [child.name for child in children if re.sub("^[0-9]+[ _-]*", "", child.name.lower())[:3] in _STARTS]
     if len(classes) >= 3 or sum(child.name.isdecimal() for child in children) >= 7:
-        return "it has one folder per class, which carries no soft labels. Give the AffectNet+ folder as delivered"
+        return f"it has one folder per class, {_OLDER}"
     return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
 
 

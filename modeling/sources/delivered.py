@@ -7,9 +7,11 @@ from typing import Protocol
 from affectnet_plus import SPLITS, Face, LayoutError, find_splits, fingerprint_of, list_faces, read_face
 
 from ..terms import SoftLabels
+from .class_folders import ClassSource, find_classes
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
 from .origin import LICENSED, ORIGIN_FILE, parse_source
+from .unread import name_layout
 from .zips import ZipSource, find_archives
 
 __all__ = ["LICENSED", "ORIGIN_FILE", "FolderSource", "Source", "open_source"]
@@ -85,7 +87,7 @@ def open_source(raw) -> Source:
     """The reader for what lies at `raw`: an extracted tree goes before zip parts beside it.
 
     Takes a folder as `affectnet_plus.find_splits` does; a zip archive, whole or in pieces, or the folder of several;
-    the first AffectNet release (csv) or AffectNet-8 (npy), extracted.
+    the first AffectNet release (csv) or AffectNet-8 (npy), extracted; folders by emotion, or RAF-DB with its list.
 
     Raises:
         LayoutError: it is nothing that we know; the message says what it looks like and what to do.
@@ -99,6 +101,10 @@ def open_source(raw) -> Source:
         return CsvSource(path, lists)
     if splits := find_older_splits(path):
         return NpySource(path, splits)
+    if classes := find_classes(path):
+        return ClassSource(path, classes)
     if archives := find_archives(path):
         return ZipSource(path, archives)
+    if layout := name_layout(path):
+        raise LayoutError(f"{path} is nothing that can be read as it is: {layout}") from unknown
     raise unknown
