@@ -194,7 +194,8 @@ def _faces(
         if not len(subsets[-1]):
             why = next(iter(faces.unreadable.values()))
             raise ValueError(f"of the pictures of {len(some)} faces not one can be decoded: {why}")
-    return every, *subsets
+    training, choosing = subsets
+    return every, training, choosing
 
 
 def _tell_left_out(every: FaceDataset, choosing: Subset, say: Callable[[str], None]) -> int:
