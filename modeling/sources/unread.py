@@ -44,14 +44,12 @@ _LAYOUTS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     ((r".*\.(rar|7z|tar\.gz|tgz|tar)",), "an archive. Extract it, and give the folder"),
 )
-_NUMBERS = (
-    "one folder for each of some numbers, which mean other emotions in each data set. Name the folders by emotion"
-)
+_NUMBERS = "a folder for each number, and numbers mean other emotions in each data set. Name the folders by emotion"
 
 
 def name_layout(path: Path) -> str | None:
     """What lies at `path` or one level down, as the rest of a sentence; None if we know no better."""
-    if not path.is_dir():
+    if not path.is_dir() or (path / "data").is_dir() and (path / "README.md").is_file():  # prepared: that is known
         return None
     if said := _said(path):
         return f"it holds {said}"
