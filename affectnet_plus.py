@@ -11,7 +11,9 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+import struct
+import zlib
+from collections.abc import Container, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +35,7 @@ VIEWS = ("default", "7-class", "easy", "challenging", "difficult", "all", "no_hu
 
 MISSING = -2  # the release's own sentinel for valence and arousal that nobody gave
 MAX_ANNOTATION_BYTES = 1_000_000  # a real one has about 2 kB
+MAX_DEPTH = 32  # of objects and lists in an annotation; a real one has 3
 MAX_IMAGE_BYTES = 20_000_000  # a real one has about 8 kB
 MAX_IMAGE_SIDE = 4096
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -154,12 +157,30 @@ def _parse(text: bytes) -> dict:
     if len(text) > MAX_ANNOTATION_BYTES:
         raise BadRow(f"annotation has {len(text)} bytes, expected at most {MAX_ANNOTATION_BYTES}")
     try:
-        record = json.loads(text, object_pairs_hook=_fold_keys, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        decoded = text.decode(json.detect_encoding(text), "surrogatepass")  # as json.loads does
+        if _is_deep(decoded):  # what a parser can stand depends on the process that it runs in
+            raise BadRow(f"annotation is nested more than {MAX_DEPTH} deep")
+        record = json.loads(decoded, object_pairs_hook=_fold_keys, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise error if isinstance(error, BadRow) else BadRow(f"annotation is not JSON: {error}") from error
     if not isinstance(record, dict):
         raise BadRow(f"annotation is {_short(record)}, expected an object")
     return record
+
+
+def _is_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for found in _STRUCTURE.finditer(text):
+        depth += _STEPS.get(found[0], 0)
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+_STRUCTURE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)  # a text, as a whole, or a bracket
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def _fold_keys(pairs: list) -> dict:
@@ -233,11 +254,11 @@ def _points(name: str, value, count: int) -> list[list[float]] | None:
 def check_image(data: bytes) -> None:
     """Make sure that the bytes are one whole JPEG or PNG of a reasonable size.
 
-    Header and end marker are read, not the pixels; only a file that ends without its marker is decoded, which
-    tells a truncated file from a whole one with bytes behind it.
+    The pixels are not read. Of a PNG the checksum of every chunk is; a JPEG has none, and only one that ends without
+    its marker is decoded, which tells a truncated file from a whole one with bytes behind it.
 
     Raises:
-        BadRow: empty, too large, of another format, or truncated.
+        BadRow: empty, too large, of another format, truncated, or a PNG with a damaged chunk.
     """
     if not 0 < len(data) <= MAX_IMAGE_BYTES:
         raise BadRow(f"image has {len(data)} bytes, expected 1 to {MAX_IMAGE_BYTES}")
@@ -245,12 +266,32 @@ def check_image(data: bytes) -> None:
         with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
             if max(image.size) > MAX_IMAGE_SIDE:
                 raise BadRow(f"image is {image.size[0]}x{image.size[1]}, expected at most {MAX_IMAGE_SIDE} a side")
-            if not data.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")):
+            if image.format == "PNG":
+                _check_chunks(data)
+            elif not data.endswith(b"\xff\xd9"):
                 image.load()
     except UnidentifiedImageError as error:  # its own words hold an address in memory
         raise BadRow("image is not a JPEG or PNG") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise error if isinstance(error, BadRow) else BadRow(f"image cannot be read: {error}") from error
+
+
+def _check_chunks(png: bytes) -> None:
+    content, place = memoryview(png), 8
+    while place + 12 <= len(png):
+        length, kind = _CHUNK.unpack_from(png, place)
+        end = place + 12 + length
+        if end > len(png):
+            break
+        if zlib.crc32(content[place + 4 : end - 4]) != int.from_bytes(png[end - 4 : end], "big"):
+            raise BadRow(f"image cannot be read: the checksum of its PNG chunk {str(kind)[1:]} is wrong")
+        if kind == b"IEND":
+            return
+        place = end
+    raise BadRow("image cannot be read: the PNG is truncated")
+
+
+_CHUNK = struct.Struct(">I4s")
 
 
 # --- the tree --------------------------------------------------------------------------------------------------------
@@ -284,7 +325,7 @@ def find_splits(folder) -> dict[str, Path]:
     beside = {split: path for split, path in _splits_in(root.parent).items() if root in (path, *path.parents)}
     if found := beside or _splits_in(root):
         return found
-    children = [child for child in sorted(root.iterdir()) if child.is_dir()]
+    children = [child for child in sorted(root.iterdir()) if child.is_dir() and not is_system_file(child.name)]
     trees = {child.name: found for child in children if (found := _splits_in(child))}
     if not trees:
         raise LayoutError(f"{root} is not an AffectNet+ tree: {_looks_like(root, children)}")
@@ -302,7 +343,7 @@ _PARTS = ("images", "annotations")
 
 
 def _looks_like(root: Path, children: list[Path]) -> str:
-    names = {entry.name for entry in root.iterdir()}
+    names = {entry.name for entry in root.iterdir() if not is_system_file(entry.name)}
     if not names:
         return "it is empty. Give the extracted AffectNet+ folder, which holds human_annotated/"
     if "README.md" in names and "data" in names:
@@ -315,7 +356,7 @@ def _looks_like(root: Path, children: list[Path]) -> str:
         return f"it is the older AffectNet-8 release (npy), {_OLDER}"
     classes = [child.name for child in children if re.sub("^[0-9]+[ _-]*", "", child.name.lower())[:3] in _STARTS]
     if len(classes) >= 3 or sum(child.name.isdecimal() for child in children) >= 7:
-        return "it has one folder per class, which carries no soft labels. Give the AffectNet+ folder as delivered"
+        return f"it has one folder per class, {_OLDER}"
     return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
 
 
@@ -333,6 +374,9 @@ def list_faces(split: str, folder: Path) -> list[Face]:
 def pair_faces(split: str, image_names: Iterable[str], annotation_names: Iterable[str]) -> list[Face]:
     """`list_faces` for names that come from elsewhere; no name may hold a /."""
     images, annotations = _stems(image_names, IMAGE_SUFFIXES), _stems(annotation_names, (".json",))
+    odd_images, odd_annotations = _odd(images), _odd(annotations)
+    _name_by_stem(images, odd_images, {*annotations, *odd_annotations})
+    _name_by_stem(annotations, odd_annotations, images)
     # Sorted as text first, so that 1 and 01 have an order too; half a million tuples would take far longer.
     stems = sorted({*images, *annotations})
     stems.sort(key=lambda stem: int(stem) if stem.isdecimal() else math.inf)
@@ -350,6 +394,21 @@ def _stems(names: Iterable[str], suffixes: tuple[str, ...]) -> dict[str, str]:
         stem = stem if suffix.lower() in suffixes else name
         stems[stem] = f"{stems[stem]}/{name}" if stem in stems else name
     return stems
+
+
+def _odd(stems: dict[str, str]) -> dict[str, list[str]]:
+    """stem -> the names that have it and a suffix that is not known."""
+    odd: dict[str, list[str]] = {}
+    for name in [stem for stem, names in stems.items() if stem == names]:
+        odd.setdefault(os.path.splitext(name)[0], []).append(name)
+    return odd
+
+
+def _name_by_stem(stems: dict[str, str], odd: dict[str, list[str]], others: Container[str]) -> None:
+    """7.webp goes as 7 where there is a 7.json and no 7.jpg: both are one face that cannot be read, and not two."""
+    for stem, names in odd.items():
+        if stem in others and stem not in stems:
+            stems[stem] = "/".join(sorted(map(stems.pop, names)))
 
 
 def _face(split: str, stem: str, images: str, annotations: str) -> Face:

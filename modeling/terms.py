@@ -18,6 +18,16 @@ _WEB_BIASES = (
     "Faces that a web search for emotion words gives over-represent posed and strong expressions, and people who are "
     "often photographed."
 )
+_FER2013_LINK = "https://arxiv.org/abs/1307.0414"
+_FER2013_FACES = (
+    "Photographs that a web search for emotion words gave, cropped to 48x48 grey pixels for the FER2013 contest; each "
+    "face has the one label that it was found and checked with. There are no soft labels."
+)
+_RAFDB_LINK = "http://www.whdeng.cn/RAF/model1.html"
+_RAFDB_FACES = (
+    "Photographs from the web, each labelled by about 40 people; the label is the emotion that most of them chose. "
+    "The shares of their votes are not part of these files, so that there are no soft labels."
+)
 UNKNOWN = "pictures of unknown origin"  # what `label` says of plain pictures: nobody takes them for free
 _UNKNOWN_FACES = (
     "Not known: somebody gave these pictures to `affectnet-plus label`, which cannot tell whose they are, who is seen "
@@ -127,6 +137,47 @@ TERMS = {
   author    = {Barsoum, Emad and Zhang, Cha and Canton Ferrer, Cristian and Zhang, Zhengyou},
   booktitle = {ACM International Conference on Multimodal Interaction (ICMI)},
   year      = {2016}
+}""",
+    ),
+    "FER2013": Terms(
+        name="FER2013, prepared",
+        free=False,
+        licence={"license": "other", "license_name": "fer2013-research", "license_link": _FER2013_LINK},
+        link=_FER2013_LINK,
+        published="2013-07-01",
+        collected=_FER2013_FACES,
+        faces=_FER2013_FACES,
+        biases=_WEB_BIASES,
+        conditions="The pictures of FER2013 (Kaggle, ICML 2013 workshop) were given out for research; no licence is "
+        "known that lets anybody pass them on.",
+        people="Photographs of real people, found on the web: personal data under the GDPR.",
+        citation="""\
+@inproceedings{goodfellow2013challenges,
+  title     = {Challenges in Representation Learning: A Report on Three Machine Learning Contests},
+  author    = {Goodfellow, Ian J. and others},
+  booktitle = {International Conference on Neural Information Processing (ICONIP)},
+  year      = {2013},
+  note      = {arXiv:1307.0414}
+}""",
+    ),
+    "RAF-DB": Terms(
+        name="RAF-DB, prepared",
+        free=False,
+        licence={"license": "other", "license_name": "raf-db-research", "license_link": _RAFDB_LINK},
+        link=_RAFDB_LINK,
+        published="2017-07-21",
+        collected=_RAFDB_FACES,
+        faces=_RAFDB_FACES,
+        biases=_WEB_BIASES,
+        conditions="RAF-DB is given for non-commercial research to those who ask its authors for it (Beijing "
+        "University of Posts and Telecommunications), and may not be passed on.",
+        people="Photographs of real people, found on the web: personal data under the GDPR.",
+        citation="""\
+@inproceedings{li2017reliable,
+  title     = {Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild},
+  author    = {Li, Shan and Deng, Weihong and Du, JunPing},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year      = {2017}
 }""",
     ),
     "AffectNet": Terms(

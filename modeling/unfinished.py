@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
+import xxhash
 from filelock import FileLock, Timeout
 
-from .files import read_json, write_json
+from .files import read_json, write_json, written_whole
 
 RUN = "run.json"  # in the folder of the work: what the run was begun with
 
@@ -76,8 +77,8 @@ def demand(work: Path, resume: bool) -> None:
 
 def begun_with(work: Path) -> dict | None:
     """The identity of the run that was begun in `work`; None where there is none."""
-    before = _read(work)
-    return None if before is None else before["identity"]
+    begun = _read(work)
+    return None if begun is None else begun["identity"]
 
 
 def differing(before: dict, now: dict) -> list[str]:
@@ -109,6 +110,43 @@ def _said(name: str, before, now) -> str:
     if re.fullmatch("[0-9a-f]{16,}", str(before)) or len(f"{before}{now}") > 60:
         return f"{name} is another"
     return f"{name} was {before} and is {now}"
+
+
+# --- the files of the work -------------------------------------------------------------------------------------------
+
+HEAD_BYTES = 64  # before the content of a work file: so many bytes leave it as Arrow wants to have it in memory
+_HEAD = "work file 1 {}\n"
+
+
+def keep(path: Path, content) -> None:
+    """Write a work file: bytes, or what may be read as such, behind a line that they can be held against.
+
+    It is on the disk before it has its name, and there whole or not at all.
+    """
+    with written_whole(path) as partial, open(partial, "wb") as file:
+        file.write(_head(content))
+        file.write(content)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a work file is there, and is what was written; one that is not is removed, to be made again."""
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    if found[:HEAD_BYTES] == _head(memoryview(found)[HEAD_BYTES:]):
+        return True
+    path.unlink(missing_ok=True)  # the machine stopped before the disk had all of it
+    return False
+
+
+def kept(path: Path) -> bytes:
+    """The content of a work file, which `is_kept` has looked at."""
+    return path.read_bytes()[HEAD_BYTES:]
+
+
+def _head(content) -> bytes:
+    return _HEAD.format(xxhash.xxh3_128_hexdigest(content)).encode().ljust(HEAD_BYTES, b"\n")
 
 
 # --- who may write, and what goes ------------------------------------------------------------------------------------

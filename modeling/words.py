@@ -147,9 +147,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
             f"The model's temperature was fitted on {metrics['calibrated_rows']:,} of these faces: its calibration "
             "and its KL look better here than on others."
         )
-    if metrics["predictions"] and metrics["predictions"]["without"]:
-        lacking = ", ".join(metrics["predictions"]["without"])
-        found.append(f"The tool that made these predictions does not know {lacking}; its probability was taken as 0.")
+    found += _about_predictions(metrics["predictions"]) if metrics["predictions"] else []
     if metrics["baselines"]["mean_soft_label"]["prior_from"] == "evaluated rows":
         found.append(
             "The mean soft label is that of the faces measured here, since that of the training faces is not known: "
@@ -172,6 +170,22 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
         )
     if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
         found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
+    return found
+
+
+def _about_predictions(of: Mapping[str, Any]) -> list[str]:
+    found = []
+    if of["without"]:
+        lacking = ", ".join(of["without"])
+        found.append(f"The tool that made these predictions does not know {lacking}; its probability was taken as 0.")
+    if count := of["missing"]:
+        became = {
+            "skip": "they are left out, so these figures are of the others alone",
+            "uniform": "they are judged as if it held all emotions for alike likely",
+        }
+        found.append(f"The tool says nothing of {count:,} faces of the split: {became[of['missing_are']]}.")
+    if of["rounded_to"] is not None:
+        found.append(f"The predictions are rounded to {of['rounded_to']} decimals, and were scaled to sum to 1.")
     return found
 
 

@@ -4,7 +4,20 @@ import os
 
 import pytest
 
-from affectnet_plus_modeling.unfinished import begin, begun_with, differing, held, leftovers, remove
+from affectnet_plus_modeling.unfinished import (
+    RUN as RUN_FILE,
+)
+from affectnet_plus_modeling.unfinished import (
+    begin,
+    begun_with,
+    differing,
+    held,
+    is_kept,
+    keep,
+    kept,
+    leftovers,
+    remove,
+)
 
 RUN = {"options": {"epochs": 3, "sizes": (1, 2)}, "data": "a" * 64, "format": 1}
 
@@ -50,6 +63,28 @@ def test_overwrite_begins_anew_but_given_again_it_is_the_same_command(work):
     (work / "kept").touch()
     assert begin(work, RUN, overwrite=True) and (work / "kept").exists()
     assert not begin(work, RUN | {"format": 2}, overwrite=True) and not (work / "kept").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"identity": 1}', b"\0" * 512])
+def test_a_note_of_the_run_that_a_power_cut_took_is_begun_anew_only_when_asked(work, content):
+    begin(work, RUN)
+    (work / RUN_FILE).write_bytes(content)
+    with pytest.raises(ValueError, match="out.training holds an unfinished run .*: its run.json is damaged. Give"):
+        begin(work, RUN)
+    assert begun_with(work) is None
+    assert not begin(work, RUN, overwrite=True) and begin(work, RUN)
+
+
+def test_a_work_file_is_there_whole_or_is_removed_to_be_made_again(tmp_path):
+    path = tmp_path / "chunk"
+    assert not is_kept(path)
+    for damage in (lambda c: b"", lambda c: c[:-1], lambda c: c[:80] + bytes(512) + c[592:], lambda c: c + b"x"):
+        keep(path, bytes(range(256)) * 4)
+        assert is_kept(path) and kept(path) == bytes(range(256)) * 4
+        path.write_bytes(damage(path.read_bytes()))
+        assert not is_kept(path) and not path.exists()
+    keep(path, b"")
+    assert is_kept(path) and kept(path) == b""
 
 
 def test_resume_demands_something_to_resume(work):

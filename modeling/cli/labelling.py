@@ -60,6 +60,7 @@ class TrainAu:
         None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
     )
     revision: str | None = words.revision()
+    action_unit_frames: bool = option(False, help="frame n of a table without names is the picture n")
     options: ActionUnitOptions = ActionUnitOptions()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
@@ -72,7 +73,7 @@ def _train_au(options: TrainAu) -> int:
     from ..labelling.action_units.model import train_action_units
     from ..labelling.action_units.tables import describe_problems, read_action_units
 
-    table = read_action_units(options.table, options.action_unit_scale)
+    table = read_action_units(options.table, options.action_unit_scale, options.action_unit_frames)
     for line in describe_problems(table.problems):
         say("train-au", line)
     with show_bars("batches") as progress:

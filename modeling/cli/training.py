@@ -1,13 +1,14 @@
 """The verbs of the command line that train."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from ..options import option
 from ..training.options import TrainingOptions
 from ..training.pretrain_options import PretrainingOptions
 from . import words
 from .arguments import Verb
-from .progress import is_first_process, show_bars
+from .progress import is_first_process, say, show_bars
 from .refusals import need_checkpoint, need_faces, need_free, need_model, need_prepared
 
 UNFINISHED = ".training"  # what the name of the folder of an interrupted run ends in
@@ -21,6 +22,7 @@ class Train:
     out: str = words.out("folder to write the model to")
     revision: str | None = words.revision()
     options: TrainingOptions = TrainingOptions()
+    strict: bool = option(False, help="end with an error where a picture cannot be decoded, and leave none out")
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -35,7 +37,8 @@ def _train(options: Train) -> int:
     from ..training.train import train
 
     with show_bars("batches") as progress:
-        record = train(options.data, options.out, options.options, options.resume, options.overwrite, progress)
+        how = (options.options, options.resume, options.overwrite, progress, options.strict)
+        record = train(options.data, options.out, *how, say=partial(say, "train"))
     if is_first_process():
         print(
             f"{options.out}: {record['parameters']:,} parameters, {record['steps']} steps in {record['seconds']:.0f} "

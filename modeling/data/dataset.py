@@ -42,6 +42,8 @@ class FaceDataset(torch.utils.data.Dataset):
         image_size: side of the square that every picture is resized to (bilinear, as the saved processor does).
         target: what `soft_labels` of a face is: "soft" the `soft_label_normalized`, "hard" the one-hot `label`.
         progress: of the stage "read", in blocks of rows, while they are decoded in advance.
+        lenient: a picture that cannot be read is no error: `unreadable` has its row, and why. Every picture is looked
+            at in advance then, also where they are too many to be held.
 
     Raises:
         ValueError: a label is beyond the emotions, or the classes are others or in another order.
@@ -54,8 +56,11 @@ class FaceDataset(torch.utils.data.Dataset):
         image_size: int,
         target: str = "soft",
         progress: Progress = silent,
+        lenient: bool = False,
     ):
         self.image_size = image_size
+        self.unreadable: dict[int, str] = {}
+        self._lenient = lenient
         names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
         columns = data.select_columns(names).with_format("arrow")[:]
         self.image_ids: list[str] = columns["image_id"].to_pylist()
@@ -69,6 +74,10 @@ class FaceDataset(torch.utils.data.Dataset):
         self._pixels: Tensor | None = None
         if 3 * image_size**2 * len(data) <= MEMORY_BYTES:
             self._pixels = self._decode(range(len(data)), progress)
+        elif lenient:
+            for start in told(range(0, len(data), AT_A_TIME), "read", progress):
+                self._decode(range(start, min(start + AT_A_TIME, len(data))))
+        self._lenient = False  # what cannot be read later has changed since
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -110,7 +119,9 @@ class FaceDataset(torch.utils.data.Dataset):
             try:
                 images.decode(source, out)
             except OSError as error:
-                raise OSError(f"{self.image_ids[row]}: {error}") from error
+                if not self._lenient:
+                    raise OSError(f"{self.image_ids[row]}: {error}") from error
+                self.unreadable[row], out[...] = str(error).removeprefix("embedded image "), 0
 
     def _sources(self, rows: Sequence[int]) -> list[str | bytes]:
         return [
@@ -164,13 +175,19 @@ def demand_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
 
 
 def first_side(pictures: datasets.Dataset) -> int:
-    """The longer side of the first picture, in pixels: what the faces of one source have in common.
+    """The longer side of the first picture that can be read, in pixels: what the faces of one source have in common.
 
     Raises:
-        OSError: it cannot be read; the message names it.
+        OSError: none can be read; the message names the first.
     """
-    first = pictures.cast_column("image", datasets.Image(decode=False))[0]["image"]
-    return max(images.decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
+    unread = None
+    for row in pictures.cast_column("image", datasets.Image(decode=False)):
+        first = row["image"]
+        try:
+            return max(images.decode(first["path"] if first["bytes"] is None else first["bytes"]).shape)
+        except OSError as error:
+            unread = unread or error
+    raise unread or OSError("there is no picture")
 
 
 def load_prepared(data, view: str, split: str | None = None):

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from affectnet_plus import IMAGE_SUFFIXES, LayoutError
+from affectnet_plus import IMAGE_SUFFIXES, LayoutError, is_system_file
 
 from ..hub_names import fetched, on_hub
 from ..preparing.manifest import is_prepared
@@ -122,7 +122,9 @@ def _in_folder(path: Path, annotated: bool, suffixes: Sequence[str], follow_link
     try:
         return FolderPictures(path, why, suffixes, follow_links)
     except NoPictures:
-        if files := sorted(path.rglob("*.parquet")):
+        if files := sorted(
+            file for file in path.rglob("*.parquet") if not is_system_file(str(file.relative_to(path)))
+        ):
             if not follow_links:
                 refuse_links_out(path, files)
             return ParquetPictures(path, files)

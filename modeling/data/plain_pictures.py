@@ -10,7 +10,6 @@ over. `suffixes`: what the names of pictures end in, in any case of letters.
 import hashlib
 import io
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from affectnet_plus import (
 
 from ..images import decode
 from ..sources.older_csv import FILES
+from ..sources.tar_archive import Member, Tar
 from ..sources.zip_archive import Archive
 from ..sources.zips import MAX_TOTAL_RATIO, find_archives
 from ..terms import UNKNOWN
@@ -128,21 +128,14 @@ class TarPictures:
 
     def __init__(self, path: Path, annotated: str | None = None, suffixes: Sequence[str] = IMAGE_SUFFIXES):
         self.root = path.resolve()
+        self._tar = Tar(self.root, WANTED)
         self._pictures, self.passed_over = _plain(self.root, self._files(), annotated, suffixes)
 
-    def _files(self) -> Iterator[tuple[str, tuple[int, int], str | None]]:
-        try:
-            with tarfile.open(self.root, "r:") as tar:
-                for member in tar:
-                    tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-                    if not member.isdir():
-                        name = member.name.removeprefix("./").encode(errors="surrogateescape")
-                        yield name.decode(errors="backslashreplace"), (member.offset_data, member.size), _odd(member)
-        except tarfile.TarError as error:
-            raise LayoutError(
-                f"{self.root} is not a whole, uncompressed tar ({error}). Fetch it again, decompress it, or give "
-                f"{WANTED}"
-            ) from error
+    def _files(self) -> Iterator[tuple[str, Member, str | None]]:
+        for member in self._tar.members():
+            if member.kind != "folder":
+                name = member.name.removeprefix("./").encode(errors="surrogateescape")
+                yield name.decode(errors="backslashreplace"), member, _odd(member)
 
     def pictures(self) -> list[Picture]:
         return self._pictures
@@ -151,14 +144,9 @@ class TarPictures:
         return [self.root]
 
     def encoded(self, picture: Picture) -> bytes:
-        offset, size = picture.place
         if picture.problem:
             raise BadRow(picture.problem)
-        with open(self.root, "rb", buffering=0) as file:
-            content = os.pread(file.fileno(), size, offset)
-        if len(content) < size:
-            raise BadRow(f"has {len(content)} of its {size} bytes: the tar is cut off")
-        return content
+        return self._tar.content(picture.place)
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
         return {}, checked(self.encoded(picture))
@@ -167,12 +155,12 @@ class TarPictures:
         found = self.root.stat()
         total = hashlib.sha256(f"{found.st_size}/{found.st_mtime_ns}\n".encode())
         for picture in self._pictures:
-            total.update(f"{picture.name}/{picture.place}\n".encode())
+            total.update(f"{picture.name}/{picture.place[1:3]}\n".encode())
         return total.hexdigest()
 
 
-def _odd(member: tarfile.TarInfo) -> str | None:
-    if not member.isreg() or member.issparse():
+def _odd(member: Member) -> str | None:
+    if member.kind != "file":
         return "is a link, a device or a file with holes in the archive, expected a file"
     if member.size > MAX_IMAGE_BYTES:
         return f"image has {member.size} bytes, expected 1 to {MAX_IMAGE_BYTES}"

@@ -7,8 +7,10 @@ What was measured:
 - `model`: name of the folder or file. `data`: `name`, `origin` and `fingerprint`, as training.json has them. `view`,
   `split`, `command`, `version` (of this package).
 - `crop`: a sentence on the pictures: an accuracy on AffectNet means little without crop, split and rows.
-- `predictions`: null for a model folder; else `file`, `label_order` (null where columns are named by emotion) and
-  `without` (emotions that the other tool does not know, for which 0 was taken).
+- `predictions`: null for a model folder; else `file`, `label_order` (null where columns are named by emotion),
+  `without` (emotions that the other tool does not know, for which 0 was taken), `missing` (faces of the split of which
+  it says nothing), `missing_are` (what became of them: refuse, skip or uniform) and `rounded_to` (decimals, where rows
+  were scaled to sum to 1, null elsewhere).
 - `calibrated_on_this_split`: whether the temperature of the model was fitted on faces of this very split of data of
   this name, `calibrated_share`, of which share of them (null where it was not), and `calibrated_rows`, how many of
   the faces measured here are among these.
@@ -46,6 +48,7 @@ Parts of the faces:
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -100,8 +103,16 @@ def evaluate(
     rows = load_prepared(data, view, split)
     metrics, predictions = measure(model, data, view, split, batch_size, progress, options)
     if out is not None:
-        _write(metrics, predictions, rows, Path(out))
+        _write(metrics, predictions, _judged(rows, predictions), Path(out))
     return metrics
+
+
+def _judged(rows: datasets.Dataset, predictions: Predictions) -> datasets.Dataset:
+    """The faces of the split that were judged: all, unless some are left out."""
+    if len(rows) == len(predictions.image_ids):
+        return rows
+    judged = set(predictions.image_ids)
+    return rows.select([row for row, image_id in enumerate(rows["image_id"][:]) if image_id in judged])
 
 
 def _write(metrics: Metrics, predictions: Predictions, rows: datasets.Dataset, out: Path) -> None:
@@ -144,10 +155,15 @@ def measure(
         FileNotFoundError, OSError: a folder or file lacks something, a picture cannot be read.
         ValueError: no such view or split, an order of labels without a file of predictions, or a bad file of them.
     """
-    if options.label_order and not any(map(is_file_of_predictions, (model, options.compare))):
-        raise ValueError(f"label order {options.label_order} is given, and no {' or '.join(SUFFIXES)} file to read")
+    if not any(map(is_file_of_predictions, (model, options.compare))):
+        no_file = f"and no {' or '.join(SUFFIXES)} file to read"
+        if options.label_order:
+            raise ValueError(f"label order {options.label_order} is given, {no_file}")
+        if options.missing != "refuse":
+            raise ValueError(f"what becomes of faces without a prediction is given, {no_file}")
     faces = choose(data, view, split)
-    this = _answers(model, faces.rows, batch_size, progress, options.label_order)
+    this, *others = _answered((model, options.compare), faces.rows, batch_size, progress, options)
+    faces = faces._replace(rows=_judged(faces.rows, this.predictions))
     groups, yaw_edges = attribute_groupings(faces.rows)
     chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
     found = {
@@ -161,8 +177,7 @@ def measure(
         "comparison": None,
     }
     metrics = cast(Metrics, found)
-    if options.compare:
-        other = _answers(options.compare, faces.rows, batch_size, progress, options.label_order)
+    for other in others:
         metrics["comparison"] = _compared(this, other, name_of(options.compare), options)
     return metrics, this.predictions
 
@@ -189,7 +204,7 @@ def compare(
         OSError, ValueError: as `measure`.
     """
     rows = choose(data, view, split).rows
-    this, that = (_answers(one, rows, batch_size, progress, options.label_order) for one in (model, other))
+    this, that = _answered((model, other), rows, batch_size, progress, options)
     return _compared(this, that, name_of(other), options)
 
 
@@ -207,19 +222,43 @@ class _Answers(NamedTuple):
     predictions: Predictions
     source: dict | None  # what metrics.json says of a file
     uncertainty: dict | None  # what the configuration of a model says
+    missing: list[int]  # rows of the faces of which a file says nothing
 
 
-def _answers(model, rows: datasets.Dataset, batch_size: int, progress: Progress, label_order: str | None) -> _Answers:
+def _answered(
+    models: Sequence, rows: datasets.Dataset, batch_size: int, progress: Progress, options: EvaluationOptions
+) -> list[_Answers]:
+    """What each model says of the same faces: of all, or with `skip` of those of which each says something."""
+    found = [_answers(model, rows, batch_size, progress, options) for model in models if model is not None]
+    missing = {row for one in found for row in one.missing} if options.missing == "skip" else set()
+    if not missing:
+        return found
+    left = [row for row in range(len(rows)) if row not in missing]
+    if not left:
+        raise ValueError(f"of the {len(rows)} faces of the split none has a prediction of both")
+    return [one._replace(predictions=one.predictions.take(left)) for one in found]
+
+
+def _answers(
+    model, rows: datasets.Dataset, batch_size: int, progress: Progress, options: EvaluationOptions
+) -> _Answers:
     if is_file_of_predictions(model):
-        found = read_external(model, rows, label_order)
-        source = {"file": Path(model).name, "label_order": found.label_order, "without": found.without}
-        return _Answers(found.predictions, source, None)
+        found = read_external(model, rows, options.label_order, may_miss=options.missing != "refuse")
+        source = {
+            "file": Path(model).name,
+            "label_order": found.label_order,
+            "without": found.without,
+            "missing": len(found.missing),
+            "missing_are": options.missing,
+            "rounded_to": found.rounded_to,
+        }
+        return _Answers(found.predictions, source, None, found.missing)
     network = load_model(model)
     faces = FaceDataset(rows, network.config.image_size)
     predictions = predict_faces(network, faces, batch_size, progress, "evaluate")
     if not network.config.valence_arousal_weight:  # its head for them was never trained
         predictions = replace(predictions, valence_arousal=np.full((len(rows), 2), np.nan))
-    return _Answers(predictions, None, network.config.uncertainty)
+    return _Answers(predictions, None, network.config.uncertainty, [])
 
 
 def _about(model, faces: Chosen, options: EvaluationOptions) -> dict:

@@ -1,14 +1,18 @@
 """Predictions of another tool from a CSV or JSONL file, for the faces of a prepared split.
 
 One line for each face. Its face: `image_id` as the prepared data has it, or else `file` or `image`, a path whose last
-part is matched without its suffix (within a split these names are unique). Its probabilities, which sum to 1: a column
-for each emotion by name, 7 or 8 of them; or p0, p1, ... in an order that has to be said; or, in JSONL, `soft_label`,
-an object by name, as `affectnet-plus predict` writes. `valence` and `arousal`, in [-1, 1], are optional. Other columns
-are not looked at.
+part is matched without its suffix (within a split these names are unique). Its probabilities, which sum to 1 as far as
+the decimals that are written allow: a column for each emotion by name, 7 or 8 of them; or p0, p1, ... in an order that
+has to be said; or, in JSONL, `soft_label`, an object by name, as `affectnet-plus predict` writes. `valence` and
+`arousal`, in [-1, 1], are optional. Other columns, spaces around names and empty lines are not looked at.
+
+A face without a line, or with one that has no probability, is without a prediction: what becomes of it has to be said.
 """
 
 import csv
+import io
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -19,12 +23,14 @@ from affectnet_plus import EMOTIONS
 
 from ..data.dataset import class_names, targets_of
 from ..labels import ORDERS, remap
+from ..metrics.soft_label.inputs import SUM_TOLERANCE
 from .predictions import Predictions
 
 SUFFIXES = (".csv", ".jsonl")
 EXAMPLES = 3  # faces that a message names
 _KEYS = ("image_id", "file", "image")
 _AFFECT = ("valence", "arousal")
+_DECIMALS = re.compile(r"[-+]?[0-9]*(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]{1,3}))?")
 
 
 class External(NamedTuple):
@@ -34,21 +40,30 @@ class External(NamedTuple):
         predictions: for every face of the split, in its order.
         label_order: the order that was given, None where the columns are named.
         without: emotions that the tool does not know; their probability is 0.
+        missing: the rows of the faces without a prediction, if any may be: all emotions that the tool knows are alike
+            likely, and valence and arousal are 0.
+        rounded_to: the decimals that are written, if sums differ from 1 by more than numbers of 32 bits do, but no
+            more than these decimals allow; such rows are scaled to sum to 1.
     """
 
     predictions: Predictions
     label_order: str | None
     without: list[str]
+    missing: list[int]
+    rounded_to: int | None
 
 
-def read_external(path, data: datasets.Dataset, label_order: str | None = None) -> External:
+def read_external(path, data: datasets.Dataset, label_order: str | None = None, may_miss: bool = False) -> External:
     """The predictions of a file for all faces of the split `data`, beside what is known of them.
+
+    Args:
+        may_miss: faces may be without a prediction, see `External.missing`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line cannot be read; the columns are named and an order is given, or neither; a face of the split
-            is missing, a line is of no face of it, or two lines are of the same face; the predictions are of 8
-            emotions and the view of 7; `Predictions` refuses a row.
+            is missing and none may, a line is of no face of it, or two lines are of the same face; no face has a
+            prediction; the predictions are of 8 emotions and the view of 7; `Predictions` refuses a row.
     """
     path = Path(path)
     if not path.is_file():
@@ -56,11 +71,20 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None) 
     lines = _csv(path) if path.suffix == ".csv" else _jsonl(path)
     if not lines:
         raise ValueError(f"{path} holds no predictions, expected one line for each face")
-    names = _class_columns(path, lines[0][1], label_order)
+    answers = [(number, line) for number, line in lines if _says(line)] or lines[:1]
+    names = _class_columns(path, answers[0][1], label_order)
     image_ids = data["image_id"][:]
-    order = _order(path, lines, image_ids)
-    affect = _AFFECT if all(lines[0][1].get(name) is not None for name in _AFFECT) else ()
-    table = np.array([_numbers(path, number, line, (*names, *affect)) for number, line in lines])[order]
+    places, missing = _order(path, lines, image_ids, may_miss)
+    affect = _AFFECT if all(answers[0][1].get(name) is not None for name in _AFFECT) else ()
+    read = np.array([_numbers(path, number, line, (*names, *affect)) for number, line in answers])
+    values, rounded_to = _summing_to_one(
+        read[:, : len(names)], [[line[name] for name in names] for _, line in answers]
+    )
+    table = np.full((len(image_ids), len(names) + len(affect)), [1 / len(names)] * len(names) + [0.0] * len(affect))
+    row_of = {number: row for row, (number, _) in enumerate(answers)}
+    for face, place in places.items():
+        row = row_of[lines[place][0]]
+        table[face] = [*values[row], *read[row, len(names) :]]
     probabilities, without = _ordered(table[:, : len(names)], names, label_order)
     classes = class_names(data)
     if len(classes) < len(EMOTIONS):
@@ -78,47 +102,91 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None) 
         true_valence_arousal=np.array([data["valence"][:], data["arousal"][:]], dtype=np.float64).T,
         names=classes,
     )
-    return External(predictions, label_order, without)
+    return External(predictions, label_order, without, missing, rounded_to)
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
 def _csv(path: Path) -> list[tuple[int, dict]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            lines = [(reader.line_num, line) for line in reader]
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}, expected comma-separated values") from error
-    for number, line in lines:
-        if None in line or None in line.values():
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((reader.line_num, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}, expected comma-separated values") from error
+    _, header = rows[0] if rows else (0, [])
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"{path} has several columns of the name {', '.join(twice[:EXAMPLES])}; expected one of each")
+    for number, cells in rows:
+        if len(cells) != len(header):
             raise ValueError(f"{path}, line {number}: has another number of values than the header")
-    return lines
+    return [(number, dict(zip(header, cells))) for number, cells in rows[1:]]
 
 
 def _jsonl(path: Path) -> list[tuple[int, dict]]:
     lines = []
-    for number, text in enumerate(path.read_text(errors="backslashreplace").splitlines(), 1):
+    for number, text in enumerate(_text(path).split("\n"), 1):
+        if not text.strip():
+            continue
         try:
-            line = json.loads(text)
+            line = json.loads(text, parse_float=str)  # as written: how many decimals there are says how exact it is
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: {error}, expected one JSON object") from error
         if not isinstance(line, dict):
             raise ValueError(f"{path}, line {number}: found {text[:40]}, expected one JSON object")
         soft_label = line.get("soft_label")
-        lines.append((number, {**line, **soft_label} if isinstance(soft_label, dict) else line))
+        line = {**line, **soft_label} if isinstance(soft_label, dict) else line
+        lines.append((number, {name.strip(): value for name, value in line.items()}))
     return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 (byte {error.start}); save it as such") from error
+
+
+def _says(line: dict) -> bool:
+    """Whether a line has any probability: one of a picture that could not be read has none."""
+    return any(line.get(name) not in (None, "") for name in (*EMOTIONS, *(f"p{index}" for index in range(10))))
+
+
+def _summing_to_one(values: np.ndarray, written: list[list]) -> tuple[np.ndarray, int | None]:
+    """The rows scaled to sum to 1, as far as rounding to the decimals written explains that they do not.
+
+    The decimals are those of the most exact number: most tools leave out a 0 at the end.
+    """
+    decimals = max(_decimals(value) for row in written for value in row)
+    allowed = values.shape[1] * 0.5 * 10.0**-decimals if decimals else 0.0
+    sums = values.sum(axis=1)
+    rounded = (np.abs(sums - 1) > SUM_TOLERANCE) & (np.abs(sums - 1) <= allowed * (1 + 1e-9))
+    values[rounded] /= sums[rounded, None]
+    return values, decimals if rounded.any() else None
+
+
+def _decimals(value) -> int:
+    found = _DECIMALS.fullmatch(str(value).strip())
+    return max(len(found[1] or "") - int(found[2] or 0), 0) if found else 0
 
 
 def _numbers(path: Path, number: int, line: dict, names: tuple[str, ...]) -> list[float]:
     try:
-        return [float(line[name]) for name in names]
+        return [_number(line[name]) for name in names]
     except KeyError as error:
         raise ValueError(f"{path}, line {number}: has no {error}, which the first one has") from error
     except (TypeError, ValueError, OverflowError) as error:
-        values = {name: line.get(name) for name in names}
-        raise ValueError(f"{path}, line {number}: found {values}, expected numbers") from error
+        values = str({name: line.get(name) for name in names})
+        raise ValueError(f"{path}, line {number}: found {values[:400]}, expected numbers") from error
+
+
+def _number(value) -> float:
+    if isinstance(value, bool):
+        raise TypeError("a truth value is no number")
+    return float(value)
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -166,8 +234,10 @@ def _ordered(values: np.ndarray, names: tuple[str, ...], label_order: str | None
 # --- faces -----------------------------------------------------------------------------------------------------------
 
 
-def _order(path: Path, lines: list[tuple[int, dict]], image_ids: list[str]) -> list[int]:
-    """The position among the lines of each face of the split."""
+def _order(
+    path: Path, lines: list[tuple[int, dict]], image_ids: list[str], may_miss: bool
+) -> tuple[dict[int, int], list[int]]:
+    """Row of the split -> position of its line, for the faces with a prediction, and the rows of the others."""
     key = next((name for name in _KEYS if name in lines[0][1]), None)
     if key is None:
         raise ValueError(f"{path} has the columns {', '.join(lines[0][1])}; expected {' or '.join(_KEYS)}")
@@ -176,16 +246,23 @@ def _order(path: Path, lines: list[tuple[int, dict]], image_ids: list[str]) -> l
     places: dict[str, int] = {}
     strange, twice = [], []
     for place, (_, line) in enumerate(lines):
-        said = str(line.get(key))
+        said = str(line.get(key)).strip()
         image_id = known.get(said if key == "image_id" else PurePosixPath(said.replace("\\", "/")).stem)
         if image_id is None:
             strange.append(said)
         elif places.setdefault(image_id, place) != place:
             twice.append(said)
-    missing = [image_id for image_id in image_ids if image_id not in places]
-    for found, what in ((strange, "of no face of this split"), (twice, "twice"), (missing, "missing")):
+    rows = {row: places[image_id] for row, image_id in enumerate(image_ids) if image_id in places}
+    rows = {row: place for row, place in rows.items() if _says(lines[place][1])}
+    missing = [row for row in range(len(image_ids)) if row not in rows]
+    names = [] if may_miss else [image_ids[row] for row in missing]
+    for found, what in ((strange, "of no face of this split"), (twice, "twice"), (names, "missing")):
         if found:
             some = ", ".join(found[:EXAMPLES]) + ", ..." * (len(found) > EXAMPLES)
             number = f"{len(found)} are {what}: {some}"
-            raise ValueError(f"{path}: {number}; expected one line for each of the split's {len(image_ids)} faces")
-    return [places[image_id] for image_id in image_ids]
+            expected = f"expected one line for each of the split's {len(image_ids)} faces"
+            hint = "; --missing skip leaves such faces out, --missing uniform judges them" * (found is names)
+            raise ValueError(f"{path}: {number}; {expected}{hint}")
+    if not rows:
+        raise ValueError(f"{path} has a prediction of none of the split's {len(image_ids)} faces")
+    return rows, missing

@@ -26,6 +26,12 @@ class EvaluationOptions:
     label_order: str | None = option(
         None, help="what p0, p1, ... of a file of predictions stand for, such as ferplus", metavar="ORDER"
     )
+    missing: str = option(
+        "refuse",
+        help="faces without a prediction in such a file: not taken, left out, or judged as if all emotions were alike "
+        "likely",
+        choices=("refuse", "skip", "uniform"),
+    )
 
     def __post_init__(self):
         check_options(self)

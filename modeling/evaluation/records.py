@@ -54,6 +54,9 @@ class FileOfPredictions(TypedDict):
     file: str
     label_order: str | None
     without: list[str]
+    missing: int  # faces of the split without a prediction
+    missing_are: str  # what became of them: refuse, skip or uniform
+    rounded_to: int | None  # decimals, where rows were scaled as they sum to 1 only as far as these allow
 
 
 class Metrics(OverallNumbers, CalibrationNumbers):

@@ -96,7 +96,7 @@ def load_fusion(path) -> Fusion:
 
 
 def _load_table(options: LabelOptions, names: Sequence[str]) -> Table:
-    table = read_action_units(str(options.action_units), options.action_unit_scale)
+    table = read_action_units(str(options.action_units), options.action_unit_scale, options.action_unit_frames)
     match = match_images(table.names, names)
     if not (match.rows >= 0).any():
         raise ValueError(

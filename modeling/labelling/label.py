@@ -30,10 +30,10 @@ from ..shipped import model_folder
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
 from ..terms import UNKNOWN, SoftLabels
-from ..unfinished import alone, begin, remove
+from ..unfinished import alone, begin, is_kept, remove
 from . import label_chunks
 from .branches import Branches, load_branches
-from .label_chunks import PictureChunk, is_labelled, plan_chunks
+from .label_chunks import PictureChunk, plan_chunks
 from .label_options import LabelOptions
 from .label_output import Demographics, Tally, load_demographics, write_output
 
@@ -123,7 +123,7 @@ def label(
         if record := _finished(out, plan, say):
             remove(work)
             return record
-        if missing := [chunk for chunk in chunks if not is_labelled(chunk.path)]:
+        if missing := [chunk for chunk in chunks if not is_kept(chunk.path)]:
             say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
             return None
         generated = _generated(plan, loaded)
@@ -175,7 +175,7 @@ def _label(
     say: Callable[[str], None],
 ) -> None:
     own = chunks[shard[0] :: shard[1]]
-    missing = [chunk for chunk in own if not is_labelled(chunk.path)]
+    missing = [chunk for chunk in own if not is_kept(chunk.path)]
     total = sum(len(chunk.pictures) for chunk in own)
     done = total - sum(len(chunk.pictures) for chunk in missing)
     if done:

@@ -24,7 +24,7 @@ from .. import images
 from ..data.pictures import Images, Picture
 from ..faces import annotate
 from ..faces.landmarker import Landmarker
-from ..files import written_whole
+from ..unfinished import keep, kept
 from ..workers import in_order
 from .branches import Branches, ensemble_confidences, model_scores, table_scores
 from .ensemble.model import ALL_FOLDS
@@ -83,21 +83,9 @@ def plan_chunks(pictures: list[Picture], folder: Path) -> list[PictureChunk]:
     ]
 
 
-def is_labelled(path: Path) -> bool:
-    """Whether a chunk is there and whole; one that is not whole is removed."""
-    try:
-        pq.read_metadata(path)
-    except FileNotFoundError:
-        return False
-    except pa.ArrowInvalid:  # the machine stopped before the disk had all of it
-        path.unlink()
-        return False
-    return True
-
-
 def read_labelled(path: Path) -> dict[str, Any]:
     """The columns of a stored chunk: (n, 8) float64 and (n,) int arrays, and lists of text and bytes."""
-    table = pq.read_table(path, schema=SCHEMA)
+    table = pq.read_table(pa.BufferReader(kept(path)), schema=SCHEMA)
     found: dict[str, Any] = {name: table[name].to_pylist() for name in ("digest", "unreadable", "metadata")}
     found |= {name: table[name].to_numpy().astype(int) for name in ("label", "fold")}
     for name in ("ensemble", "action_units"):
@@ -147,8 +135,9 @@ def label_chunks(
                 scores = table_scores(branches.table, chunk.start, chunk.start + len(chunk.pictures))
                 place = SCHEMA.get_field_index("action_units")
                 table = table.set_column(place, SCHEMA.field(place), _lists(scores))
-            with written_whole(chunk.path) as partial_file:
-                pq.write_table(table, partial_file)
+            content = pa.BufferOutputStream()
+            pq.write_table(table, content)
+            keep(chunk.path, content.getvalue())
 
 
 def _load(source: Images, decoders: Executor, decode: Callable, pictures: list[Picture]) -> Batch:

@@ -15,6 +15,7 @@ class LabelOptions:
     ensemble: folder that train-ensemble wrote, or "you/name" of the Hub.
     action_units: table of action units, a csv or a folder of them, as `action_units.tables` reads it.
     action_unit_scale: the largest possible number in that table, where it is not the tool's own.
+    action_unit_frames: the frame numbers of that table are names of pictures.
     action_unit_model: folder of a trained action-unit model, or "you/name", which takes the place of a table.
     fusion: JSON of a `Fusion`; None is the default one.
     human_label: the human label is a source of the soft label, if the fusion was fitted with one.
@@ -38,6 +39,7 @@ class LabelOptions:
     action_unit_scale: float | None = option(
         None, help="largest possible number in the table, where the tool has another than usual", metavar="X"
     )
+    action_unit_frames: bool = option(False, help="frame n of a table without names is the picture n")
     action_unit_model: str | None = option(
         None, help="folder that train-au wrote, instead of a table", flag="--au-model", metavar="MODEL", hub="model"
     )
@@ -68,6 +70,8 @@ class LabelOptions:
                 raise ValueError(f"{first} and {second} are given; give one of the two")
         if self.action_unit_scale is not None and not self.action_units:
             raise ValueError("a scale of action units is given, and no table of them")
+        if self.action_unit_frames and not self.action_units:
+            raise ValueError("frames of action units are meant, and no table of them is given")
         if unknown := sorted(set(self.metadata) - set(METADATA)):
             raise ValueError(f"metadata {', '.join(unknown)} is not known, expected some of {', '.join(METADATA)}")
         if bool(self.metadata) != bool(self.landmark_model):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from affectnet_plus import LayoutError
+from affectnet_plus import LayoutError, is_system_file
 
 from ..checking.findings import EXAMPLES, Finding
 from ..files import read_json, size_and_digest, write_json
@@ -202,5 +202,5 @@ def _damaged(folder: Path, manifest: dict, thorough: bool) -> list[tuple[str, st
             found.append((name, f"has {size} bytes, expected {expected['bytes']}"))
         elif thorough and size_and_digest(path)["sha256"] != expected["sha256"]:
             found.append((name, "has another checksum"))
-    there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
+    there = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet") if not is_system_file(path.name)}
     return found + [(name, "is not listed in the manifest") for name in sorted(there - manifest["files"].keys())]

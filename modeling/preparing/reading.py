@@ -15,9 +15,10 @@ from affectnet_plus import Face
 from ..checking.checks import RowChecks
 from ..sources.delivered import Source
 from ..stages import Progress
+from ..unfinished import is_kept
 from ..workers import Run
 from .chunks import FACES_AT_A_TIME, read_chunk
-from .stored import StoredChunk, is_stored, store_chunk
+from .stored import StoredChunk, store_chunk
 from .views import Kind, kinds_of
 
 
@@ -68,7 +69,7 @@ def read_all(
 ) -> Read:
     """Read what is not stored yet, and look at every chunk in order; the reasons go into the file `quarantine`."""
     read = Read()
-    missing = {job.path for job in jobs if not is_stored(job.path)}
+    missing = {job.path for job in jobs if not is_kept(job.path)}
     done, total = sum(len(job.faces) for job in jobs if job.path not in missing), sum(len(job.faces) for job in jobs)
     if done:
         say(f"going on with an interrupted run: {done:,} of {total:,} faces are read already")

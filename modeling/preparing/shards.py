@@ -16,6 +16,7 @@ from affectnet_plus import MAX_IMAGE_BYTES, BadRow, Face, features, read_file
 
 from ..files import size_and_digest, written_whole
 from ..sources.delivered import Source
+from ..unfinished import is_kept, keep, kept
 from .chunks import ROW_SCHEMA
 from .reading import StoredRows
 from .stored import StoredChunk
@@ -101,6 +102,8 @@ def plan_shards(split: str, chunks: list[StoredRows], embed: bool) -> list[Shard
 def write_shard(folder: Path, scratch: Path, source: Source | None, shard: Shard) -> dict:
     """Write one file into `folder`, by way of `scratch`, or take it as it is where it was written before.
 
+    A file that is not what a note in `scratch` says of it, cut off or full of holes by a power cut, is written again.
+
     Args:
         source: where the pictures come from; None where they stay outside.
 
@@ -110,11 +113,16 @@ def write_shard(folder: Path, scratch: Path, source: Source | None, shard: Shard
     Raises:
         ValueError: a picture is not the one any more that was read before.
     """
-    path = folder / shard.name
-    if not path.exists():
-        with written_whole(path, scratch) as partial:
-            _write(partial, shard, source)
-    return {"rows": pq.read_metadata(path).num_rows} | size_and_digest(path)
+    path, note = folder / shard.name, scratch / f"{shard.name}.json"
+    if path.exists() and is_kept(note):
+        written = json.loads(kept(note))
+        if written == {"rows": written["rows"]} | size_and_digest(path):
+            return written
+    with written_whole(path, scratch) as partial:
+        _write(partial, shard, source)
+        written = {"rows": pq.read_metadata(partial).num_rows} | size_and_digest(partial)
+        keep(note, json.dumps(written).encode())
+    return written
 
 
 def _write(path: Path, shard: Shard, source: Source | None) -> None:

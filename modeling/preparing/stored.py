@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from affectnet_plus import lot_of
 
-from ..files import written_whole
+from ..unfinished import HEAD_BYTES, keep
 from .chunks import Chunk
 
 _PLACE = pa.field("place", pa.int32())  # of a row in its chunk
@@ -22,19 +22,17 @@ def store_chunk(path: Path, chunk: Chunk) -> None:
     table = chunk.table.take(pa.array(places)).append_column(_PLACE, pa.array(places, pa.int32()))
     table = table.append_column(_LOT, pa.array(lots[places]))
     metadata = {"quarantined": json.dumps(chunk.quarantined)}
-    with written_whole(path) as partial, pa.ipc.new_file(partial, table.schema.with_metadata(metadata)) as file:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as file:
         file.write_table(table.combine_chunks())
+    keep(path, sink.getvalue())
 
 
 class StoredChunk:
-    """A chunk as `store_chunk` wrote it; nothing is read before it is asked for.
-
-    Raises:
-        pyarrow.ArrowInvalid: the file is not whole.
-    """
+    """A chunk as `store_chunk` wrote it; nothing is read before it is asked for."""
 
     def __init__(self, path: Path):
-        self._file = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._file = pa.ipc.open_file(pa.memory_map(str(path)).read_buffer().slice(HEAD_BYTES))
         self.quarantined: list[dict] = json.loads(self._file.schema.metadata[b"quarantined"])
 
     def rows(self) -> pa.Table:
@@ -45,15 +43,3 @@ class StoredChunk:
         """All rows in the order of the source."""
         table = self.rows()
         return table.take(pa.array(np.argsort(table["place"].to_numpy())))
-
-
-def is_stored(path: Path) -> bool:
-    """Whether the file is there and whole; one that is not whole is removed."""
-    try:
-        StoredChunk(path)
-    except FileNotFoundError:
-        return False
-    except pa.ArrowInvalid:  # the machine stopped before the disk had all of it
-        path.unlink()
-        return False
-    return True

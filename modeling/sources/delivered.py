@@ -18,10 +18,12 @@ from affectnet_plus import (
 )
 
 from ..terms import SoftLabels
+from .class_folders import ClassSource, find_classes
 from .links import LinkOut, refuse_links_out
 from .older_csv import CsvSource, find_lists
 from .older_npy import NpySource, find_older_splits
 from .origin import LICENSED, ORIGIN_FILE, parse_source
+from .unread import name_layout
 from .zips import ZipSource, find_archives
 
 __all__ = ["LICENSED", "ORIGIN_FILE", "FolderSource", "Source", "open_source"]
@@ -110,7 +112,7 @@ def open_source(raw, follow_links: bool = False) -> Source:
     """The reader for what lies at `raw`: an extracted tree goes before zip parts beside it.
 
     Takes a folder as `affectnet_plus.find_splits` does; a zip archive, whole or in pieces, or the folder of several;
-    the first AffectNet release (csv) or AffectNet-8 (npy), extracted.
+    the first AffectNet release (csv) or AffectNet-8 (npy), extracted; folders by emotion, or RAF-DB with its list.
 
     Args:
         follow_links: files and folders of it may be links that leave it.
@@ -129,6 +131,10 @@ def open_source(raw, follow_links: bool = False) -> Source:
         return CsvSource(path, lists, follow_links)
     if splits := find_older_splits(path):
         return NpySource(path, splits, follow_links)
+    if classes := find_classes(path):
+        return ClassSource(path, classes, follow_links)
     if archives := find_archives(path):
         return ZipSource(path, archives)
+    if layout := name_layout(path):
+        raise LayoutError(f"{path} is nothing that can be read as it is: {layout}") from unknown
     raise unknown

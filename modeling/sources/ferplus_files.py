@@ -3,16 +3,15 @@
 import csv
 import io
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectnet_plus import BadRow, is_system_file, read_file
 
 from .links import refuse_links_out
+from .tar_archive import Member, Tar
 
 FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 VOTES_CSV = "fer2013new.csv"
@@ -20,7 +19,7 @@ SPLIT_CSV = "label.csv"
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 RATERS = 10
 MAX_BYTES = 4 << 20
-MAX_TABLE_BYTES = 32 << 20  # the real one has 2 MB
+MAX_TABLE_BYTES = 8 << 20  # the votes of all faces take 2 MB
 
 _FACE_NAME = re.compile(r"fer[0-9]{1,9}\.png")
 _BOX = re.compile(r"\( *[0-9]+ *(, *[0-9]+ *){3}\)")
@@ -72,42 +71,40 @@ class FaceTar:
 
     def __init__(self, path: Path, usage: str):
         self.path, self.usage = path, usage
+        self._tar = Tar(path)
 
     def label_csv(self) -> bytes | None:
-        with self._opened() as tar:
-            for member in tar:
-                if member.isfile() and self._inner_name(member) == SPLIT_CSV:
-                    return self._bytes(tar, member)
+        for member in self._tar.members():
+            if member.kind == "file" and self._inner_name(member) == SPLIT_CSV:
+                _check_table(f"{self.path.name}/{SPLIT_CSV}", member.size)
+                return self._tar.content(member)
         return None
 
     def faces(self) -> Iterator[tuple[str, bytes | None, str | None]]:
         """Yield (name, PNG bytes, None), or (member name, None, reason) for what is no face file."""
-        with self._opened() as tar:
-            for member in tar:
-                name = self._inner_name(member)
-                if name == SPLIT_CSV or (member.isdir() and name in (".", self.path.stem)) or is_system_file(name):
-                    continue
-                problem = _name_problem(name) or (None if member.isfile() else "not a plain file")
-                problem = problem or _size_problem(member.size)
-                yield (name, None, problem) if problem else (name, self._bytes(tar, member), None)
+        for member in self._tar.members():
+            name, folder = self._inner_name(member), member.kind == "folder"
+            if name == SPLIT_CSV or (folder and name in (".", self.path.stem)) or is_system_file(name):
+                continue
+            yield name, *self._read(member, name)
 
-    def _inner_name(self, member: tarfile.TarInfo) -> str:
+    def _read(self, member: Member, name: str) -> tuple[bytes | None, str | None]:
+        problem = _name_problem(name) or (None if member.kind == "file" else "not a plain file")
+        problem = problem or _size_problem(member.size)
+        try:
+            return (None, problem) if problem else (self._tar.content(member), None)
+        except BadRow as error:
+            return None, str(error)
+
+    def _inner_name(self, member: Member) -> str:
         return member.name.removeprefix("./").removeprefix(f"{self.path.stem}/")
 
-    @staticmethod
-    def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        content = tar.extractfile(member)
-        return content.read() if content else b""
 
-    @contextmanager
-    def _opened(self) -> Iterator[tarfile.TarFile]:
-        try:
-            with tarfile.open(self.path, "r:") as tar:
-                yield tar
-        except tarfile.TarError as error:
-            raise ValueError(
-                f"{self.path} is not a whole, uncompressed tar ({error}): fetch it again or give the unpacked folder"
-            ) from error
+def _check_table(name: str, size: int) -> None:
+    if size > MAX_TABLE_BYTES:
+        raise ValueError(
+            f"{name} has {size:,} bytes, expected at most {MAX_TABLE_BYTES:,} of votes: it is another table"
+        )
 
 
 def face_number(name: str) -> int:
@@ -124,6 +121,7 @@ def _size_problem(size: int) -> str | None:
 
 
 def _table_bytes(path: Path, follow_links: bool) -> bytes:
+    _check_table(str(path), path.stat().st_size)
     try:
         return read_file(path, MAX_TABLE_BYTES, follow_links)
     except BadRow as reason:

@@ -190,19 +190,25 @@ def _match(lists: dict[str, Path], folder: Path) -> dict[str, list[Face]]:
             rows[split][name] = f"{first}:{line}"
     pictures = set(_pictures_in(folder))
     stems = Counter(os.path.splitext(name)[0] for name in pictures.union(*rows.values()))
+    strays: dict[str, list[str]] = {}  # by stem: pictures that no row names. Of a row's stem they are no second face
+    for name in sorted(pictures.difference(*rows.values())):
+        strays.setdefault(os.path.splitext(name)[0], []).append(name)
     for split, known in rows.items():
         for name, where in known.items():
+            stem = os.path.splitext(name)[0]
+            beside = strays.pop(stem, [])
             if name in again:
                 found = Face("", problem=f"has {len(again[name])} rows: {', '.join(again[name][:5])}")
             elif name not in pictures:
-                found = Face("", problem=f"has no picture: line {_line(where)} of {lists[split].name} names {name!r}")
-            elif stems[os.path.splitext(name)[0]] > 1:
+                said = f"has no picture: line {_line(where)} of {lists[split].name} names {name!r}"
+                found = Face("", problem=said + (f", and there is {beside[0]!r}" if beside else ""))
+            elif stems[stem] > 1:
                 found = Face("", problem="another row or picture has the same name but for its suffix")
             else:
                 found = Face("", name, where)
             faces[split].append(found._replace(image_id=_image_id(split, name)))
     first_split, names = next(iter(lists)), " or ".join(path.name for path in lists.values())
-    for name in pictures.difference(*rows.values()):
+    for name in (name for found in strays.values() for name in found):
         faces[first_split].append(Face(_image_id(first_split, name), problem=f"{name!r} has no row in {names}"))
     return {split: sorted(found, key=_order) for split, found in faces.items()}
 

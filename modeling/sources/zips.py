@@ -59,7 +59,7 @@ def find_archives(path: Path) -> list[list[Path]]:
     groups: dict[str, dict[str, dict[int, Path]]] = {}
     for file in sorted(folder.iterdir()):
         found = _PIECE.fullmatch(file.name)
-        if found and file.is_file() and (only is None or found[1] == only[1]):
+        if found and not is_system_file(file.name) and file.is_file() and (only is None or found[1] == only[1]):
             kind = "zip" if found[2] else "disk" if found[3] else "cut"
             group = groups.setdefault(found[1], {"zip": {}, "disk": {}, "cut": {}})
             group[kind][int(found[3] or found[4] or 0)] = file
@@ -175,11 +175,13 @@ class _Listing:
             members.add(entry)
             if problem:
                 name = name.replace(b"\\", b"/")
+            if is_system_file(decoded(name, entry.flags)):
+                continue
             found = _MEMBER.fullmatch(name)
             if not found:
                 if name.endswith(ORIGIN_FILE.encode()):
                     notes[os.path.dirname(name)] = entry
-            elif not is_system_file(decoded(name, entry.flags)):
+            else:
                 tree, split, part, name = found.groups()
                 place = start + entry.at
                 self._add((_SPLIT_OF[split], part.decode()), decoded(name, entry.flags), place)
@@ -226,6 +228,10 @@ class _Listing:
         reasons = dict(reason for part in PARTS for reason in self._reasons(split, part))
         images, annotations = (self._names.pop((split, part)) for part in PARTS)
         listed = pair_faces(split, *([name for name in names if "/" not in name] for names in (images, annotations)))
+        ids = {face.image_id for face in listed} if reasons else set()
+        for image_id in [image_id for image_id in reasons if image_id not in ids]:
+            if (stem := os.path.splitext(image_id)[0]) in ids:  # a suffix that is not known, of a face that is listed
+                reasons.setdefault(stem, reasons.pop(image_id))
         faces = []
         for face in listed:
             problem = reasons.pop(face.image_id, face.problem)
@@ -241,10 +247,11 @@ class _Listing:
     def _reasons(self, split: str, part: str) -> Iterator[tuple[str, str]]:
         """(image_id, why it cannot be read), as far as the two names of a face do not tell it."""
         for name, place in self._names[split, part].items():
-            if self._problems and place in self._problems:
-                yield _image_id(split, name), self._problems[place]
+            problem = self._problems.get(place)
             if "/" in name:
-                yield f"{split}/{name}", f"{name!r} is not named <whole number>.jpg|png|json"
+                yield f"{split}/{name}", problem or f"{name!r} is not named <whole number>.jpg|png|json"
+            elif problem:
+                yield _image_id(split, name), problem
         for name, places in self._again[split, part].items():
             holders = [self._archives[bisect_right(self._starts, place) - 1].name for place in places[:3]]
             yield _image_id(split, name), f"has {len(places)} {part}, in {' and '.join(holders)}, expected 1"
@@ -292,7 +299,7 @@ def _looks_like(archives: list[Archive]) -> str:
         for entry in archive.entries():
             if _OLDER.search(entry.name):
                 return f"{archive.name} looks like an older AffectNet release. Extract it, and give the folder"
-            if len(tops) < 5:
+            if len(tops) < 5 and not is_system_file(entry.text()):
                 tops.add(entry.text().replace("\\", "/").lstrip("/").split("/")[0])
     held, names = ", ".join(sorted(tops)) or "nothing", ", ".join(archive.name for archive in archives)
     return f"{names} is not a part of AffectNet+: it holds {held}. Give archives that hold human_annotated/"

@@ -1,10 +1,11 @@
 """One training run: prepared data in, a model folder out."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import datasets
 import numpy as np
@@ -31,6 +32,7 @@ from .options import SIZES, TrainingOptions, patch_for
 from .samplers import EpochSampler
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer, WholeSteps
+from .trainer import facts_of_the_clock, facts_of_the_run
 from .work_folder import claimed, newest_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -39,12 +41,13 @@ LARGE_GB = 4.0  # of a batch's attention, from which on it is said before a run 
 
 
 class TrainingFacts(TypedDict):
-    """What was trained, on what, and how it went."""
+    """What was trained, on what, and how it went: the same however often the run was interrupted."""
 
     options: dict[str, Any]
     data: About
     emotions: list[str]
     training_faces: int
+    left_out: int  # faces of the splits whose picture cannot be decoded
     never_drawn: int  # of the training faces: their target is not known
     choosing_faces: int
     rows: dict[str, int]  # of each split
@@ -57,7 +60,9 @@ class TrainingFacts(TypedDict):
 
 
 class TrainingRecord(TrainingFacts, RunFacts):
-    """What `train` returns and training.json holds."""
+    """What `train` returns and training.json holds. `clock` and `RunFacts` are of the machine and the day."""
+
+    clock: dict[str, Any]  # see `facts_of_the_clock`
 
 
 def train(
@@ -67,6 +72,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = silent,
+    strict: bool = False,
+    say: Callable[[str], None] = logger.warning,
 ) -> TrainingRecord:
     """Train on the prepared faces `data`, as `load_prepared` takes them, and write the model folder `out`.
 
@@ -75,12 +82,17 @@ def train(
     with the lowest loss over all choosing faces together (see `TrainingOptions.holdout`) is the one that is kept.
     Under torchrun or `accelerate launch` every process calls this, and the first one writes.
 
+    Args:
+        strict: a face whose picture cannot be decoded is an error, and not left out.
+        say: told which faces are left out.
+
     Returns:
         What is written as `training.json`: options, counts, versions, the mean soft label of the training faces.
 
     Raises:
         FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        OSError: `strict`, and a picture cannot be decoded; the message names it.
         ValueError: the data has no train split, no validation split where `holdout` is 0, no known target, or a class
             that no target has; the interrupted run had other options or data; the loss is no number any more.
     """
@@ -97,12 +109,13 @@ def train(
     decided, source = _decided(options, size), _source(data, splits["train"], rows)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
-        every, training, choosing = _faces(splits, rows, options, size, progress)
+        every, training, choosing = _faces(splits, rows, options, size, progress, strict)
+        left_out = _tell_left_out(every, choosing, say if processes.is_main_process else lambda text: None)
         model = _model(options, size, every.names, knows_affect=not every.valence_arousal.isnan().all())
         trainer = SoftLabelTrainer(
             model,
             options,
-            _order(every, rows[0], options, processes.num_processes),
+            _order(every, list(training.indices), options, processes.num_processes),
             args=_arguments(work, options),
             train_dataset=training,
             eval_dataset=choosing,
@@ -112,8 +125,9 @@ def train(
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
         trainer.train(resume_from_checkpoint=newest_checkpoint(work), ignore_keys_for_eval=[])
-        facts = _facts(data, options, splits, every, training, choosing, trainer)
-        record: TrainingRecord = {**facts, **card.facts(trainer.seconds)}
+        facts = _facts(data, options, splits, every, training, choosing, trainer, left_out)
+        clock = facts_of_the_clock(trainer.clock, trainer.state.log_history)
+        record: TrainingRecord = {**facts, **card.facts(trainer.seconds), "clock": clock}
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
         if processes.is_main_process:
             with fresh_folder(out, overwrite) as folder:
@@ -203,12 +217,33 @@ def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
 
 
 def _faces(
-    splits, rows, options: TrainingOptions, size: int, progress: Progress
+    splits, rows, options: TrainingOptions, size: int, progress: Progress, strict: bool
 ) -> tuple[FaceDataset, Subset, Subset]:
     """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
-    every = FaceDataset(splits["train"], size, options.target, progress)
-    other = every if options.holdout else FaceDataset(splits["validation"], size, options.target, progress)
-    return every, Subset(every, rows[0]), Subset(other, rows[1])
+    every = FaceDataset(splits["train"], size, options.target, progress, lenient=not strict)
+    other = every
+    if not options.holdout:
+        other = FaceDataset(splits["validation"], size, options.target, progress, lenient=not strict)
+    subsets = []
+    for faces, some in ((every, rows[0]), (other, rows[1])):
+        subsets.append(Subset(faces, [row for row in some if row not in faces.unreadable]))
+        if not len(subsets[-1]):
+            why = next(iter(faces.unreadable.values()))
+            raise ValueError(f"of the pictures of {len(some)} faces not one can be decoded: {why}")
+    training, choosing = subsets
+    return every, training, choosing
+
+
+def _tell_left_out(every: FaceDataset, choosing: Subset, say: Callable[[str], None]) -> int:
+    datasets = {id(faces): faces for faces in (every, cast(FaceDataset, choosing.dataset))}.values()
+    found = [f"{faces.image_ids[row]} ({why})" for faces in datasets for row, why in sorted(faces.unreadable.items())]
+    if found:
+        some = "; ".join(found[:MOST_NAMED]) + "; ..." * (len(found) > MOST_NAMED)
+        say(f"{len(found)} faces cannot be decoded and are left out: {some}")
+    return len(found)
+
+
+MOST_NAMED = 20
 
 
 def _order(every: FaceDataset, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:
@@ -310,7 +345,7 @@ def _metrics(prediction, config: AffectNetPlusConfig) -> dict[str, float]:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def _facts(data, options, splits, every, training, choosing, trainer) -> TrainingFacts:
+def _facts(data, options, splits, every, training, choosing, trainer, left_out: int) -> TrainingFacts:
     state = trainer.state
     return {
         "options": asdict(options)
@@ -319,6 +354,7 @@ def _facts(data, options, splits, every, training, choosing, trainer) -> Trainin
         "data": about_faces(data),
         "emotions": list(every.names),
         "training_faces": len(training),
+        "left_out": left_out,
         "never_drawn": trainer.never_drawn,
         "choosing_faces": len(choosing),
         "rows": {split: len(rows) for split, rows in splits.items()},
@@ -327,7 +363,7 @@ def _facts(data, options, splits, every, training, choosing, trainer) -> Trainin
         "steps": state.global_step,
         "best_step": state.best_global_step,
         "best_objective": state.best_metric,
-        "log": state.log_history,
+        "log": facts_of_the_run(state.log_history),
     }
 
 

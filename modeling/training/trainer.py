@@ -1,8 +1,10 @@
 """The stock `Trainer`, fed with uint8 faces, with changes on the device and the weights of a checkpoint restored."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +35,11 @@ class FaceTrainer(Trainer):
     @property
     def seconds(self) -> float:
         """Of training, with those before an interruption; the Trainer makes a new clock when it goes on."""
-        return next(found.seconds for found in self.callback_handler.callbacks if isinstance(found, Clock))
+        return self.clock.seconds
+
+    @property
+    def clock(self) -> "Clock":
+        return next(found for found in self.callback_handler.callbacks if isinstance(found, Clock))
 
     def _prepare_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         inputs = super()._prepare_inputs(inputs)
@@ -84,14 +90,49 @@ class FaceTrainer(Trainer):
 
 
 class Clock(TrainerCallback, ExportableState):
-    """Seconds of training, those before an interruption counted up to the checkpoint that it went on from."""
+    """Seconds of training, those before an interruption counted up to the checkpoint that it went on from.
 
-    def __init__(self, before: float = 0.0):
-        self._before, self._began = before, time.monotonic()
+    `parts` are those of each part of a run that was interrupted, in order.
+    """
+
+    def __init__(self, before: Sequence[float] = ()):
+        self._before, self._began = list(before), time.monotonic()
+
+    @property
+    def parts(self) -> list[float]:
+        return [*self._before, time.monotonic() - self._began]
 
     @property
     def seconds(self) -> float:
-        return self._before + time.monotonic() - self._began
+        return sum(self.parts)
 
     def state(self) -> dict:
-        return {"args": {"before": self.seconds}, "attributes": {}}
+        return {"args": {"before": self.parts}, "attributes": {}}
+
+
+def facts_of_the_run(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The log of the Trainer without what the clock says; the same for a run that was interrupted.
+
+    The Trainer takes the mean loss of all steps over those since it went on: here it is over all of them.
+    """
+    lines = [{name: value for name, value in line.items() if not _CLOCK.search(name)} for line in log]
+    steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    before = [0, *(step for step, _ in steps)]
+    total = sum(loss * (step - last) for (step, loss), last in zip(steps, before))
+    for line in lines:
+        if "train_loss" in line and steps:
+            line["train_loss"] = total / steps[-1][0]
+    return lines
+
+
+def facts_of_the_clock(clock: Clock, log: list[dict[str, Any]]) -> dict[str, Any]:
+    """`parts`: seconds of each part of the run, which add up to its seconds; `log`: how long each evaluation took.
+
+    What the Trainer says of the whole training is of its last part alone, and is left out.
+    """
+    lines = [{name: value for name, value in line.items() if name == "step" or _CLOCK.search(name)} for line in log]
+    evaluations = [line for line in lines if "eval_runtime" in line]
+    return {"parts": [round(part, 3) for part in clock.parts], "log": evaluations}
+
+
+_CLOCK = re.compile("_runtime$|_per_second$")

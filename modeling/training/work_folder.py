@@ -16,7 +16,8 @@ from .arguments import bf16_is_faster
 from .options import TrainingOptions
 from .pretrain_options import PretrainingOptions
 
-# Raise it when a checkpoint that was written before would be gone on with to other weights than a whole run gives.
+# Raise it when a checkpoint that was written before would be gone on with to other weights than a whole run gives, or
+# cannot be read.
 CHECKPOINT_FORMAT = 2
 
 Options = TypeVar("Options", TrainingOptions, PretrainingOptions)

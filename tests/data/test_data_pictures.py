@@ -126,11 +126,11 @@ def test_a_tar_that_is_cut_off_or_compressed_is_refused(tmp_path):
     images = opened(path)
     with tarfile.open(tmp_path / "faces.tar.gz", "w:gz") as tar:
         tar.add(path, "a.jpg")
-    with pytest.raises(LayoutError, match="faces.tar.gz is not a whole, uncompressed tar .*decompress it"):
+    with pytest.raises(LayoutError, match="faces.tar.gz is not a whole, uncompressed tar: .*decompress it"):
         opened(tmp_path / "faces.tar.gz")
     os.truncate(path, 512 + 1024 + 512 + 100)
     assert problem(images, "b.jpg") == f"has 100 of its {len(FILES['a.jpg'])} bytes: the tar is cut off"
-    with pytest.raises(LayoutError, match="faces.tar is not a whole, uncompressed tar .*Fetch it again"):
+    with pytest.raises(LayoutError, match="faces.tar is not a whole, uncompressed tar: .*Fetch it again"):
         opened(path)
 
 

@@ -153,7 +153,7 @@ def without(line: dict, *names) -> dict:
     [
         ("image_id,neutral\nvalidation/4\n", "line 2: has another number of values than the header"),
         ("image_id,neutral\nvalidation/4,1,2\n", "line 2: has another number of values than the header"),
-        ('image_id,neutral\n"validation/4,1\n', "line 1: unexpected end of data, expected comma-separated"),
+        ('image_id,neutral\n"validation/4,1\n', "line 2: unexpected end of data, expected comma-separated"),
         ("image_id,neutral\n", "holds no predictions"),
     ],
 )
@@ -199,7 +199,14 @@ def test_a_file_is_measured_as_the_model_that_wrote_it(trained, said, drawn, tmp
         assert metrics[name] == pytest.approx(own[name]), name
     assert metrics["confusion"] == own["confusion"]
     assert metrics["model"] == "peer.csv" and metrics["baselines"]["mean_soft_label"]["prior_from"] == "evaluated rows"
-    assert metrics["predictions"] == {"file": "peer.csv", "label_order": "ferplus", "without": []}
+    assert metrics["predictions"] == {
+        "file": "peer.csv",
+        "label_order": "ferplus",
+        "without": [],
+        "missing": 0,
+        "missing_are": "refuse",
+        "rounded_to": None,
+    }
     assert metrics["command"].endswith("--split validation --resamples 50 --compare model --label-order ferplus")
     assert metrics["comparison"]["model"] == "model"
     assert metrics["comparison"]["differences"]["kl"]["difference"] == pytest.approx(0, abs=1e-9)

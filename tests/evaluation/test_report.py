@@ -164,11 +164,17 @@ def test_it_says_what_was_measured_what_the_groups_are_and_the_limits(page, metr
         assert words in page.words
 
 
+SAID = {"file": "a.csv", "label_order": None, "without": [], "missing": 0, "missing_are": "skip", "rounded_to": None}
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"calibrated_on_this_split": True, "calibrated_share": 0.5, "calibrated_rows": 20}, "fitted on 20 of these"),
-        ({"predictions": {"file": "a.csv", "label_order": "fer2013", "without": ["contempt"]}}, "not know contempt"),
+        ({"predictions": SAID | {"without": ["contempt"]}}, "not know contempt"),
+        ({"predictions": SAID | {"missing": 1200}}, "says nothing of 1,200 faces of the split: they are left out"),
+        ({"predictions": SAID | {"missing": 3, "missing_are": "uniform"}}, "3 faces of the split: they are judged as"),
+        ({"predictions": SAID | {"rounded_to": 2}}, "are rounded to 2 decimals, and were scaled to sum to 1"),
     ],
 )
 def test_what_flatters_or_spoils_the_numbers_is_said(tmp_path, change, words):

@@ -38,9 +38,9 @@ PY_FEAT = """frame,FaceRectX,x_0,AU01,AU02,AU43,anger,input,FaceScore
 def table(tmp_path):
     """Call with the text of a csv to have it read."""
 
-    def read(text: str, scale=None, name="table.csv"):
+    def read(text: str, scale=None, name="table.csv", frames=True):
         (tmp_path / name).write_text(text)
-        return read_action_units(tmp_path / name, scale)
+        return read_action_units(tmp_path / name, scale, frames)
 
     return read
 
@@ -112,6 +112,15 @@ def test_a_column_with_the_name_of_the_file_is_preferred_to_the_frame(table):
     assert table("frame, filename, AU12_r\n1, b.jpg, 1\n2, a.jpg, 2\n").names == ["b.jpg", "a.jpg"]
 
 
+@pytest.mark.parametrize("column", ["frame", " frame_idx", "frame_index"])
+def test_frame_numbers_are_no_names_unless_somebody_says_so(table, column):
+    text = f"{column}, success, AU12_r\n1, 1, 1\n2, 1, 2\n"
+    with pytest.raises(ValueError, match=r"table.csv has frame numbers \(frame\w*\) and no names of pictures. Add a"):
+        table(text, frames=False)
+    assert table(text).names == ["1", "2"]
+    assert table(text.replace("success", "file").replace(", 1, ", ", b.jpg, "), frames=False).names == ["b.jpg"]
+
+
 # ---- bad rows
 
 
@@ -181,7 +190,7 @@ def test_a_folder_without_tables_or_with_those_of_two_tools_is_refused(tmp_path)
     (tmp_path / "a.csv").write_text(OPENFACE_2)
     (tmp_path / "b.csv").write_text(PY_FEAT)
     with pytest.raises(ValueError, match="b.csv has py-feat's 3 action units, the file before it OpenFace 2's 3"):
-        read_action_units(tmp_path)
+        read_action_units(tmp_path, frames=True)
     with pytest.raises(FileNotFoundError):
         read_action_units(tmp_path / "nothing.csv")
 

@@ -540,12 +540,14 @@ def test_another_folder_of_the_name_for_unfinished_work_is_left_alone(drawn_tree
 def test_a_chunk_that_the_disk_lost_is_labelled_again(drawn_tree, ensemble, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3), progress=Stop("write", 0))
-    first, second, *_ = sorted((tmp_path / "out.labelling").glob("*.parquet"))
+    first, second, third, *_ = sorted((tmp_path / "out.labelling").glob("*.parquet"))
     first.write_bytes(b"")
     second.write_bytes(second.read_bytes()[:-200])
+    content = third.read_bytes()
+    third.write_bytes(content[:200] + bytes(512) + content[712:])
     told = Stop(error=None)
     label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3), progress=told)
-    assert told.told[0] == ("label", 24, 40)
+    assert told.told[0] == ("label", 16, 40)
     labelled(drawn_tree, tmp_path / "undisturbed", ensemble)
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
 

@@ -297,9 +297,9 @@ def test_a_path_that_datasets_takes_for_a_pattern_is_refused(raw_tree, tmp_path,
 
 
 def test_a_folder_of_another_kind_is_refused_and_nothing_is_written(tmp_path):
-    for name in ("happy", "sad", "fear"):
-        (tmp_path / "raw" / name).mkdir(parents=True)
-    with pytest.raises(LayoutError, match="it has one folder per class"):
+    for number in range(8):
+        (tmp_path / "raw" / str(number)).mkdir(parents=True)
+    with pytest.raises(LayoutError, match="it holds a folder for each number, and numbers mean other emotions"):
         prepare(tmp_path / "raw", tmp_path / "out")
     assert os.listdir(tmp_path) == ["raw"]
 

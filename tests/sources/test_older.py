@@ -155,7 +155,7 @@ def test_two_files_with_one_stem_are_neither_of_them(tmp_path):
     assert list(rows) == ["train/1/c"]
     same = "another row or picture has the same name but for its suffix"
     assert {image_id: sorted(found) for image_id, found in reasons.items()} == {
-        "train/1/a": ["'1/a.png' has no row in training.csv", same],
+        "train/1/a": [same],
         "train/1/b": [same, "has no picture: line 4 of training.csv names '1/b.png'"],
     }
 

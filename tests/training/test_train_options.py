@@ -173,7 +173,7 @@ def test_seconds_count_what_was_before_the_interruption(drawn, tmp_path, tiny, m
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_module, "SoftLabelTrainer", Interrupted)
-        patch.setattr(trainer_module.Clock, "seconds", property(lambda clock: 1000.0))
+        patch.setattr(trainer_module.Clock, "parts", property(lambda clock: [400.0, 600.0]))
         train(drawn, tmp_path / "model", quick())
     record = train(drawn, tmp_path / "model", quick(), resume=True)
     assert 1000 < record["seconds"] < 1100

@@ -37,7 +37,7 @@ from ...training.arguments import training_arguments
 from ...training.augmentation import augment
 from ...training.card_callback import hardware
 from ...training.saving import save_processor
-from ...training.trainer import FaceTrainer
+from ...training.trainer import FaceTrainer, facts_of_the_clock, facts_of_the_run
 from ...training.work_folder import CHECKPOINT_FORMAT, newest_checkpoint
 from ...unfinished import begin, demand, held, remove
 from .options import ActionUnitOptions
@@ -192,7 +192,8 @@ def _record(
         "seconds": round(trainer.seconds, 1),
         "hardware": hardware(not torch.cuda.is_available()),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "log": trainer.state.log_history,
+        "log": facts_of_the_run(trainer.state.log_history),
+        "clock": facts_of_the_clock(trainer.clock, trainer.state.log_history),
     }
 
 

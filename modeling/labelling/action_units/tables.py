@@ -8,8 +8,10 @@
 | LibreFace | au_1_intensity, else au_1 | 0 to 5, 0 or 1 | input_image_path |
 | py-feat | AU01 | 0 to 1 | input |
 
-A table with a column `filename`, `file`, `image` or `name` in place of the tool's own is read too. Where a unit has an
-intensity and a presence, the intensity counts; where it has a presence alone, that: 1 is then the strongest there is.
+A table with a column `filename`, `file`, `image` or `name` in place of the tool's own is read too. One that has frame
+numbers and no names is of a video, and is read only where somebody says that frame n is the picture n. Where a unit
+has an intensity and a presence, the intensity counts; where it has a presence alone, that: 1 is then the strongest
+there is.
 
 OpenFace 3 does not say which units its 8 numbers are. Its training code takes numbers 0, 4, 8, 10, 11, 1, 6, 7 of
 DISFA's 12 units; in the order in which DISFA's folders sort (AU1, AU12, AU15, ...) these are 1, 2, 4, 6, 9, 12, 25 and
@@ -27,7 +29,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from affectnet_plus import is_system_file
+
 OPENFACE_3 = ("AU01", "AU02", "AU04", "AU06", "AU09", "AU12", "AU25", "AU26")
+FRAMES = ("frame", "frame_idx", "frame_index")
 NAMES = (
     "input_image_path",
     "image_path",
@@ -36,9 +41,7 @@ NAMES = (
     "file",
     "image",
     "name",
-    "frame",
-    "frame_idx",
-    "frame_index",
+    *FRAMES,
 )
 INTENSITY = 5.0  # FACS's A to E as the tools write them
 KNOWN = (
@@ -114,25 +117,31 @@ class _Format:
 # ---- reading
 
 
-def read_action_units(path: str | Path, scale: float | None = None) -> ActionUnitTable:
+def read_action_units(path: str | Path, scale: float | None = None, frames: bool = False) -> ActionUnitTable:
     """Read a csv, or a folder of csv files of one tool, such as OpenFace 2 writes with one file for each image.
 
     Args:
         scale: what the largest possible intensity (or, in a table without intensities, probability) is in this table,
             where that differs from the tool's own; it also vouches for a table of which it is doubted.
+        frames: a table without names of pictures is of the pictures whose names are its frame numbers.
 
     Raises:
         FileNotFoundError: there is no such file, or no csv in the folder.
-        ValueError: a file is no csv, has none of the known sets of columns, or another than the file before it; or
-            its numbers have another scale than its tool's.
+        ValueError: a file is no csv, has none of the known sets of columns, or another than the file before it; its
+            numbers have another scale than its tool's; or it has frame numbers and no names, and `frames` is false.
     """
     if scale is not None and not scale > 0:
         raise ValueError(f"scale is {scale}, expected the largest possible number, such as 1 or 5")
     path = Path(path)
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    files = [file for file in sorted(path.glob("*.csv")) if not is_system_file(file.name)] if path.is_dir() else [path]
     if not files:
         raise FileNotFoundError(f"{path} holds no .csv. Name a table, or a folder of tables of one tool")
     form = _recognise(files[0])
+    if set(form.names) & set(FRAMES) and not frames:
+        raise ValueError(
+            f"{files[0]} has frame numbers ({form.names[0]}) and no names of pictures. Add a column file with them; "
+            "or say with --action-unit-frames that frame n is the picture n"
+        )
     parts = [_read(file, form) for file in files]
     names = pa.concat_arrays([names for names, _, _ in parts])
     values, failed = (np.concatenate([part[index] for part in parts]) for index in (1, 2))

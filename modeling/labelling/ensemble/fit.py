@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainingArguments
 
 from ...data.dataset import FaceDataset, normalise
-from ...files import written_whole
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
 from ...training.trainer import FaceTrainer
 from ...training.work_folder import newest_checkpoint
+from ...unfinished import is_kept, keep, kept
 from .options import EnsembleOptions
 
 
@@ -47,12 +47,12 @@ def fit(
 ) -> PreTrainedModel:
     """The network of `make`, trained on the draws with smoothed cross-entropy; its weights are kept in `file`.
 
-    Where `file` is there, nothing is trained. Checkpoints of each epoch lie beside it until then; the next call goes
-    on with the newest. The network is always read from the file: the Trainer leaves one that answers in bfloat16, and
-    a run that was interrupted would give other numbers than one that was not.
+    Where the work file `file` is there and whole, nothing is trained. Checkpoints of each epoch lie beside it until
+    then; the next call goes on with the newest. The network is always read from the file: the Trainer leaves one that
+    answers in bfloat16, and a run that was interrupted would give other numbers than one that was not.
     """
     transformers.set_seed(seed)
-    if not file.is_file():
+    if not is_kept(file):
         _train(
             make(),
             draws,
@@ -62,7 +62,7 @@ def fit(
             file,
         )
     network = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.load_state_dict(load_file(file))
+    network.load_state_dict(load(kept(file)))
     return network
 
 
@@ -83,8 +83,7 @@ def _train(
         compute_loss_func=partial(_smoothed_cross_entropy, label_smoothing=label_smoothing),
     )
     trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-    with written_whole(file) as partial_file:
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial_file)
+    keep(file, save({name: value.contiguous() for name, value in network.state_dict().items()}))
     shutil.rmtree(work)
 
 

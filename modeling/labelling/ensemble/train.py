@@ -8,6 +8,7 @@ A network that is done is a file in `<out>.training`, so the same command goes o
 processes that run it share the work.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ import torch
 import transformers
 import xxhash
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file
+from safetensors.torch import load
 from scipy.special import softmax
 from transformers import AutoConfig, AutoModelForImageClassification
 
@@ -37,7 +38,7 @@ from ...stages import Progress, silent
 from ...training.options import SIZES, patch_for
 from ...training.saving import save_processor
 from ...training.work_folder import CHECKPOINT_FORMAT
-from ...unfinished import alone, begin, demand, remove
+from ...unfinished import alone, begin, demand, is_kept, keep, kept, remove
 from ...vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .calibration import fit_calibration
 from .card import ensemble_card
@@ -236,11 +237,16 @@ def _train_units(run: Training, say: Callable[[str], None]) -> None:
             folder.mkdir(exist_ok=True)
             try:
                 with FileLock(folder / "lock", timeout=patience):
-                    if not (folder / "done.json").exists():
+                    if not _is_done(run, unit, folder):
                         say(f"{unit.name}: {number} of {len(run.units)}")
                         _train_unit(run, unit, folder, say)
             except Timeout:
                 say(f"{unit.name}: another process has it")
+
+
+def _is_done(run: Training, unit: Unit, folder: Path) -> bool:
+    files = [f"{name}.safetensors" for name in EMOTIONS] + ["held.npz"] * bool(len(run.held(unit.fold)))
+    return (folder / "done.json").exists() and all(is_kept(folder / name) for name in files)
 
 
 def _train_unit(run: Training, unit: Unit, folder: Path, say: Callable[[str], None]) -> None:
@@ -271,8 +277,9 @@ def _train_unit(run: Training, unit: Unit, folder: Path, say: Callable[[str], No
             columns.append(_log_odds(network, run.faces, held))
     if columns:
         found["log_odds"] = np.stack(columns, axis=1)
-        with written_whole(folder / "held.npz") as partial, open(partial, "wb") as file:
-            np.savez(file, rows=held, **found)
+        content = io.BytesIO()
+        np.savez(content, rows=held, **found)
+        keep(folder / "held.npz", content.getbuffer())
     write_json(folder / "done.json", {"trained_on": len(rows), "held": len(held)})
 
 
@@ -342,7 +349,7 @@ def _held(run: Training, what: str, units: list[Unit]) -> np.ndarray:
     """Mean over the units of what they say of the faces that they did not see, in the order of the faces."""
     total = np.zeros((len(run.labels), len(EMOTIONS)))
     for unit in units:
-        with np.load(run.work / unit.name / "held.npz", allow_pickle=False) as stored:
+        with np.load(io.BytesIO(kept(run.work / unit.name / "held.npz")), allow_pickle=False) as stored:
             total[stored["rows"]] += stored[what]
     return total / (len(units) / run.options.folds)
 
@@ -351,7 +358,7 @@ def _networks(run: Training, unit: Unit) -> list:
     """The eight trained networks of a unit."""
     networks = [_start(run, unit, 2) for _ in EMOTIONS]
     for name, network in zip(EMOTIONS, networks, strict=True):
-        network.load_state_dict(load_file(run.work / unit.name / f"{name}.safetensors"))
+        network.load_state_dict(load(kept(run.work / unit.name / f"{name}.safetensors")))
     return networks
 
 
