@@ -91,12 +91,15 @@ def _publish(options: Publish) -> int:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model as ONNX, with a comparison with PyTorch, an example and a page."""
+    """Write a model as ONNX in the Hub's layout, with a comparison with PyTorch, an example and a page."""
 
     model: str = words.model()
     out: str = words.out()
-    int8: bool = option(False, help="also model-int8.onnx: smaller, and faster on CPUs", group="files")
-    fp16: bool = option(False, help="also model-fp16.onnx: half the size, for GPUs")
+    fp16: bool = option(False, help="also onnx/model_fp16.onnx: half the size, for GPUs", group="files")
+    plain: bool = option(
+        False,
+        help="also model.safetensors of transformers' own class, which needs no code of ours; of a model without a stem",
+    )
     images: tuple[str, ...] = option(
         (),
         help="prepared folders, pictures or folders of pictures to compare on; without it, drawn faces",
@@ -114,15 +117,15 @@ def _export(options: Export) -> int:
     need_free(options.out, options.overwrite)
     from ..exporting.export import export
 
-    how = (options.images, options.int8, options.fp16, options.view, options.split, options.overwrite)
+    how = (options.images, options.fp16, options.plain, options.view, options.split, options.overwrite)
     with show_bars("batches") as progress:
         report = export(options.model, options.out, *how, progress)
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
-    print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
+    print(f"written: {options.out}, with " + ", ".join(found["file"] for found in report["variants"].values()))
     return 0
 
 
 PUBLISHING_VERBS = (
     Verb("publish", Publish, _publish, ("model you/name --dry-run", "prepared you/faces --gated")),
-    Verb("export", Export, _export, ("model exported", "model exported --int8 --images prepared")),
+    Verb("export", Export, _export, ("model exported", "model exported --fp16 --images prepared")),
 )
