@@ -1,5 +1,6 @@
-"""The models that come with the package: published model folders in `pretrained/`, found by their names."""
+"""Where the files of a model are: of those that come with the package, in `pretrained/`, and of exported ones."""
 
+import os
 from pathlib import Path
 
 PRETRAINED = ("ferplus",)
@@ -23,3 +24,12 @@ def model_folder(model: str | Path) -> str | Path:
     """The folder of a name of `PRETRAINED`, unless a model folder of yours has that name; anything else as it is."""
     named = str(model) in PRETRAINED and not Path(model, "config.json").exists()
     return pretrained(str(model)) if named else model
+
+
+def exported_file(model: str | os.PathLike) -> Path | None:
+    """The ONNX file of a folder that `export` wrote, or one that is named itself; None for anything else."""
+    path = Path(model)
+    if path.suffix == ".onnx" and not path.is_dir():
+        return path
+    file = path / "onnx" / "model.onnx"
+    return file if file.is_file() else None

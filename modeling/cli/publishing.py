@@ -15,10 +15,11 @@ from .refusals import need, need_free, need_model
 
 @dataclass(frozen=True)
 class Publish:
-    """Push a model, an ensemble, prepared data, a metric or a page to try a model, with its card, in one commit."""
+    """Push a model, an exported one, an ensemble, data, a metric or a page to try a model, with its card, in one commit."""
 
     folder: str = option(
-        help="folder that train, train-ensemble or prepare wrote, or of a metric; with --space, a model of the Hub",
+        help="folder that train, export, train-ensemble or prepare wrote, or of a metric; with --space, a model of "
+        "the Hub",
         positional=True,
     )
     repo: str = option(help="you/name on the Hub; with --to-folder, the folder to write", positional=True)
@@ -98,7 +99,7 @@ class Export:
     fp16: bool = option(False, help="also onnx/model_fp16.onnx: half the size, for GPUs", group="files")
     plain: bool = option(
         False,
-        help="also model.safetensors of transformers' own class, which needs no code of ours; of a model without a stem",
+        help="also model.safetensors of transformers' own class, without code of ours; not of a model with a stem",
     )
     images: tuple[str, ...] = option(
         (),

@@ -6,7 +6,7 @@ The library refuses the same, and more, with the same words; here a mistake cost
 from pathlib import Path
 
 from ..files import refuse_existing
-from ..shipped import model_folder
+from ..shipped import exported_file, model_folder
 
 
 def need(*paths: str | None) -> None:
@@ -30,6 +30,15 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
     files = files or ("config.json", "model.safetensors")
     if folder is not None and (missing := [name for name in files if not Path(model_folder(folder), name).is_file()]):
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote")
+
+
+def need_answering(model: str | None) -> None:
+    """Raise FileNotFoundError for what is neither the folder of a model, nor what export wrote."""
+    file = None if model is None else exported_file(model)
+    if file is None:
+        need_model(model)
+    else:
+        need(str(file))
 
 
 def need_checkpoint(name: str | None) -> None:

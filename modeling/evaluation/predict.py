@@ -21,12 +21,13 @@ from .. import images
 from ..data.dataset import FaceDataset, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.plain_pictures import FilePictures
-from ..shipped import model_folder
+from ..shipped import exported_file, model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..vit.stems import folded
 from ..workers import in_order
+from .exported import ExportedModel
 from .predictions import Predictions
 
 # Tokens in the network of one CPU thread: more are no faster, and keep the first answers back. 8 pictures of the mini
@@ -78,33 +79,66 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
     return folded(loaded.eval()).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def open_model(model) -> AffectNetPlusForSoftLabels | ExportedModel:
+    """What can be asked: what `load_model` gives, or, of what `export` wrote, a session of ONNX Runtime.
+
+    Args:
+        model: as for `load_model`; a folder that `export` wrote, or one of its files for resized pictures.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model` and `ExportedModel`.
+        ImportError: onnxruntime is not installed.
+    """
+    if isinstance(model, ExportedModel):
+        return model
+    file = exported_file(model) if isinstance(model, (str, os.PathLike)) else None
+    if file is None:
+        return load_model(model)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; give a folder that export wrote, or a file of it")
+    return ExportedModel(file, Path(model).resolve().name)
+
+
 def name_of(model) -> str:
     """What a record calls a model: the last part of the folder that it is in or came from, since a path would tell of
     the machine; the class of one that came from none."""
+    if isinstance(model, ExportedModel):
+        return model.name
     if isinstance(model, AffectNetPlusForSoftLabels):
         return Path(model.name_or_path).name or type(model).__name__
     return Path(model).name
 
 
 @torch.inference_mode()
-def _forward(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(
+    model: AffectNetPlusForSoftLabels | ExportedModel, pixels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(batch, 3, size, size) uint8 -> logits (batch, 8) and valence/arousal (batch, 2), as the model computes them."""
+    if isinstance(model, ExportedModel):
+        return model(normalise(pixels))
     output = model(normalise(pixels.to(model.device)))
     return output.logits, output.valence_arousal
 
 
 def predict_faces(
-    model: AffectNetPlusForSoftLabels,
+    model: AffectNetPlusForSoftLabels | ExportedModel,
     faces: FaceDataset,
     batch_size: int,
     progress: Progress = silent,
     stage: str = "predict",
 ) -> Predictions:
     """The model's answer for every face, beside what is known of it; `progress` is of batches."""
-    outputs = []
-    for start in told(range(0, len(faces), batch_size), stage, progress):
-        rows = range(start, min(start + batch_size, len(faces)))
-        outputs.append(_forward(model, faces.batch(rows)["pixels"]))
+
+    def ask(start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return forward(model, faces.batch(range(start, min(start + batch_size, len(faces))))["pixels"])
+
+    starts = told(range(0, len(faces), batch_size), stage, progress)
+    if isinstance(model, ExportedModel):  # of one thread each time it is asked
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            outputs = list(in_order(pool, threads, ask, starts))
+    else:
+        outputs = [ask(start) for start in starts]
     logits, affect = (torch.cat(parts).double() for parts in zip(*outputs, strict=True))
     return Predictions(
         image_ids=faces.image_ids,
@@ -118,22 +152,27 @@ def predict_faces(
 
 
 def predict(model, sources, batch_size: int = 32, bf16: bool = False) -> Iterator[Answer]:
-    """What `predict_pictures` gives, from a model or the folder of one.
+    """What `predict_pictures` gives, from what `open_model` takes.
 
     Args:
         bf16: run the network in bfloat16, which moved probabilities of FER+ faces by .0005 on average, .02 at most.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
+        FileNotFoundError, ValueError: as `open_model` and `predict_pictures`; or `bf16` of an exported model.
+        ImportError: onnxruntime is not installed.
     """
     wanted = _wanted(sources)  # what is missing is said before the weights are read
-    network = load_model(model)
+    network = open_model(model)
     if bf16:
+        if isinstance(network, ExportedModel):
+            raise ValueError(f"{name_of(model)} is exported, and has no bfloat16; name its onnx/model_quantized.onnx")
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
     yield from _predict(network, wanted, batch_size)
 
 
-def predict_pictures(model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32) -> Iterator[Answer]:
+def predict_pictures(
+    model: AffectNetPlusForSoftLabels | ExportedModel, sources, batch_size: int = 32
+) -> Iterator[Answer]:
     """One `Answer` per picture, in the order given.
 
     A picture that cannot be read gives its `error`. Answers come while later pictures are read.
@@ -178,7 +217,9 @@ def _wanted(sources) -> list[_Wanted]:
     return found
 
 
-def _predict(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_size: int) -> Iterator[Answer]:
+def _predict(
+    model: AffectNetPlusForSoftLabels | ExportedModel, wanted: list[_Wanted], batch_size: int
+) -> Iterator[Answer]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
     threads = torch.get_num_threads()
@@ -192,13 +233,13 @@ def _predict(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_siz
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
 
 
-def _at_once(model: AffectNetPlusForSoftLabels, pictures: int, threads: int) -> int:
+def _at_once(model: AffectNetPlusForSoftLabels | ExportedModel, pictures: int, threads: int) -> int:
     """How many pictures a CPU thread takes at a time; few pictures are shared out over the threads too."""
     tokens = (model.config.image_size // model.config.patch_size) ** 2 + 1
     return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
 
 
-def _answer(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted]) -> list[Answer]:
+def _answer(model: AffectNetPlusForSoftLabels | ExportedModel, wanted: list[_Wanted]) -> list[Answer]:
     pixels = np.empty((len(wanted), model.config.image_size, model.config.image_size, 3), dtype=np.uint8)
     lines: list[Answer] = [{"image": one.name} for one in wanted]
     for line, one, out in zip(lines, wanted, pixels, strict=True):
@@ -210,7 +251,7 @@ def _answer(model: AffectNetPlusForSoftLabels, wanted: list[_Wanted]) -> list[An
             line["error"] = str(error).replace("embedded image", str(one.name), 1)
     good = ["error" not in line for line in lines]
     if any(good):
-        said = answers(model.config, *_forward(model, torch.from_numpy(pixels[good]).permute(0, 3, 1, 2)))
+        said = answers(model.config, *forward(model, torch.from_numpy(pixels[good]).permute(0, 3, 1, 2)))
         for line, answer in zip((line for line in lines if "error" not in line), said, strict=True):
             line.update(cast(Answer, answer))
     return lines

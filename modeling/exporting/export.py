@@ -31,7 +31,7 @@ def export(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> ExportReport:
-    """Write `onnx_files.FILES`, in the layout that optimum and transformers.js load, and what belongs to them, to `out`.
+    """Write `onnx_files.FILES`, where optimum and transformers.js look for them, and what belongs to them, to `out`.
 
     parity.json and parity.md say how near the answers are to PyTorch's on faces; example.py runs a file with
     onnxruntime, NumPy and Pillow alone; README.md names inputs, outputs and the preprocessing, to the pixel. All that

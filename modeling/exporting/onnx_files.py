@@ -139,6 +139,7 @@ def describe_model(model: AffectNetPlusForSoftLabels, name: str) -> dict[str, st
     about = {
         "labels": [config.id2label[index] for index in range(config.num_labels)],
         "image_size": config.image_size,
+        "patch_size": config.patch_size,
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
         "rescale_factor": 1 / 255,

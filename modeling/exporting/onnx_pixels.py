@@ -1,10 +1,10 @@
-"""A front for an exported model: pictures of any size go in, and are resized as Pillow does it. Needs the extra `onnx`.
+"""A front for an exported model: pictures of any size are resized as Pillow does it. Needs the extra `onnx`.
 
 The runtimes of browsers and phones shrink a picture without averaging, and the model then answers about another face.
 So the resize is a part of the graph: two matrix products, first along the rows, with the weights of Pillow's bilinear
 filter, rounded to 22 bits as Pillow rounds them, and a result of whole numbers after each. In float64 all of this is
-exact, so the pixels are Pillow's own. ONNX has an operator for it, Resize with antialias, but in ONNX Runtime 1.32 that
-is up to 20 of 255 levels away for uint8.
+exact, so the pixels are Pillow's own. ONNX has an operator for it, Resize with antialias, but in ONNX Runtime 1.32
+that is up to 20 of 255 levels away for uint8.
 """
 
 import onnx
@@ -13,8 +13,8 @@ from onnx import TensorProto, compose, helper, parser
 _FRONT = """
 <ir_version: 10, opset_import: ["" : {opset}]>
 front (uint8[batch, height, width, channels] pixels) => (float[batch, 3, {size}, {size}] pixel_values)
-<double one = {{1}}, double zero = {{0}}, double half = {{0.5}}, double side = {{{size}}}, double[{size}, 1] steps = {{{steps}}},
- double bits = {{4194304}}, float scale = {{127.5}}, float shift = {{1}}, int64 start = {{0}}, int64 step = {{1}},
+<double one = {{1}}, double zero = {{0}}, double half = {{0.5}}, double side = {{{size}}},
+ double[{size}, 1] steps = {{{steps}}}, double bits = {{4194304}}, float scale = {{127.5}}, float shift = {{1}}, int64 start = {{0}}, int64 step = {{1}},
  int64[1] from = {{0}}, int64[1] to = {{3}}, int64[1] last = {{3}}, int64[1] across = {{1}}>
 {{
     colours = Slice(pixels, from, to, last)

@@ -33,10 +33,10 @@ def exported_page(about: dict[str, str], report: ExportReport, preprocessing: st
             "",
             f"Measured on {report['faces']}; parity.md has the whole table.",
             "",
-            "Input of `pixels.onnx` and `pixels_quantized.onnx`: `pixels`, uint8 (batch, height, width, channels), upright",
-            "pictures of one face each, of any size. The channels are red, green, blue, and a fourth one that is not",
-            "looked at. The files resize as Pillow does, to the bit, and normalise; nothing else is to be done. A photo of",
-            "12 megapixels takes 300 MB and a second for it: crop the face first.",
+            "Input of `pixels.onnx` and `pixels_quantized.onnx`: `pixels`, uint8 (batch, height, width, channels),",
+            "upright pictures of one face each, of any size. The channels are red, green, blue, and a fourth that is not",
+            "looked at. The files resize as Pillow does, to the bit, and normalise; nothing else is to be done. A",
+            "photo of 12 megapixels takes 300 MB and a second for it: crop the face first.",
             "",
             f"Input of the others: `pixel_values`, float32 (batch, 3, {size}, {size}), as described below.",
             "",
@@ -67,10 +67,10 @@ _CALIBRATED = (
     "answers.py has the formulas.",
 )
 _PRECISIONS = (
-    "The quantised files hold the weights of matrix products in 8 bits, and quantise what goes through them by one scale",
-    "for the whole batch: the answer for a face depends a little on the faces beside it. On a processor without VNNI",
-    "their sums may saturate, so measure there. model_fp16.onnx, where it is there, has half the size; it is made for",
-    "GPUs, and a CPU gains little from it.",
+    "The quantised files hold the weights of matrix products in 8 bits, and quantise what goes through them by one",
+    "scale for the whole batch: the answer for a face depends a little on the faces beside it. On a processor without",
+    "VNNI their sums may saturate, so measure there. model_fp16.onnx, where it is there, has half the size; it is",
+    "made for GPUs, and a CPU gains little from it.",
 )
 _READERS = """
 ## In Python, without our code

@@ -221,7 +221,9 @@ def _unaveraged(batch: FaceBatch) -> torch.Tensor:
     return normalise(
         torch.cat(
             [
-                nn.functional.interpolate(torch.from_numpy(picture).permute(2, 0, 1)[None].float(), size, mode="bilinear")
+                nn.functional.interpolate(
+                    torch.from_numpy(picture).permute(2, 0, 1)[None].float(), size, mode="bilinear"
+                )
                 for picture in batch.pictures
             ]
         ).round()
@@ -292,10 +294,11 @@ def _ways(report: Mapping[str, Any]) -> list[str]:
     """What the table does not hold: how pictures were resized, and the plain model."""
     found, rows = report["unaveraged"], report["rows"]
     lines = [
-        "The files whose name begins with `pixels` were given every picture in its own size, and resized it themselves; "
-        "for the others it was resized by Pillow. What transformers.js and most libraries of phones do, which is to shrink "
-        f"a picture without averaging, gives `onnx/model.onnx` another face: then the label of {found['label_flips']} of "
-        f"{rows} is another one, and a logit differs by up to {found['max_abs_delta_logit']:.2g}.",
+        "The files whose name begins with `pixels` were given every picture in its own size, and resized it "
+        "themselves; for the others it was resized by Pillow. What transformers.js and most libraries of phones do, "
+        "which is to shrink a picture without averaging, gives `onnx/model.onnx` another face: then the label of "
+        f"{found['label_flips']} of {rows} is another one, and a logit differs by up to "
+        f"{found['max_abs_delta_logit']:.2g}.",
     ]
     if report["plain_max_abs_delta_logit"] is not None:
         far = report["plain_max_abs_delta_logit"]

@@ -34,7 +34,7 @@ class Parity(TypedDict):
     """Answers of PyTorch and of each file on the same faces.
 
     `unaveraged` is of model.onnx, and of pictures that were shrunk without averaging, as transformers.js and most
-    libraries of phones do it. `plain_max_abs_delta_logit` is of the ViTForImageClassification, None where there is none.
+    libraries of phones do it. `plain_max_abs_delta_logit` is of the ViTForImageClassification, None without one.
     """
 
     rows: int
