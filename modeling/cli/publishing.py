@@ -15,7 +15,7 @@ from .refusals import need, need_free, need_model
 
 @dataclass(frozen=True)
 class Publish:
-    """Push a model, an exported one, an ensemble, data, a metric or a page to try a model, with its card, in one commit."""
+    """Push a model, an exported one, an ensemble, data, a metric or a page to try a model, with its card, at once."""
 
     folder: str = option(
         help="folder that train, export, train-ensemble or prepare wrote, or of a metric; with --space, a model of "

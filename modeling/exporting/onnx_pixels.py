@@ -14,7 +14,8 @@ _FRONT = """
 <ir_version: 10, opset_import: ["" : {opset}]>
 front (uint8[batch, height, width, channels] pixels) => (float[batch, 3, {size}, {size}] pixel_values)
 <double one = {{1}}, double zero = {{0}}, double half = {{0.5}}, double side = {{{size}}},
- double[{size}, 1] steps = {{{steps}}}, double bits = {{4194304}}, float scale = {{127.5}}, float shift = {{1}}, int64 start = {{0}}, int64 step = {{1}},
+ double[{size}, 1] steps = {{{steps}}}, double bits = {{4194304}},
+ float scale = {{127.5}}, float shift = {{1}}, int64 start = {{0}}, int64 step = {{1}},
  int64[1] from = {{0}}, int64[1] to = {{3}}, int64[1] last = {{3}}, int64[1] across = {{1}}>
 {{
     colours = Slice(pixels, from, to, last)
