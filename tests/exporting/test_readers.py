@@ -8,6 +8,9 @@ import json
 import re
 import shutil
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ from affectnet_plus_modeling.evaluation.predict import load_model, open_model, p
 from affectnet_plus_modeling.images import decode
 from affectnet_plus_modeling.sources.synthetic import draw_face
 from hub.client import signed_in
-from support.parts import NO_OPTIMUM, NO_TRANSFORMERS_JS, NODE_MODULES, OPTIMUM
+from support.parts import CHROMIUM, NO_CHROMIUM, NO_OPTIMUM, NO_TRANSFORMERS_JS, NODE_MODULES, OPTIMUM
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -169,6 +172,63 @@ def test_transformers_js_gives_the_labels_of_predict(exported, faces, expected, 
     near(found["quantised"], expected, 0.05)
     stock = np.array([in_order(scores) for scores in found["stock"]])
     assert stock.shape == expected.shape and np.abs(stock - expected).max() > 0.05, "it averages: say so on the page"
+
+
+_PAGE = """
+<!doctype html><title>exported</title><script type="module">
+import { AutoModel, RawImage, Tensor, env } from "/js/@huggingface/transformers/dist/transformers.min.js";
+env.allowRemoteModels = false;
+env.allowLocalModels = true;
+env.localModelPath = "/";
+env.useBrowserCache = false;
+env.backends.onnx.wasm.wasmPaths = "/js/onnxruntime-web/dist/";
+const model = await AutoModel.from_pretrained("exported", { model_file_name: "pixels", dtype: "fp32" });
+const found = [];
+for (const name of FACES) {
+  const face = await createImageBitmap(await (await fetch(name)).blob());
+  const canvas = new OffscreenCanvas(face.width, face.height).getContext("2d");
+  canvas.drawImage(face, 0, 0);
+  const { data } = canvas.getImageData(0, 0, face.width, face.height);
+  const pixels = new Tensor("uint8", new Uint8Array(data.buffer), [1, face.height, face.width, 4]);
+  found.push([...(await model({ pixels })).soft_label.data]);
+}
+window.found = found;
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+@pytest.mark.skipif(not NODE_MODULES.exists(), reason=NO_TRANSFORMERS_JS)
+def test_a_real_browser_gives_the_labels_of_predict(exported, faces, expected, tmp_path):
+    """The pixels of a canvas, four channels, in WebAssembly; nothing is fetched from elsewhere."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra dev)")
+    for name, target in {"js": NODE_MODULES, "exported": exported, "faces": faces[0].parent}.items():
+        (tmp_path / name).symlink_to(target)
+    names = json.dumps([f"/faces/{path.name}" for path in faces])
+    (tmp_path / "page.html").write_text(_PAGE.replace("FACES", names))
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_api.sync_playwright() as playwright:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser:
+            page, said = browser.new_page(), []
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            here = f"http://127.0.0.1:{server.server_port}/"
+            elsewhere = []
+            page.on("request", lambda one: one.url.startswith((here, "blob:", "data:")) or elsewhere.append(one.url))
+            page.goto(f"{here}page.html")
+            page.wait_for_function("window.found", timeout=600_000)
+            found = page.evaluate("window.found")
+        server.shutdown()
+    assert elsewhere == [], said
+    near(found, expected)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+    def log_message(self, *_):
+        pass
 
 
 # --- our own verbs ---------------------------------------------------------------------------------------------------
