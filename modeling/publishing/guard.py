@@ -85,7 +85,7 @@ def _parquet(content: bytes | Path) -> str | None:
 def _onnx(content: bytes | Path) -> str | None:
     """A protobuf whose first field is the version of its format, a small number."""
     head = _ends(content)[0]
-    return None if head[:1] == b"\x08" and 3 <= head[1] < 64 else "is no ONNX file"
+    return None if head[:1] == b"\x08" and b"\x03" <= head[1:2] < b"\x40" else "is no ONNX file"
 
 
 def _png(content: bytes | Path) -> str | None:
