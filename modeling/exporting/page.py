@@ -36,7 +36,7 @@ def exported_page(about: dict[str, str], report: ExportReport, preprocessing: st
             "Input of `pixels.onnx` and `pixels_quantized.onnx`: `pixels`, uint8 (batch, height, width, channels),",
             "upright pictures of one face each, of any size. The channels are red, green, blue, and a fourth that is",
             "passed over. The files resize as Pillow does, to the bit, and normalise; nothing else is to be done. A",
-            "photo of 12 megapixels takes 300 MB and a second for it: crop the face first.",
+            "photo of 12 megapixels takes 150 MB for it: crop the face first.",
             "",
             f"Input of the others: `pixel_values`, float32 (batch, 3, {size}, {size}), as described below.",
             "",
