@@ -2,11 +2,11 @@
 
 The runtimes of browsers and phones shrink a picture without averaging, and the model then answers about another face.
 So the resize is a part of the graph: matrix products, first along the rows, with the weights of Pillow's bilinear
-filter, rounded to 22 bits as Pillow rounds them, and a result of whole numbers after each. ONNX has an operator for it,
-Resize with antialias, but in ONNX Runtime 1.32 that is up to 20 of 255 levels away for uint8.
+filter, rounded to 22 bits as Pillow rounds them, and a result of whole numbers after each. ONNX has an operator for
+it, Resize with antialias, but in ONNX Runtime 1.32 that is up to 20 of 255 levels away for uint8.
 
-The pixels are Pillow's own, to the bit, without float64, which ONNX Runtime for browsers has not. The weights are whole
-numbers of int64: of a side of `length` pixels that becomes one of `size`, that of place x for result i is
+The pixels are Pillow's own, to the bit, and without float64, which ONNX Runtime for browsers has not. The weights are
+whole numbers of int64: of a side of `length` pixels that becomes one of `size`, that of place x for result i is
 
     max(0, 2 max(length, size) - |(2x + 1) size - (2i + 1) length|)
 
