@@ -1,4 +1,5 @@
-"""Models by name: those that come with the package, in `pretrained/`, and those of the Hub."""
+"""Where the files of a model are: of those that come with the package, in `pretrained/`, of those of the Hub, and of
+exported ones."""
 
 from os import PathLike
 from pathlib import Path
@@ -33,3 +34,12 @@ def model_folder(model: str | PathLike) -> str | PathLike:
     if named:
         return pretrained(str(model))
     return fetched(model, "model") if on_hub(model, "model") else model
+
+
+def exported_file(model: str | PathLike) -> Path | None:
+    """The ONNX file of a folder that `export` wrote, or one that is named itself; None for anything else."""
+    path = Path(model_folder(model))
+    if path.suffix == ".onnx" and not path.is_dir():
+        return path
+    file = path / "onnx" / "model.onnx"
+    return file if file.is_file() else None

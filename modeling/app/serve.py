@@ -10,8 +10,8 @@ import torch
 
 from affectnet_plus import EMOTIONS
 
-from ..data.dataset import normalise
-from ..evaluation.predict import load_model, name_of
+from ..evaluation.exported import ExportedModel
+from ..evaluation.predict import forward, name_of, open_model
 from ..images import resize
 from ..sources.synthetic.examples import example_faces
 from ..vit import AffectNetPlusForSoftLabels
@@ -28,11 +28,11 @@ def serve(model_folder, data=None, port: int | None = None, say: Callable[[str],
         say: gets the address once the page is there.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_model` and `known_faces`; the model has other classes than the data.
+        FileNotFoundError, ValueError: as `open_model` and `known_faces`; the model has other classes than the data.
         OSError: the port is taken.
-        ImportError: gradio is not installed.
+        ImportError: gradio is not installed, or for an exported model onnxruntime.
     """
-    model = load_model(model_folder)
+    model = open_model(model_folder)
     names = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     if data is not None and names != EMOTIONS:
         found, expected = ", ".join(names), ", ".join(EMOTIONS)
@@ -60,10 +60,8 @@ def serve(model_folder, data=None, port: int | None = None, say: Callable[[str],
             page.close(verbose=False)
 
 
-@torch.inference_mode()
-def answer(model: AffectNetPlusForSoftLabels, crops: list[np.ndarray]) -> list[dict]:
+def answer(model: AffectNetPlusForSoftLabels | ExportedModel, crops: list[np.ndarray]) -> list[dict]:
     """What `vit.answers.answers` says of each crop, (height, width, 3) uint8 RGB, as `predict` says it of its file."""
     size = model.config.image_size
     pixels = torch.from_numpy(np.stack([resize(crop, size, size) for crop in crops])).permute(0, 3, 1, 2)
-    output = model(normalise(pixels.to(model.device)))
-    return answers(model.config, output.logits, output.valence_arousal)
+    return answers(model.config, *forward(model, pixels))

@@ -8,11 +8,11 @@ from pathlib import Path
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
 from ..hub_names import fetched, on_hub
 from ..options import check_options, option
-from ..shipped import PRETRAINED
+from ..shipped import PRETRAINED, exported_file
 from . import words
 from .arguments import Verb
 from .progress import say, show_bars
-from .refusals import need, need_model, need_prepared
+from .refusals import need, need_answering, need_model, need_prepared
 
 # What a picture or a video is called by; tests hold the first to those of `vit.photos`, which takes torch to load.
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif")
@@ -24,8 +24,8 @@ class Evaluate:
     """Measure a model, or another tool's predictions, on a split: metrics.json, pictures and a page."""
 
     model: str = option(
-        help="folder of a model, or you/name of the Hub; or .csv or .jsonl of predictions: image_id, and a "
-        "probability of each emotion by name, or p0, p1, ... with --label-order",
+        help="folder of a model, or what export wrote, or you/name of the Hub; or .csv or .jsonl of predictions: "
+        "image_id, and a probability of each emotion by name, or p0, p1, ... with --label-order",
         positional=True,
         hub="model",
     )
@@ -49,7 +49,7 @@ def _evaluate(options: Evaluate) -> int:
     need_prepared(options.data)
     for model in (options.model, options.options.compare):
         if model is not None and not Path(model).is_file():
-            need_model(model)
+            need_answering(model)
     from ..evaluation.evaluate import evaluate
     from ..evaluation.report_text import format_metrics
 
@@ -101,8 +101,8 @@ class Predict:
     """Soft label, valence and arousal of pictures or videos, as JSON lines. Exit with 1 when one failed."""
 
     model: str = option(
-        help="folder that train wrote, you/name of the Hub, or ferplus, the model that comes with the package and is "
-        "asked without it",
+        help="folder that train or export wrote, a .onnx file of it, or you/name of the Hub; or ferplus, the model "
+        "that comes with the package and is asked without it",
         positional=True,
         hub="model",
     )
@@ -126,7 +126,7 @@ class Predict:
 def _predict(options: Predict) -> int:
     """Pictures that are missing are told first, and the others are gone on with, if there are any."""
     options = _with_model(options)
-    need_model(options.model)
+    need_answering(options.model)
     exists = {path: fetched(path).exists() for path in options.images}
     there = [path for path in options.images if exists[path]]
     if not there:
@@ -172,7 +172,12 @@ def _is_video(path: str) -> bool:
 def _with_model(options: Predict) -> Predict:
     """Where the first word is a picture, or a folder of them alone, the model that comes with the package."""
     first = Path(options.model)
-    named = options.model in PRETRAINED or (first / "config.json").is_file() or (first.is_dir() and options.images)
+    named = (
+        options.model in PRETRAINED
+        or exported_file(options.model) is not None
+        or (first / "config.json").is_file()
+        or (first.is_dir() and options.images)
+    )
     if named or not (first.exists() or first.suffix.lower() in PHOTOS + VIDEOS):
         if not options.images:
             raise ValueError(f"{options.model} is the model: name the pictures after it")
@@ -184,7 +189,7 @@ def _with_model(options: Predict) -> Predict:
 class App:
     """Open a page on this machine to try a model: photos, webcam, and faces of a prepared folder."""
 
-    model: str = words.model()
+    model: str = option(help="folder that train or export wrote, or you/name of the Hub", positional=True, hub="model")
     data: str | None = option(
         None,
         help="folder that prepare wrote, to show its faces beside what is known of them",
@@ -199,7 +204,7 @@ class App:
 
 
 def _app(options: App) -> int:
-    need_model(options.model)
+    need_answering(options.model)
     need_prepared(options.data)
     from ..app.serve import serve
 

@@ -14,10 +14,11 @@ from .refusals import need, need_faces, need_free, need_model
 
 @dataclass(frozen=True)
 class Publish:
-    """Push a model, an ensemble, prepared data, a metric or a page to try a model, with its card, in one commit."""
+    """Push a model, an exported one, an ensemble, data, a metric or a page to try a model, with its card, at once."""
 
     folder: str = option(
-        help="folder that train, train-ensemble or prepare wrote, or of a metric; with --space, a model of the Hub",
+        help="folder that train, export, train-ensemble or prepare wrote, or of a metric; with --space, a model of "
+        "the Hub",
         positional=True,
     )
     repo: str = option(help="you/name on the Hub; with --to-folder, the folder to write", positional=True)
@@ -91,13 +92,16 @@ def _publish(options: Publish) -> int:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model as ONNX, with a comparison with PyTorch, an example and a page."""
+    """Write a model as ONNX in the Hub's layout, with a comparison with PyTorch, an example and a page."""
 
     model: str = words.model()
     out: str = words.out()
     revision: str | None = words.revision()
-    int8: bool = option(False, help="also model-int8.onnx: smaller, and faster on CPUs", group="files")
-    fp16: bool = option(False, help="also model-fp16.onnx: half the size, for GPUs")
+    fp16: bool = option(False, help="also onnx/model_fp16.onnx: half the size, for GPUs", group="files")
+    plain: bool = option(
+        False,
+        help="also model.safetensors of transformers' own class, without code of ours; not of a model with a stem",
+    )
     images: tuple[str, ...] = option(
         (),
         help="prepared folders, pictures or folders of pictures to compare on; without it, drawn faces",
@@ -117,15 +121,15 @@ def _export(options: Export) -> int:
     need_free(options.out, options.overwrite)
     from ..exporting.export import export
 
-    how = (options.images, options.int8, options.fp16, options.view, options.split, options.overwrite)
+    how = (options.images, options.fp16, options.plain, options.view, options.split, options.overwrite)
     with show_bars("batches") as progress:
         report = export(options.model, options.out, *how, progress, options.follow_links)
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
-    print(f"written: {options.out}/" + ", ".join(found["file"] for found in report["variants"].values()))
+    print(f"written: {options.out}, with " + ", ".join(found["file"] for found in report["variants"].values()))
     return 0
 
 
 PUBLISHING_VERBS = (
     Verb("publish", Publish, _publish, ("model you/name --dry-run", "prepared you/faces --gated")),
-    Verb("export", Export, _export, ("model exported", "model exported --int8 --images prepared")),
+    Verb("export", Export, _export, ("model exported", "model exported --fp16 --images prepared")),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..checkpoints import CONFIG, WEIGHTS, check_model, check_start
 from ..files import refuse_existing
 from ..hub_names import fetched, on_hub
-from ..shipped import model_folder
+from ..shipped import exported_file, model_folder
 
 
 def need(*paths: str | None) -> None:
@@ -47,6 +47,15 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
         )
     if folder is not None and WEIGHTS in files:
         check_model(model_folder(folder))
+
+
+def need_answering(model: str | None) -> None:
+    """Raise FileNotFoundError for what is neither the folder of a model, nor what export wrote."""
+    file = None if model is None else exported_file(model)
+    if file is None:
+        need_model(model)
+    else:
+        need(str(file))
 
 
 def need_checkpoint(name: str | None) -> None:

@@ -69,7 +69,7 @@ from .external import SUFFIXES, read_external
 from .groups import GROUPS_ARE, attribute_groupings, subset_grouping
 from .options import EvaluationOptions
 from .pictures import SHOWN, draw_pictures, draw_sheets
-from .predict import load_model, name_of, predict_faces
+from .predict import name_of, open_model, predict_faces
 from .predictions import Predictions
 from .records import Comparison, Metrics
 from .report import write_report
@@ -253,7 +253,7 @@ def _answers(
             "rounded_to": found.rounded_to,
         }
         return _Answers(found.predictions, source, None, found.missing)
-    network = load_model(model)
+    network = open_model(model)
     faces = FaceDataset(rows, network.config.image_size)
     predictions = predict_faces(network, faces, batch_size, progress, "evaluate")
     if not network.config.valence_arousal_weight:  # its head for them was never trained

@@ -24,17 +24,19 @@ from ..data.plain_pictures import FilePictures
 from ..hub_names import on_hub
 from ..images import resize
 from ..loading import load_whole
-from ..shipped import model_folder
+from ..shipped import exported_file, model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..vit.faces import cut_out, find_faces, installed, remark
 from ..vit.stems import folded
 from ..workers import in_order
+from .exported import ExportedModel
 from .predictions import Predictions
 
 # Tokens in the network of one CPU thread: more are no faster, and keep the first answers back. 8 pictures of the mini
-# ViT at 48 pixels; a single one of ViT-S at 224, of which 8 took a fifth longer each.
+# ViT at 48 pixels; a single one of ViT-S at 224, of which 8 took a fifth longer each. So it is in ONNX Runtime: a
+# picture of the mini ViT took a thread 2.4 ms alone, 1.95 among 8 and 2.1 among 32; one of ViT-S 104 ms, 110 among 4.
 TOKENS_AT_ONCE = 300
 
 
@@ -84,9 +86,31 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
     return folded(loaded).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def open_model(model) -> AffectNetPlusForSoftLabels | ExportedModel:
+    """What can be asked: what `load_model` gives, or, of what `export` wrote, a session of ONNX Runtime.
+
+    Args:
+        model: as for `load_model`; a folder that `export` wrote, or one of its files for resized pictures.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model` and `ExportedModel`.
+        ImportError: onnxruntime is not installed.
+    """
+    if isinstance(model, ExportedModel):
+        return model
+    file = exported_file(model) if isinstance(model, (str, os.PathLike)) else None
+    if file is None:
+        return load_model(model)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; give a folder that export wrote, or a file of it")
+    return ExportedModel(file, Path(model).resolve().name)
+
+
 def name_of(model) -> str:
     """What a record calls a model: its name on the Hub; the last part of the folder that it is in or came from, since
     a path would tell of the machine; the class of one that came from none."""
+    if isinstance(model, ExportedModel):
+        return model.name
     if isinstance(model, AffectNetPlusForSoftLabels):
         return Path(model.name_or_path).name or type(model).__name__
     named = on_hub(model, "model")
@@ -94,14 +118,18 @@ def name_of(model) -> str:
 
 
 @torch.inference_mode()
-def forward(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(
+    model: AffectNetPlusForSoftLabels | ExportedModel, pixels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(batch, 3, size, size) uint8 -> logits (batch, 8) and valence/arousal (batch, 2), as the model computes them."""
+    if isinstance(model, ExportedModel):
+        return model(normalise(pixels))
     output = model(normalise(pixels.to(model.device)))
     return output.logits, output.valence_arousal
 
 
 def predict_faces(
-    model: AffectNetPlusForSoftLabels,
+    model: AffectNetPlusForSoftLabels | ExportedModel,
     faces: FaceDataset,
     batch_size: int,
     progress: Progress = silent,
@@ -127,13 +155,24 @@ def predict_faces(
 
 
 def ask_about(
-    model: AffectNetPlusForSoftLabels, faces: FaceDataset, batch_size: int, progress: Progress, stage: str
+    model: AffectNetPlusForSoftLabels | ExportedModel,
+    faces: FaceDataset,
+    batch_size: int,
+    progress: Progress,
+    stage: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the model says of every face, whatever is known of it: (faces, classes) that sum to 1, and (faces, 2)."""
-    outputs = []
-    for start in told(range(0, len(faces), batch_size), stage, progress):
-        rows = range(start, min(start + batch_size, len(faces)))
-        outputs.append(forward(model, faces.batch(rows)["pixels"]))
+
+    def ask(start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return forward(model, faces.batch(range(start, min(start + batch_size, len(faces))))["pixels"])
+
+    starts = told(range(0, len(faces), batch_size), stage, progress)
+    if isinstance(model, ExportedModel):  # of one thread each time it is asked
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            outputs = list(in_order(pool, threads, ask, starts))
+    else:
+        outputs = [ask(start) for start in starts]
     logits, affect = (torch.cat(parts).double() for parts in zip(*outputs, strict=True))
     return logits.softmax(dim=1).cpu().numpy(), affect.cpu().numpy()
 
@@ -146,24 +185,27 @@ def predict(
     faces: bool | None = None,
     follow_links: bool = False,
 ) -> Iterator[Answer]:
-    """What `predict_pictures` gives, from a model or the folder of one.
+    """What `predict_pictures` gives, from what `open_model` takes.
 
     Args:
         bf16: run the network in bfloat16, which moved probabilities of FER+ faces by .0005 on average, .02 at most.
         follow_links: as `open_pictures` takes it.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_model` and `predict_pictures`.
+        FileNotFoundError, ValueError: as `open_model` and `predict_pictures`; or `bf16` of an exported model.
+        ImportError: onnxruntime is not installed.
     """
     wanted = _wanted(sources, follow_links)  # what is missing is said before the weights are read
-    network = load_model(model)
+    network = open_model(model)
     if bf16:
+        if isinstance(network, ExportedModel):
+            raise ValueError(f"{name_of(model)} is exported, and has no bfloat16; name its onnx/model_quantized.onnx")
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
     yield from _predict(network, wanted, batch_size, faces)
 
 
 def predict_pictures(
-    model: AffectNetPlusForSoftLabels, sources, batch_size: int = 32, faces: bool | None = None
+    model: AffectNetPlusForSoftLabels | ExportedModel, sources, batch_size: int = 32, faces: bool | None = None
 ) -> Iterator[Answer]:
     """One `Answer` per picture, in the order given; with `faces` one per face, or one that says that there is none.
 
@@ -213,7 +255,7 @@ def _wanted(sources, follow_links: bool = False) -> list[_Wanted]:
 
 
 def _predict(
-    model: AffectNetPlusForSoftLabels, wanted: list[_Wanted], batch_size: int, faces: bool | None
+    model: AffectNetPlusForSoftLabels | ExportedModel, wanted: list[_Wanted], batch_size: int, faces: bool | None
 ) -> Iterator[Answer]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
@@ -228,13 +270,15 @@ def _predict(
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
 
 
-def _at_once(model: AffectNetPlusForSoftLabels, pictures: int, threads: int) -> int:
+def _at_once(model: AffectNetPlusForSoftLabels | ExportedModel, pictures: int, threads: int) -> int:
     """How many pictures a CPU thread takes at a time; few pictures are shared out over the threads too."""
     tokens = (model.config.image_size // model.config.patch_size) ** 2 + 1
     return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
 
 
-def _answer(model: AffectNetPlusForSoftLabels, faces: bool | None, wanted: list[_Wanted]) -> list[Answer]:
+def _answer(
+    model: AffectNetPlusForSoftLabels | ExportedModel, faces: bool | None, wanted: list[_Wanted]
+) -> list[Answer]:
     side = model.config.image_size
     looked = [answer for one in wanted for answer in _look(one, faces)]
     crops = [resize(crop, side, side) for _, crop in looked if crop is not None]

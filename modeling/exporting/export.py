@@ -1,7 +1,6 @@
 """A model folder as ONNX files, with a measurement of how near they answer to PyTorch, an example and a page."""
 
 import copy
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,33 +12,40 @@ from ..files import fresh_folder, write_json
 from ..hub_names import fetched, on_hub
 from ..preparing.manifest import is_prepared
 from ..stages import Progress, silent
-from .records import ExportReport, Variant
+from .hub_layout import plain_model, write_layout
+from .page import exported_page
+from .records import ExportReport
 
 TOLERANCE = 1e-4  # of a logit, and of valence and arousal, in float32
+EXACT = ("fp32", "pixels_fp32")
+TRAINING = "training.json"
 
 
 def export(
     model,
     out,
     images: Sequence = (),
-    int8: bool = False,
     fp16: bool = False,
+    plain: bool = False,
     view: str = "default",
     split: str = "validation",
     overwrite: bool = False,
     progress: Progress = silent,
     follow_links: bool = False,
 ) -> ExportReport:
-    """Write model.onnx, model-int8.onnx and model-fp16.onnx where asked for, and what belongs to them, to `out`.
+    """Write `onnx_files.FILES`, where optimum and transformers.js look for them, and what belongs to them, to `out`.
 
     parity.json and parity.md say how near the answers are to PyTorch's on faces; example.py runs a file with
     onnxruntime, NumPy and Pillow alone; README.md names inputs, outputs and the preprocessing, to the pixel. All that
-    the example needs to know stands in the metadata of each file.
+    the example needs to know stands in the metadata of each file. training.json of the model comes along, as it says
+    whose faces the weights learnt from.
 
     Args:
         model: what `evaluation.predict.load_model` takes.
         images: a list of prepared folders, and of what else `open_pictures` takes, to compare the answers on; none:
             faces of our own drawing, which the report says.
+        fp16: write float16 too.
+        plain: write model.safetensors of a ViTForImageClassification too.
         view: of prepared folders.
         split: of prepared folders.
         progress: of the stage "compare", in batches of the faces of each source.
@@ -53,7 +59,8 @@ def export(
         FileExistsError: `out` exists and `overwrite` is false.
         FileNotFoundError: the model or a source of faces does not exist, or a folder holds no picture.
         OSError: a picture cannot be read.
-        ValueError: model.onnx differs by more than `TOLERANCE`, there is no face, or the weights do not fit one file.
+        ValueError: what must be equal differs by more than `TOLERANCE`, there is no face, the weights do not fit one
+            file, or `plain` of a model that cannot be one.
     """
     try:
         from . import onnx_example, onnx_files, parity
@@ -65,20 +72,27 @@ def export(
         name = name_of(model)
         # On a GPU convolutions may round to 10 bits (TF32). What is in the caller's hand stays where it is.
         network = copy.deepcopy(load_model(model)).cpu()
-        files = onnx_files.write(network, name, folder, int8, fp16)
+        stock = plain_model(network, name) if plain else None
+        files = onnx_files.write(network, name, folder, fp16)
+        write_layout(network, folder)
+        if stock is not None:
+            stock.save_pretrained(folder)
         faces = parity.face_batches(images, network.config.image_size, view, split, progress, follow_links)
         report: ExportReport = {
             "source_model": name,
             "version": version("affectnet-plus"),
             "faces": _name_faces(images, view, split, parity.DRAWN),
-            **parity.measure_parity(network, files, faces),
+            **parity.measure_parity(network, files, faces, stock),
         }
-        _check(report["variants"]["fp32"])
+        _check(report)
         write_json(folder / "parity.json", report)
         (folder / "parity.md").write_text(parity.format_parity(report), encoding="utf-8")
         shutil.copyfile(onnx_example.__file__, folder / "example.py")
-        page = _page(onnx_files.describe_model(network, report["source_model"]), report, onnx_example.__doc__)
+        page = exported_page(onnx_files.describe_model(network, name), report, onnx_example.__doc__)
         (folder / "README.md").write_text(page, encoding="utf-8")
+        training = Path(network.name_or_path, TRAINING)
+        if network.name_or_path and training.is_file():
+            shutil.copyfile(training, folder / TRAINING)
     return report
 
 
@@ -97,58 +111,14 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     return ", ".join(names)
 
 
-def _check(found: Variant) -> None:
-    for key in ("max_abs_delta_logit", "max_abs_delta_valence_arousal"):
-        if not found[key] <= TOLERANCE:
+def _check(report: ExportReport) -> None:
+    variants, keys = report["variants"], ("max_abs_delta_logit", "max_abs_delta_valence_arousal")
+    far = {f"{variants[kind]['file']}: {key}": variants[kind][key] for kind in EXACT for key in keys}  # type: ignore
+    if report["plain_max_abs_delta_logit"] is not None:
+        far["model.safetensors: max_abs_delta_logit"] = report["plain_max_abs_delta_logit"]
+    for what, found in far.items():
+        if not found <= TOLERANCE:
             raise ValueError(
-                f"model.onnx and PyTorch differ: {key} is {found[key]:.2e}, expected at most {TOLERANCE:.0e}. "
+                f"{what} is {found:.2e}, expected at most {TOLERANCE:.0e} from PyTorch. "
                 "Check that the weights are finite; else the exporter is at fault, and its versions matter"
             )
-
-
-def _page(about: dict[str, str], report: ExportReport, preprocessing: str) -> str:
-    known = {key: json.loads(value) for key, value in about.items()}
-    size, names = known["image_size"], known["labels"]
-    files = [
-        f"| {found['file']} | {found['bytes']:,} | {found['kl_mean']:.1e} | {found['label_flips']} of "
-        f"{report['rows']} |"
-        for found in report["variants"].values()
-    ]
-    return "\n".join(
-        [
-            f"# {known['source_model']} as ONNX",
-            "",
-            "| file | bytes | mean KL from PyTorch, nats | faces with another label |",
-            "|---|---|---|---|",
-            *files,
-            "",
-            f"Measured on {report['faces']}; parity.md has the whole table.",
-            "",
-            f"Input `pixel_values`, float32 (batch, 3, {size}, {size}), any batch. Outputs, float32:",
-            "",
-            f"- `logits` (batch, {len(names)}): already divided by the temperature, {known['logit_temperature']:g}.",
-            f"- `soft_label` (batch, {len(names)}): their softmax. The order: {', '.join(names)}.",
-            f"- `valence_arousal` (batch, 2): {known['valence_arousal']}.",
-            "",
-            f"ONNX opset {known['opset']}. Each file is whole, and says all this in its metadata, as JSON.",
-            *(_CALIBRATED if known["uncertainty"] is not None else ()),
-            "",
-            *_PRECISIONS,
-            "",
-            "## The example, and the preprocessing",
-            "",
-            preprocessing.strip(),
-            "",
-        ]
-    )
-
-
-_CALIBRATED = (
-    "`uncertainty` there is the rule of the prediction set and of abstaining, as in config.json of the model, whose",
-    "answers.py has the formulas.",
-)
-_PRECISIONS = (
-    "model-int8.onnx quantises what goes through its matrix products by one scale for the whole batch: the answer for",
-    "a face depends a little on the faces beside it. On a processor without VNNI its sums may saturate, so measure",
-    "there. model-fp16.onnx has half the size; it is made for GPUs, and a CPU gains little from it.",
-)

@@ -20,10 +20,19 @@ from torch import Tensor, nn
 
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.stems import folded
+from .onnx_pixels import with_front
 
 OPSET = 20  # the first one with Gelu; onnxruntime 1.17 reads it
 MAX_BYTES = 2_000_000_000  # a file of more has its weights beside it, and is useless when moved alone
 PACKAGES = ("affectnet-plus", "torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+# Named as optimum and transformers.js look for them: the second adds "_quantized" and "_fp16" to a name by its dtype.
+FILES = {
+    "fp32": "onnx/model.onnx",
+    "int8": "onnx/model_quantized.onnx",
+    "fp16": "onnx/model_fp16.onnx",
+    "pixels_fp32": "onnx/pixels.onnx",
+    "pixels_int8": "onnx/pixels_quantized.onnx",
+}
 INPUT, OUTPUTS = "pixel_values", ("logits", "soft_label", "valence_arousal")
 
 
@@ -39,8 +48,8 @@ class _Answers(nn.Module):
         return output.logits, output.logits.softmax(dim=1), output.valence_arousal
 
 
-def write(model: AffectNetPlusForSoftLabels, name: str, folder: Path, int8: bool, fp16: bool) -> dict[str, Path]:
-    """Write model.onnx, and model-int8.onnx and model-fp16.onnx where asked for; the paths by precision.
+def write(model: AffectNetPlusForSoftLabels, name: str, folder: Path, fp16: bool) -> dict[str, Path]:
+    """Write `FILES`, of which float16 where asked for, into `folder`; the paths by what they are.
 
     Args:
         name: what the metadata call the model.
@@ -49,14 +58,16 @@ def write(model: AffectNetPlusForSoftLabels, name: str, folder: Path, int8: bool
         ValueError: the weights take more than `MAX_BYTES`.
         onnx.checker.ValidationError: a file is not valid ONNX.
     """
-    files = {"fp32": folder / "model.onnx"}
+    files = {kind: folder / file for kind, file in FILES.items() if fp16 or kind != "fp16"}
+    files["fp32"].parent.mkdir(exist_ok=True)
     onnx.save(to_onnx(model), files["fp32"])
-    for wanted, precision, convert in ((int8, "int8", to_int8), (fp16, "fp16", to_fp16)):
-        if wanted:
-            files[precision] = folder / f"model-{precision}.onnx"
-            convert(files["fp32"], files[precision])
-    for precision, path in files.items():
-        _finish(path, describe_model(model, name) | {"precision": json.dumps(precision)})
+    to_int8(files["fp32"], files["int8"])
+    if fp16:
+        to_fp16(files["fp32"], files["fp16"])
+    for kind in ("fp32", "int8"):
+        onnx.save(with_front(onnx.load(files[kind]), model.config.image_size), files[f"pixels_{kind}"])
+    for kind, path in files.items():
+        _finish(path, describe_model(model, name) | {"precision": json.dumps(kind.removeprefix("pixels_"))})
     return files
 
 
@@ -128,6 +139,7 @@ def describe_model(model: AffectNetPlusForSoftLabels, name: str) -> dict[str, st
     about = {
         "labels": [config.id2label[index] for index in range(config.num_labels)],
         "image_size": config.image_size,
+        "patch_size": config.patch_size,
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
         "rescale_factor": 1 / 255,

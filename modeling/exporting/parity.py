@@ -10,10 +10,13 @@ import numpy as np
 import onnxruntime
 import torch
 from scipy.special import softmax
+from torch import nn
+from transformers import ViTForImageClassification
 
 from affectnet_plus import BadRow
 
-from ..data.dataset import FaceDataset, decode, load_prepared, normalise
+from .. import images
+from ..data.dataset import FaceDataset, load_prepared, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.readers import Encoded
 from ..hub_names import fetched
@@ -22,6 +25,7 @@ from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
+from .onnx_files import INPUT
 from .records import Distance, Parity, Right
 
 BATCH = 32
@@ -31,8 +35,16 @@ DRAWN = 256
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """pixels (n, 3, size, size) uint8; labels (n,), -1 where unknown; soft_labels (n, classes), NaN where unknown."""
+    """n faces.
 
+    Attributes:
+        pictures: each (height, width, 3) uint8, in its own size.
+        pixels: (n, 3, size, size) uint8, the same resized by the rule of `images`.
+        labels: (n,), -1 where unknown.
+        soft_labels: (n, classes), NaN where unknown.
+    """
+
+    pictures: list[np.ndarray]
     pixels: torch.Tensor
     labels: np.ndarray
     soft_labels: np.ndarray
@@ -71,26 +83,31 @@ def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:
     for start in told(range(0, DRAWN, BATCH), "compare", progress):
         faces = [draw_face(0, index) for index in range(start, start + BATCH)]
         soft_labels = np.array([face.soft_label for face in faces])
-        yield FaceBatch(
-            torch.stack([decode(jpeg(face), size) for face in faces]),
-            np.array([face.label for face in faces]),
-            soft_labels / soft_labels.sum(axis=1, keepdims=True),
-        )
+        soft_labels /= soft_labels.sum(axis=1, keepdims=True)
+        yield _batch([jpeg(face) for face in faces], size, np.array([face.label for face in faces]), soft_labels)
 
 
 def _prepared(folder, view: str, split: str, size: int, progress: Progress) -> Iterator[FaceBatch]:
-    faces = FaceDataset(load_prepared(folder, view, split), size)
+    rows = load_prepared(folder, view, split)
+    faces, opened = FaceDataset(rows, size), open_pictures(rows)
+    pictures = opened.pictures()
     for start in told(range(0, len(faces), BATCH), "compare", progress):
-        rows = range(start, min(start + BATCH, len(faces)))
-        labels, soft_labels = faces.labels[rows].numpy(), faces.soft_labels[rows].double().numpy()
-        yield FaceBatch(faces.batch(rows)["pixels"], labels, soft_labels)
+        some = slice(start, start + BATCH)
+        encoded = [opened.encoded(picture) for picture in pictures[some]]
+        yield _batch(encoded, size, faces.labels[some].numpy(), faces.soft_labels[some].double().numpy())
 
 
 def _pictures(opened: Images, size: int, progress: Progress) -> Iterator[FaceBatch]:
     pictures = opened.pictures()
     for start in told(range(0, len(pictures), BATCH), "compare", progress):
-        pixels = torch.stack([decode(_encoded(opened, picture), size) for picture in pictures[start : start + BATCH]])
-        yield FaceBatch(pixels, np.full(len(pixels), -1), np.full((len(pixels), 8), np.nan))
+        encoded = [_encoded(opened, picture) for picture in pictures[start : start + BATCH]]
+        yield _batch(encoded, size, np.full(len(encoded), -1), np.full((len(encoded), 8), np.nan))
+
+
+def _batch(encoded: list[Encoded], size: int, labels: np.ndarray, soft_labels: np.ndarray) -> FaceBatch:
+    pictures = [images.decode(one) for one in encoded]
+    resized = np.stack([images.resize(picture, size, size) for picture in pictures])
+    return FaceBatch(pictures, torch.from_numpy(resized).permute(0, 3, 1, 2), labels, soft_labels)
 
 
 def _encoded(opened: Images, picture: Picture) -> Encoded:
@@ -100,31 +117,42 @@ def _encoded(opened: Images, picture: Picture) -> Encoded:
         raise OSError(f"{opened.root}/{picture.name}: {reason}") from reason
 
 
-def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], batches: Iterable[FaceBatch]) -> Parity:
+def measure_parity(
+    model: AffectNetPlusForSoftLabels,
+    files: dict[str, Path],
+    batches: Iterable[FaceBatch],
+    plain: ViTForImageClassification | None = None,
+) -> Parity:
     """Ask the model, on its own device, and each ONNX file about the same faces, and compare the answers.
 
-    `files` are by precision, as the variants are in the answer.
+    `files` are by the keys of `onnx_files.FILES`, as the variants are in the answer. One whose input is `pixels` gets
+    each picture in its own size, alone.
 
     Returns:
         `rows`, `rows_with_label`, `rows_with_soft_label`; `pytorch` with `accuracy` and `kl_to_soft_label` (mean, in
-        nats), None where nothing is known; and `variants`, of each file those and what `compare_outputs` gives.
+        nats), None where nothing is known; `variants`, of each file those and what `compare_outputs` gives; and
+        the rest of `Parity`.
 
     Raises:
         ValueError: there is no face.
     """
     sessions = {name: _session(path) for name, path in files.items()}
-    answers: dict[str, list[np.ndarray]] = {name: [] for name in ("pytorch", *sessions)}
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in ("pytorch", "unaveraged", *sessions)}
     alone: dict[str, float] = dict.fromkeys(sessions, 0.0)
-    labels, soft_labels, left = [], [], ALONE
+    labels, soft_labels, left, apart = [], [], ALONE, 0.0
     for batch in batches:
         pixels = normalise(batch.pixels)
-        answers["pytorch"].append(_ask_pytorch(model, pixels))
+        expected = _ask_pytorch(model, pixels)
+        answers["pytorch"].append(expected)
+        answers["unaveraged"].append(_ask(sessions["fp32"], _unaveraged(batch).numpy()))
         for name, session in sessions.items():
-            found = _ask(session, pixels.numpy())
+            found = _ask_any(session, batch, pixels.numpy())
             answers[name].append(found)
-            for row in range(min(left, len(found))):
+            for row in range(min(left, len(found)) if _takes_resized(session) else 0):
                 one = _ask(session, pixels.numpy()[row : row + 1])
                 alone[name] = max(alone[name], _largest(one[0, :-2] - found[row, :-2]))
+        if plain is not None:
+            apart = max(apart, _largest(_ask_plain(plain, pixels) - expected[:, :-2]))
         left -= min(left, len(pixels))
         labels.append(batch.labels)
         soft_labels.append(batch.soft_labels)
@@ -139,7 +167,7 @@ def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], ba
         "pytorch": _right(every["pytorch"], *truth),
         "variants": {
             name: {
-                "file": path.name,
+                "file": f"{path.parent.name}/{path.name}",
                 "bytes": path.stat().st_size,
                 **compare_outputs(every["pytorch"], every[name]),
                 "max_abs_delta_logit_alone": alone[name],
@@ -147,6 +175,8 @@ def measure_parity(model: AffectNetPlusForSoftLabels, files: dict[str, Path], ba
             }
             for name, path in files.items()
         },
+        "unaveraged": compare_outputs(every["pytorch"], every["unaveraged"]),
+        "plain_max_abs_delta_logit": None if plain is None else apart,
     }
 
 
@@ -187,13 +217,43 @@ def _ask_pytorch(model: AffectNetPlusForSoftLabels, pixels: torch.Tensor) -> np.
     return torch.cat([output.logits, output.valence_arousal], dim=1).double().cpu().numpy()
 
 
+@torch.inference_mode()
+def _ask_plain(model: ViTForImageClassification, pixels: torch.Tensor) -> np.ndarray:
+    return model(pixels).logits.double().numpy()
+
+
+def _unaveraged(batch: FaceBatch) -> torch.Tensor:
+    """The pictures as those see them who shrink by the four nearest pixels alone, normalised."""
+    size = batch.pixels.shape[2:]
+    return normalise(
+        torch.cat(
+            [
+                nn.functional.interpolate(
+                    torch.from_numpy(picture).permute(2, 0, 1)[None].float(), size, mode="bilinear"
+                )
+                for picture in batch.pictures
+            ]
+        ).round()
+    )
+
+
 def _session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def _ask(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> np.ndarray:
-    found = session.run(["logits", "valence_arousal"], {"pixel_values": pixels})
+    found = session.run(["logits", "valence_arousal"], {session.get_inputs()[0].name: pixels})
     return np.concatenate(found, axis=1).astype(np.float64)
+
+
+def _ask_any(session: onnxruntime.InferenceSession, batch: FaceBatch, pixels: np.ndarray) -> np.ndarray:
+    if _takes_resized(session):
+        return _ask(session, pixels)
+    return np.concatenate([_ask(session, picture[None]) for picture in batch.pictures])
+
+
+def _takes_resized(session: onnxruntime.InferenceSession) -> bool:
+    return session.get_inputs()[0].name == INPUT
 
 
 def _largest(difference: np.ndarray) -> float:
@@ -234,4 +294,20 @@ def format_parity(report: Mapping[str, Any]) -> str:
         values = [report["pytorch"].get(key), *(report["variants"][name][key] for name in names)]
         cells = ("-" if value is None else form.format(value) for value in values)
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_ways(report)]) + "\n"
+
+
+def _ways(report: Mapping[str, Any]) -> list[str]:
+    """What the table does not hold: how pictures were resized, and the plain model."""
+    found, rows = report["unaveraged"], report["rows"]
+    lines = [
+        "The files whose name begins with `pixels` were given every picture in its own size, and resized it "
+        "themselves; for the others it was resized by Pillow. What transformers.js and most libraries of phones do, "
+        "which is to shrink a picture without averaging, gives `onnx/model.onnx` another face: then the label of "
+        f"{found['label_flips']} of {rows} is another one, and a logit differs by up to "
+        f"{found['max_abs_delta_logit']:.2g}.",
+    ]
+    if report["plain_max_abs_delta_logit"] is not None:
+        far = report["plain_max_abs_delta_logit"]
+        lines += ["", f"`model.safetensors`, a ViTForImageClassification: a logit differs by {far:.2e} at most."]
+    return lines

@@ -31,13 +31,19 @@ class Variant(Right, Distance):
 
 
 class Parity(TypedDict):
-    """Answers of PyTorch and of each file on the same faces."""
+    """Answers of PyTorch and of each file on the same faces.
+
+    `unaveraged` is of model.onnx, and of pictures that were shrunk without averaging, as transformers.js and most
+    libraries of phones do it. `plain_max_abs_delta_logit` is of the ViTForImageClassification, None without one.
+    """
 
     rows: int
     rows_with_label: int
     rows_with_soft_label: int
     pytorch: Right
-    variants: dict[str, Variant]  # by precision
+    variants: dict[str, Variant]  # by the keys of onnx_files.FILES
+    unaveraged: Distance
+    plain_max_abs_delta_logit: float | None
 
 
 class ExportReport(Parity):

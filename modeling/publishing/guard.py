@@ -82,6 +82,12 @@ def _parquet(content: bytes | Path) -> str | None:
     return None if head[:4] == tail[-4:] == b"PAR1" else "is no Parquet file"
 
 
+def _onnx(content: bytes | Path) -> str | None:
+    """A protobuf whose first field is the version of its format, a small number."""
+    head = _ends(content)[0]
+    return None if head[:1] == b"\x08" and b"\x03" <= head[1:2] < b"\x40" else "is no ONNX file"
+
+
 def _png(content: bytes | Path) -> str | None:
     return None if _ends(content)[0].startswith(b"\x89PNG\r\n\x1a\n") else "is no PNG picture"
 
@@ -131,6 +137,7 @@ def _read(content: bytes | Path) -> tuple[str, str | None]:
 _KINDS: dict[str, Callable[[bytes | Path], str | None]] = {
     ".safetensors": _tensors,
     ".parquet": _parquet,
+    ".onnx": _onnx,
     ".png": _png,
     ".json": _json,
     ".py": _python,

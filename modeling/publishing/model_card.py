@@ -23,7 +23,7 @@ from .training_facts import (
     uncertainty_text,
 )
 
-ONNX_FILE = "model.onnx"  # where `export` writes the graph, from its folder
+ONNX_FILE = "onnx/model.onnx"  # where `export` writes the graph, from its folder
 
 
 def render_model_card(

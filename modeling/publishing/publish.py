@@ -1,6 +1,7 @@
 """The one way from what is published to the Hub, to a folder, or to a list of what would be sent.
 
-Each kind (`Model`, `Ensemble`, `PreparedData`, `Metric`, `Space`) gives files and repository; all else is here.
+Each kind (`Model`, `Exported`, `Ensemble`, `PreparedData`, `Metric`, `Space`) gives files and repository; all else is
+here.
 """
 
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..checkpoints import read_config
+from ..shipped import exported_file
 from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
 
@@ -152,6 +154,10 @@ def kind_of(folder) -> Callable[..., Publication]:
         from .publish_data import PreparedData
 
         return PreparedData
+    if exported_file(folder) is not None:
+        from .publish_exported import Exported
+
+        return Exported
     config = folder / "config.json"
     if config.is_file() and read_config(folder)["model_type"] == "affectnet_plus_ensemble":
         from .publish_ensemble import Ensemble

@@ -32,7 +32,9 @@ from affectnet_plus_modeling.exporting import onnx_example, onnx_files, parity  
 
 TEMPERATURE = 1.7
 UNCERTAINTY = {"method": "threshold", "quantile": 0.9, "coverage": 0.9, "abstain_entropy": 1.5}
-FILES = ("model.onnx", "model-int8.onnx", "model-fp16.onnx")
+RESIZED = ("onnx/model.onnx", "onnx/model_quantized.onnx", "onnx/model_fp16.onnx")
+PIXELS = ("onnx/pixels.onnx", "onnx/pixels_quantized.onnx")
+FILES = (*RESIZED, *PIXELS)
 
 
 def copy_with(folder: Path, copy: Path, **options) -> Path:
@@ -58,7 +60,7 @@ def model(calibrated):
 def exported(calibrated, drawn, tmp_path_factory) -> Path:
     """`calibrated` in every precision, compared on the validation split of `drawn`; read-only."""
     out = tmp_path_factory.mktemp("exported") / "onnx"
-    assert main(["export", str(calibrated), str(out), "--int8", "--fp16", "--images", str(drawn)]) == 0
+    assert main(["export", str(calibrated), str(out), "--fp16", "--images", str(drawn)]) == 0
     return out
 
 
@@ -85,8 +87,10 @@ def pytorch(model, pixels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_folder_holds_whole_files_and_nothing_else(exported):
-    expected = {*FILES, "parity.json", "parity.md", "example.py", "README.md"}
-    assert {path.name for path in exported.iterdir()} == expected, "weights beside a file would be one more"
+    layout = {"config.json", "preprocessor_config.json", "training.json"}
+    expected = {*FILES, *layout, "parity.json", "parity.md", "example.py", "README.md"}
+    found = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    assert found == expected, "weights beside a file would be one more"
     for name in FILES:
         assert all(not part.external_data for part in onnx.load(exported / name).graph.initializer)
 
@@ -94,7 +98,7 @@ def test_the_folder_holds_whole_files_and_nothing_else(exported):
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_any_batch_gives_the_answers_of_pytorch(exported, model, batch):
     pixels = random_pixels(batch)
-    logits, soft_label, affect = session(exported / "model.onnx").run(None, {"pixel_values": pixels})
+    logits, soft_label, affect = session(exported / "onnx/model.onnx").run(None, {"pixel_values": pixels})
     expected, expected_affect = pytorch(model, pixels)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     np.testing.assert_allclose(affect, expected_affect, atol=1e-5)
@@ -103,11 +107,11 @@ def test_any_batch_gives_the_answers_of_pytorch(exported, model, batch):
 
 def test_the_temperature_is_inside(exported, trained):
     pixels = random_pixels(2)
-    (logits,) = session(exported / "model.onnx").run(["logits"], {"pixel_values": pixels})
+    (logits,) = session(exported / "onnx/model.onnx").run(["logits"], {"pixel_values": pixels})
     np.testing.assert_allclose(logits * TEMPERATURE, pytorch(load_model(trained).cpu(), pixels)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("name, near", [("model-int8.onnx", 0.1), ("model-fp16.onnx", 0.01)])
+@pytest.mark.parametrize("name, near", [("onnx/model_quantized.onnx", 0.1), ("onnx/model_fp16.onnx", 0.01)])
 @pytest.mark.parametrize("batch", [1, 7])
 def test_smaller_files_take_and_give_float32_and_are_near(exported, model, name, near, batch):
     smaller, pixels = session(exported / name), random_pixels(batch)
@@ -123,14 +127,15 @@ def test_each_file_is_valid_onnx_of_the_stated_opset_with_a_free_batch(exported)
         onnx.checker.check_model(exported / name, full_check=True)
         file = onnx.load(exported / name)
         assert {one.domain: one.version for one in file.opset_import}[""] == onnx_files.OPSET
-        assert session(exported / name).get_inputs()[0].shape == ["batch", 3, 48, 48]
+        shape = ["batch", 3, 48, 48] if name in RESIZED else ["batch", "height", "width", "channels"]
+        assert session(exported / name).get_inputs()[0].shape == shape
         shapes = [(part.name, part.shape) for part in session(exported / name).get_outputs()]
         expected = [("logits", ["batch", 8]), ("soft_label", ["batch", 8]), ("valence_arousal", ["batch", 2])]
         assert shapes == expected
 
 
 def test_int8_holds_the_weights_of_its_products_in_8_bits_and_the_heads_in_float(exported):
-    kinds = [node.op_type for node in onnx.load(exported / "model-int8.onnx").graph.node]
+    kinds = [node.op_type for node in onnx.load(exported / "onnx/model_quantized.onnx").graph.node]
     layers = 2
     assert kinds.count("MatMulInteger") == 6 * layers
     assert kinds.count("MatMul") == 2 * layers + 2, "of attention, and the heads"
@@ -138,13 +143,13 @@ def test_int8_holds_the_weights_of_its_products_in_8_bits_and_the_heads_in_float
 
 
 def test_fp16_holds_no_weight_in_float32(exported):
-    parts = onnx.load(exported / "model-fp16.onnx").graph.initializer
+    parts = onnx.load(exported / "onnx/model_fp16.onnx").graph.initializer
     kinds = {part.data_type for part in parts if np.prod(part.dims) > 8}
     assert onnx.TensorProto.FLOAT16 in kinds and onnx.TensorProto.FLOAT not in kinds
 
 
 def test_a_file_says_what_its_readers_need(exported, model):
-    for name, precision in zip(FILES, ("fp32", "int8", "fp16"), strict=True):
+    for name, precision in zip(FILES, ("fp32", "int8", "fp16", "fp32", "int8"), strict=True):
         about = session(exported / name).get_modelmeta().custom_metadata_map
         known = {key: json.loads(value) for key, value in about.items()}
         assert known["labels"] == list(EMOTIONS) and known["image_size"] == 48
@@ -163,7 +168,7 @@ def test_a_file_says_that_valence_and_arousal_are_untrained(trained, tmp_path):
 
 
 def test_no_file_tells_of_the_machine(exported, calibrated):
-    for path in exported.iterdir():
+    for path in filter(Path.is_file, exported.rglob("*")):
         content = path.read_bytes()
         for place in (Path(torch.__file__).parents[1], Path(exporting.__file__).parents[2], calibrated.parent):
             assert str(place).encode() not in content, path.name
@@ -197,7 +202,7 @@ def test_the_report_has_the_figures_of_evaluation(report, model, drawn):
 def test_the_report_on_int8_is_what_its_file_answers(report, exported, model, drawn):
     faces = FaceDataset(load_prepared(drawn, "default", "validation"), 48)
     pixels = normalise(faces.batch(range(len(faces)))["pixels"])
-    logits, affect = session(exported / "model-int8.onnx").run(
+    logits, affect = session(exported / "onnx/model_quantized.onnx").run(
         ["logits", "valence_arousal"], {"pixel_values": pixels.numpy()}
     )
     expected, expected_affect = pytorch(model, pixels)
@@ -207,7 +212,7 @@ def test_the_report_on_int8_is_what_its_file_answers(report, exported, model, dr
     assert found["max_abs_delta_logit"] == pytest.approx(np.abs(logits - expected).max(), abs=1e-5)
     assert found["max_abs_delta_valence_arousal"] == pytest.approx(np.abs(affect - expected_affect).max(), abs=1e-5)
     assert (found["kl_mean"], found["kl_max"]) == pytest.approx((kl.mean(), kl.max()), rel=1e-2)
-    file = session(exported / "model-int8.onnx")
+    file = session(exported / "onnx/model_quantized.onnx")
     alone = [file.run(["logits"], {"pixel_values": one[None].numpy()})[0] for one in pixels]
     apart = np.abs(np.concatenate(alone) - logits).max()
     assert found["max_abs_delta_logit_alone"] == pytest.approx(apart, rel=0.05)
@@ -257,7 +262,7 @@ def test_without_images_our_own_faces_are_drawn_and_the_report_says_so(monkeypat
 def test_what_is_unknown_is_null_in_the_report_and_a_dash_on_the_page(exported, model, tmp_path):
     Image.new("RGB", (60, 50), (200, 150, 90)).save(tmp_path / "face.png")
     faces = parity.face_batches([tmp_path / "face.png"], 48)
-    found = parity.measure_parity(model, {"fp32": exported / "model.onnx"}, faces)
+    found = parity.measure_parity(model, {"fp32": exported / "onnx/model.onnx"}, faces)
     assert found["rows"] == 1 and found["rows_with_label"] == found["rows_with_soft_label"] == 0
     assert found["pytorch"] == {"accuracy": None, "kl_to_soft_label": None}
     page = parity.format_parity(found | {"source_model": "faces", "faces": "face.png"})
@@ -309,7 +314,7 @@ def test_the_example_reads_a_picture_to_the_pixel_as_training_does(pictures):
 
 def test_the_example_alone_prints_what_pytorch_answers(exported, model, pictures, tmp_path):
     shutil.copy(exported / "example.py", tmp_path)
-    shutil.copy(exported / "model.onnx", tmp_path)
+    shutil.copy(exported / "onnx/model.onnx", tmp_path)
     command = [sys.executable, "-I", "example.py", "model.onnx", *map(str, pictures)]
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=900).stdout
     lines = printed.splitlines()
@@ -333,7 +338,7 @@ def test_the_example_needs_onnxruntime_numpy_and_pillow_alone(exported):
 
 
 def test_the_example_does_not_print_what_was_never_trained(exported, pictures, tmp_path, capsys):
-    file = onnx.load(exported / "model.onnx")
+    file = onnx.load(exported / "onnx/model.onnx")
     about = {part.key: part.value for part in file.metadata_props} | {"valence_arousal_trained": "false"}
     onnx.helper.set_model_props(file, about)
     onnx.save(file, tmp_path / "model.onnx")
@@ -345,9 +350,9 @@ def test_the_example_does_not_print_what_was_never_trained(exported, pictures, t
 
 
 def test_an_existing_folder_is_kept_unless_told(exported, calibrated, capsys):
-    before = (exported / "model.onnx").stat().st_mtime_ns
+    before = (exported / "onnx/model.onnx").stat().st_mtime_ns
     assert main(["export", str(calibrated), str(exported)]) == 1
-    assert "--overwrite" in capsys.readouterr().err and (exported / "model.onnx").stat().st_mtime_ns == before
+    assert "--overwrite" in capsys.readouterr().err and (exported / "onnx/model.onnx").stat().st_mtime_ns == before
 
 
 def test_the_format_is_not_named_as_there_is_one(calibrated, tmp_path, capsys):

@@ -1,4 +1,5 @@
-"""What `make parts` brings, and some tests are skipped without: a browser, and models that find landmarks."""
+"""What `make parts` brings, and some tests are skipped without: a browser, models that find landmarks, and readers of
+exported models."""
 
 import os
 import shutil
@@ -18,9 +19,16 @@ MODEL_FILES = {
 }
 
 
+_PARTS = Path(sys.prefix, "parts")
+OPTIMUM = _PARTS / "optimum" / "bin" / "python"
+NODE_MODULES = _PARTS / "js" / "node_modules"
+NO_OPTIMUM = f"no environment of optimum ({HINT})"
+NO_TRANSFORMERS_JS = f"no transformers.js ({HINT})"
+
+
 def model_file(variable: str) -> str | None:
     """The file that an environment variable names, else that of `make parts`, else None."""
-    brought = Path(sys.prefix, "parts", MODEL_FILES[variable])
+    brought = _PARTS / MODEL_FILES[variable]
     return os.environ.get(variable) or (str(brought) if brought.is_file() else None)
 
 
