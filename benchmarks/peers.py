@@ -5,11 +5,17 @@
 SOURCE holds FER2013Train, FER2013Valid and fer2013new.csv, as in ferplus.py; WORK keeps the prepared faces, and each
 tool's own environment (a venv or an npm folder, made here; node and npm have to be there) with its answers, and what
 is there already is not made again. Nothing is trained: every tool sees the 48x48 grey faces of FER2013Valid by its own
-preprocessing (peers/run_*), and `affectnet-plus evaluate` scores the file of its answers. Speed is that of one thread
-on one core, pinned; cold start is the time from the start of the process to the first answer. The table goes to
-benchmarks/results/peers-<date>-<commit>.csv, the picture to benchmarks/results/peers.png.
+preprocessing (peers/run_*), and `affectnet-plus evaluate` scores the file of its answers. The table goes to
+benchmarks/results/peers-<date>-<commit>.csv, what every round took to a JSON of that name, the picture to
+benchmarks/results/peers.png.
 
-Of the peers, Keras weights (.h5, .hdf5) are loaded by their own framework in their own environment, never by ours.
+Speed is that of one thread, pinned to one core: images per second of the processor's time, and cold start, the time on
+the clock from the start of the process to the first answer. The tools take turns, all of them in each of --rounds, and
+medians are given; next to them the median of the ratios to ours (ONNX) in the same round, which is what to go by where
+other programs run on the machine.
+
+Of the peers, Keras weights (.h5, .hdf5) are loaded by their own framework in their own environment, never by ours, and
+pickles as tensors alone.
 """
 
 import argparse
@@ -22,6 +28,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +42,8 @@ from affectnet_plus_modeling.evaluation.external import read_external
 
 HERE = Path(__file__).parent
 OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
-TIMED, ROUNDS, BATCH = 160, 3, 32
+OURS_FAST = "ours, ONNX"  # what speeds are compared with
+TIMED, BATCH = 160, 32
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 COLUMNS = (
@@ -56,9 +64,12 @@ COLUMNS = (
     "ece_a",
     "ece_b",
     "images_per_second",
+    "speed_to_ours",
     "images_per_second_single",
+    "speed_single_to_ours",
     "megabytes",
     "cold_start_seconds",
+    "cold_start_to_ours",
     "hardware",
     "commit",
 )
@@ -123,22 +134,35 @@ def with_npm_file(package: str, fill):
     return both
 
 
-def with_sdist(package: str, fill):
-    """`fill`, and the source distribution of a package unpacked beside the venv."""
+def with_archive(package: str, fill):
+    """`fill`, and what PyPI has of a package unpacked beside the venv, not installed."""
 
     def both(folder: Path) -> list[str]:
         start = fill(folder)
-        if not list(folder.glob("*.tar.gz")):
+        if not archives(folder):
             call(*start, "-m", "pip", "download", "-q", "--no-deps", package, cwd=folder)
-            unpack(next(folder.glob("*.tar.gz")), folder)
+            unpack(*archives(folder), folder)
         return start
 
     return both
 
 
+def archives(folder: Path) -> list[Path]:
+    return [*folder.glob("*.tar.gz"), *folder.glob("*.whl")]
+
+
 def unpack(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as file:
-        file.extractall(folder, filter="data")
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+    else:
+        with tarfile.open(archive) as file:
+            file.extractall(folder, filter="data")
+
+
+def our_torch(folder: Path) -> list[str]:
+    """For a tool that is a network in torch and nothing else: this very interpreter."""
+    return [sys.executable]
 
 
 def ours(folder: Path) -> list[str]:
@@ -157,6 +181,7 @@ FER = python_environment(
     "tqdm",
     loose=("fer==25.10.3",),
 )
+TFJS = ("@tensorflow/tfjs@4.22.0", "@tensorflow/tfjs-backend-wasm@4.22.0")
 FER2013 = "FER2013 (by their documentation; which of its parts is not said)"
 UNKNOWN_PART = "unknown: FER2013Valid is FER2013's PublicTest"
 OURS_ON = "FER+ (FER2013Train, votes, without the images that FER2013Valid repeats)"
@@ -181,7 +206,7 @@ TOOLS = (
     ),
     Tool(
         "py-feat", "0.3", "py-feat",
-        with_sdist("py-feat==0.3", python_environment("tensorflow-cpu==2.19.1", "tf_keras==2.19.0")),
+        with_archive("py-feat==0.3", python_environment("tensorflow-cpu==2.19.1", "tf_keras==2.19.0")),
         "run_py_feat.py", lambda at: (at / "py-feat-0.3" / "feat" / "resources" / "fer_aug_model.h5",),
         "fer2013", FER2013, UNKNOWN_PART, "grey 48x48, 0 to 1",
     ),
@@ -192,16 +217,41 @@ TOOLS = (
             python_environment("numpy", "onnxruntime==1.23.2", "opencv-contrib-python-headless<5"),
         ),
         "run_face_recognition_plugin.py", lambda at: (at / "package" / "model" / "fr_expression.onnx",),
-        "fer2013", "not said", "unknown", "RGB 224x224, 0 to 1; in ONNX Runtime of Python",
+        "fer2013", "not said", "unknown", "RGB 224x224, 0 to 1; in ONNX Runtime of Python; its order inferred",
     ),
     Tool(
-        "face-api", "1.7.15", "face-api",
-        node_environment(
-            "@vladmandic/face-api@1.7.15", "@tensorflow/tfjs@4.22.0", "@tensorflow/tfjs-backend-wasm@4.22.0"
+        "facex", "1.1.0", "facex",
+        python_environment(
+            "tensorflow-cpu==2.19.1", "scikit-image", "opencv-python-headless<5", loose=("facex==1.1.0",)
         ),
+        "run_facex.py", lambda at: (),
+        "alphabetical-7", "not said", "unknown", "RGB 200x200, 0 to 1; in TensorFlow Lite",
+    ),
+    Tool(
+        "facial-emotion-recognition", "0.3.4", "facial-emotion-recognition",
+        with_archive("facial-emotion-recognition==0.3.4", our_torch),
+        "run_torch.py", lambda at: (
+            "facial-emotion-recognition", at / "facial_emotion_recognition-0.3.4" / "facial_emotion_recognition"
+        ),
+        "fer2013", "not said", "unknown", "grey 48x48, -1 to 1; its sigmoids, through a softmax",
+    ),
+    Tool(
+        "what-the-face-classification", "0.0.27", "what-the-face-classification",
+        with_archive("what-the-face-classification==0.0.27", our_torch),
+        "run_torch.py", lambda at: ("what-the-face-classification", at / "what_the_face_classification"),
+        "fer2013", "FER2013 and CK+ (which of their parts is not said)", UNKNOWN_PART, "grey 48x48, 0 to 1",
+    ),
+    Tool(
+        "face-api", "1.7.15", "face-api", node_environment("@vladmandic/face-api@1.7.15", *TFJS),
         "run_face_api.js", lambda at: (at,),
         ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise"), "not said", "unknown",
         "RGB 112x112, less a mean colour, over 255; tfjs in WebAssembly",
+    ),
+    Tool(
+        "human", "3.3.5", "human", node_environment("@vladmandic/human@3.3.5", *TFJS),
+        "run_human.js", lambda at: (at,),
+        "fer2013", "FER2013 (oarriaga/face_classification, converted; which part is not said)", UNKNOWN_PART,
+        "grey 64x64, -1 to 1; tfjs in WebAssembly",
     ),
 )  # fmt: skip
 
@@ -212,6 +262,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="+", choices=[tool.name for tool in TOOLS], help="ask these tools alone")
     parser.add_argument("--core", default="0", help="number of the core that the tools run on (default: 0)")
+    parser.add_argument("--rounds", type=int, default=5, help="times that every tool's speed is measured (default: 5)")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     prepared = {protocol: prepare(options.source, options.work, protocol) for protocol in "AB"}
@@ -223,23 +274,27 @@ def main() -> None:
     for name, faces in (("faces", pixels), ("timed", pixels[:TIMED]), ("one", pixels[:1])):
         faces.tofile(peers / name)
 
-    rows = []
+    rows, commands = {}, {}
     for tool in tools:
         folder = peers / tool.folder
         folder.mkdir(exist_ok=True)
-        command = [*tool.environment(folder), str(HERE / "peers" / tool.adapter)]
-        command = ["taskset", "-c", options.core, *command]
-        row = scores(tool, folder, command, prepared, splits)
-        row |= speed(command, folder, tool.words(folder))
-        print(tool.name, {key: value for key, value in row.items() if key in COLUMNS[6:20]}, flush=True)
-        rows.append(row | {"hardware": hardware(), "commit": commit()})
+        adapter = str(HERE / "peers" / tool.adapter)
+        commands[tool.name] = ["taskset", "-c", options.core, *tool.environment(folder), adapter], tool.words(folder)
+        rows[tool.name] = scores(tool, folder, *commands[tool.name], prepared, splits)
+        print(tool.name, {key: value for key, value in rows[tool.name].items() if key in COLUMNS[6:16]}, flush=True)
     if options.only:
         return
-    write_csv(RESULTS / f"peers-{datetime.date.today().isoformat()}-{commit()}.csv", COLUMNS, rows)
-    picture(rows, RESULTS / "peers.png")
+    rounds = [speeds(commands, turn, peers) for turn in range(options.rounds)]
+    table = [row | medians(rounds, name) | {"hardware": hardware(), "commit": commit()} for name, row in rows.items()]
+    out = RESULTS / f"peers-{datetime.date.today().isoformat()}-{commit()}"
+    write_csv(out.with_suffix(".csv"), COLUMNS, table)
+    out.with_suffix(".json").write_text(
+        json.dumps({"rounds": rounds, "hardware": hardware(), "commit": commit()}, indent=1)
+    )
+    picture(table, RESULTS / "peers.png")
 
 
-def scores(tool: Tool, folder: Path, command: list[str], prepared: dict, splits: dict) -> dict:
+def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared: dict, splits: dict) -> dict:
     """What `evaluate` says of the tool's file of answers, and its KL in the form that others' figures have.
 
     Faces of protocol B are among those of A, so the tool is asked about those of A.
@@ -247,7 +302,7 @@ def scores(tool: Tool, folder: Path, command: list[str], prepared: dict, splits:
     out = folder.parent / tool.name.replace(", ", "-").replace(" ", "-")
     answers = out.with_suffix(".answers")
     if not answers.exists():
-        ask(command, folder.parent / "faces", answers, 0, tool.words(folder))
+        ask(command, folder.parent / "faces", answers, 0, words)
     found = dict(zip(splits["A"].image_ids, np.fromfile(answers).reshape(len(splits["A"]), -1)))
     row = {
         "tool": tool.name,
@@ -283,17 +338,35 @@ def scores(tool: Tool, folder: Path, command: list[str], prepared: dict, splits:
     return row
 
 
-def speed(command: list[str], folder: Path, words: tuple) -> dict:
-    """Medians of ROUNDS: of cold starts in processes of their own, and of asking one process again and again."""
-    out = folder.parent / "timed.answers"
-    cold = [ask(command, folder.parent / "one", out, 0, words)[0] for _ in range(ROUNDS)]
-    _, found = ask(command, folder.parent / "timed", out, ROUNDS, words)
-    return {
-        "cold_start_seconds": statistics.median(cold),
-        "images_per_second": TIMED / statistics.median(found["seconds_batch"]),
-        "images_per_second_single": TIMED / statistics.median(found["seconds_single"]),
-        "megabytes": found["megabytes"],
-    }
+def speeds(commands: dict, turn: int, peers: Path) -> dict[str, dict]:
+    """One round: each tool once from a cold start, then TIMED faces singly and in batches; the first one changes."""
+    names = list(commands)
+    first, out = turn * 5 % len(names), peers / "timed.answers"
+    found = {}
+    for name in names[first:] + names[:first]:
+        command, words = commands[name]
+        cold, _ = ask(command, peers / "one", out, 0, words)
+        _, timed = ask(command, peers / "timed", out, 1, words)
+        found[name] = {
+            "cold_start_seconds": cold,
+            "images_per_second": TIMED / timed["seconds_batch"][0],
+            "images_per_second_single": TIMED / timed["seconds_single"][0],
+            "megabytes": timed["megabytes"],
+        }
+        print(turn, name, {key: round(value, 2) for key, value in found[name].items()}, flush=True)
+    return found
+
+
+def medians(rounds: list[dict], name: str) -> dict:
+    """Medians over the rounds of a tool's figures, and of their ratios to ours in the same round."""
+    found = {key: statistics.median(turn[name][key] for turn in rounds) for key in rounds[0][name]}
+    for key, ratio in (
+        ("images_per_second", "speed_to_ours"),
+        ("images_per_second_single", "speed_single_to_ours"),
+        ("cold_start_seconds", "cold_start_to_ours"),
+    ):
+        found[ratio] = statistics.median(turn[name][key] / turn[OURS_FAST][key] for turn in rounds)
+    return found
 
 
 def ask(command: list[str], faces: Path, out: Path, rounds: int, words: tuple) -> tuple[float, dict]:
@@ -323,7 +396,7 @@ def picture(rows: list[dict], path: Path) -> None:
         colour = "tab:blue" if is_ours else "dimgrey"
         low, high = row["accuracy_a_low"], row["accuracy_a_high"]
         axes.errorbar(x, y, yerr=[[y - low], [high - y]], fmt="o", color=colour, capsize=3)
-        name = f"{row['tool']} ({row['megabytes']:.3g} MB)"
+        name = f"{row['tool']} ({row['megabytes']:.2g} MB)"
         axes.annotate(name, (x, y), (7, 4), textcoords="offset points", color=colour, fontsize=10)
     axes.set_xlabel(f"images a second, one core, batches of {BATCH}")
     axes.set_ylabel("accuracy, FER2013Valid, protocol A")

@@ -3,7 +3,8 @@
 An adapter is called with FACES OUT ROUNDS and words of its own. FACES holds grey faces of 48x48 bytes, one after
 another. It prints a line once it has answered the first face, writes its answers to all faces to OUT (float64, one row
 of classes for each face), and prints one line of JSON: `classes`, `megabytes` of the weights, and the seconds that it
-takes for all faces, one at a time and in batches of BATCH, in each of ROUNDS rounds.
+takes for all faces, one at a time and in batches of BATCH, in each of ROUNDS rounds. The seconds are those of the
+processor, for other programs may run on the same core. answering.js says the same in JavaScript.
 """
 
 import json
@@ -30,7 +31,7 @@ def run(answer, weights) -> None:
 
 
 def _seconds(answer, faces, size: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for first in range(0, len(faces), size):
         answer(faces[first : first + size])
-    return time.perf_counter() - start
+    return time.process_time() - start
