@@ -5,7 +5,7 @@
 SOURCE holds FER2013Train, FER2013Valid and fer2013new.csv, as in ferplus.py; WORK keeps the prepared faces, and each
 tool's own environment (a venv or an npm folder, made here; node and npm have to be there) with its answers, and what
 is there already is not made again. Nothing is trained: every tool sees the 48x48 grey faces of FER2013Valid by its own
-preprocessing (peers/run_*), and `affectnet-plus evaluate` scores the file of its answers. The table goes to
+preprocessing (peers/run_*), and `evaluate` scores the file of its answers. The table goes to
 benchmarks/results/peers-<date>-<commit>.csv, what every round took to a JSON of that name, the picture to
 benchmarks/results/peers.png.
 
@@ -32,18 +32,19 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import datasets
 import matplotlib.pyplot as plt
 import numpy as np
-from ferplus import figures, prepare, run, validation
+from ferplus import prepare, run, validation
 from measuring import RESULTS, commit, hardware, write_csv
 
-from affectnet_plus_modeling.evaluation.external import read_external
+from affectnet_plus_modeling.evaluation.evaluate import measure
+from affectnet_plus_modeling.evaluation.options import EvaluationOptions
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
 
 HERE = Path(__file__).parent
 OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
 OURS_FAST = "ours, ONNX"  # what speeds are compared with
-TIMED, BATCH = 160, 32
+TIMED, BATCH = 128, 32
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 COLUMNS = (
@@ -271,7 +272,7 @@ def main() -> None:
     peers = options.work / "peers"
     pixels = splits["A"].batch(range(len(splits["A"])))["pixels"][:, 0].numpy()  # grey: its channels are the same
     peers.mkdir(exist_ok=True)
-    for name, faces in (("faces", pixels), ("timed", pixels[:TIMED]), ("one", pixels[:1])):
+    for name, faces in (("faces", pixels), ("timed", pixels[:TIMED])):
         faces.tofile(peers / name)
 
     rows, commands = {}, {}
@@ -319,18 +320,14 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
             csv.writer(file).writerows(
                 [["image_id", *columns], *([name, *found[name].tolist()] for name in split.image_ids)]
             )
-        order = ["--label-order", tool.order] if named else []
-        run("evaluate", theirs, prepared[protocol], *order, "--out", theirs.with_suffix(""))
-        metrics = json.loads((theirs.with_suffix("") / "metrics.json").read_text())
-        data = datasets.load_dataset(str(prepared[protocol]), split="validation")
-        read = read_external(theirs, data, tool.order if named else None).predictions
-        kl = figures(read.probabilities, read.soft_labels, read.labels)["kl"]
+        order = EvaluationOptions(label_order=tool.order if named else None)  # type: ignore[arg-type]
+        metrics, read = measure(theirs, prepared[protocol], options=order)
         end = protocol.lower()
         row |= {
             f"accuracy_{end}": metrics["accuracy"],
             f"balanced_accuracy_{end}": metrics["balanced_accuracy"],
             f"ece_{end}": metrics["ece"],
-            f"kl_{end}": kl,
+            f"kl_{end}": float(kl_smoothed(read.soft_labels, read.probabilities).mean()),
             "classes": len(columns),
         }
         if protocol == "A":
@@ -339,14 +336,13 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
 
 
 def speeds(commands: dict, turn: int, peers: Path) -> dict[str, dict]:
-    """One round: each tool once from a cold start, then TIMED faces singly and in batches; the first one changes."""
+    """One round: each tool from a cold start, then TIMED faces singly and in batches; another begins each time."""
     names = list(commands)
     first, out = turn * 5 % len(names), peers / "timed.answers"
     found = {}
     for name in names[first:] + names[:first]:
         command, words = commands[name]
-        cold, _ = ask(command, peers / "one", out, 0, words)
-        _, timed = ask(command, peers / "timed", out, 1, words)
+        cold, timed = ask(command, peers / "timed", out, 1, words)
         found[name] = {
             "cold_start_seconds": cold,
             "images_per_second": TIMED / timed["seconds_batch"][0],
