@@ -13,7 +13,7 @@ async function main() {
   const fromFolder = createRequire(path.join(folder, "package.json"));
   const tf = fromFolder("@tensorflow/tfjs");
   await wasm(fromFolder, tf);
-  const models = path.join(path.dirname(fromFolder.resolve("@vladmandic/human/package.json")), "models");
+  const models = path.join(folder, "node_modules/@vladmandic/human/models");
   const described = JSON.parse(fs.readFileSync(path.join(models, "emotion.json")));
   const weights = fs.readFileSync(path.join(models, "emotion.bin"));
   const model = await tf.loadGraphModel(tf.io.fromMemory({
