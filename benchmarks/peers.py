@@ -9,10 +9,10 @@ preprocessing (peers/run_*), and `evaluate` scores the file of its answers. The 
 benchmarks/results/peers-<date>-<commit>.csv, what every round took to a JSON of that name, the picture to
 benchmarks/results/peers.png.
 
-Speed is that of one thread, pinned to one core: images per second of the processor's time, and cold start, the time on
-the clock from the start of the process to the first answer. The tools take turns, all of them in each of --rounds, and
-medians are given; next to them the median of the ratios to ours (ONNX) in the same round, which is what to go by where
-other programs run on the machine.
+Speed is that of one thread: images per second of the processor's time, and cold start, its time from the start of the
+process to the first answer (waiting for the disk is not in it). The tools take turns, all of them in each of --rounds,
+and medians are given; next to them the median of the ratios to ours (ONNX) in the same round, which is what to go by
+where other programs run on the machine.
 
 Of the peers, Keras weights (.h5, .hdf5) are loaded by their own framework in their own environment, never by ours, and
 pickles as tensors alone.
@@ -27,7 +27,6 @@ import statistics
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +43,7 @@ from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
 HERE = Path(__file__).parent
 OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
 OURS_FAST = "ours, ONNX"  # what speeds are compared with
-TIMED, BATCH = 128, 32
+TIMED, BATCH = 64, 32
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
 COLUMNS = (
@@ -221,14 +220,6 @@ TOOLS = (
         "fer2013", "not said", "unknown", "RGB 224x224, 0 to 1; in ONNX Runtime of Python; its order inferred",
     ),
     Tool(
-        "facex", "1.1.0", "facex",
-        python_environment(
-            "tensorflow-cpu==2.19.1", "scikit-image", "opencv-python-headless<5", loose=("facex==1.1.0",)
-        ),
-        "run_facex.py", lambda at: (),
-        "alphabetical-7", "not said", "unknown", "RGB 200x200, 0 to 1; in TensorFlow Lite",
-    ),
-    Tool(
         "facial-emotion-recognition", "0.3.4", "facial-emotion-recognition",
         with_archive("facial-emotion-recognition==0.3.4", our_torch),
         "run_torch.py", lambda at: (
@@ -262,7 +253,9 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="+", choices=[tool.name for tool in TOOLS], help="ask these tools alone")
-    parser.add_argument("--core", default="0", help="number of the core that the tools run on (default: 0)")
+    parser.add_argument(
+        "--core", default="0", help="number of the core that the tools run on, or several (default: 0)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times that every tool's speed is measured (default: 5)")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -275,17 +268,19 @@ def main() -> None:
     for name, faces in (("faces", pixels), ("timed", pixels[:TIMED])):
         faces.tofile(peers / name)
 
-    rows, commands = {}, {}
+    commands = {}
     for tool in tools:
         folder = peers / tool.folder
         folder.mkdir(exist_ok=True)
         adapter = str(HERE / "peers" / tool.adapter)
         commands[tool.name] = ["taskset", "-c", options.core, *tool.environment(folder), adapter], tool.words(folder)
-        rows[tool.name] = scores(tool, folder, *commands[tool.name], prepared, splits)
+    rounds = [] if options.only else [speeds(commands, turn, peers) for turn in range(options.rounds)]
+    rows = {}
+    for tool in tools:
+        rows[tool.name] = scores(tool, peers / tool.folder, *commands[tool.name], prepared, splits)
         print(tool.name, {key: value for key, value in rows[tool.name].items() if key in COLUMNS[6:16]}, flush=True)
     if options.only:
         return
-    rounds = [speeds(commands, turn, peers) for turn in range(options.rounds)]
     table = [row | medians(rounds, name) | {"hardware": hardware(), "commit": commit()} for name, row in rows.items()]
     out = RESULTS / f"peers-{datetime.date.today().isoformat()}-{commit()}"
     write_csv(out.with_suffix(".csv"), COLUMNS, table)
@@ -336,7 +331,13 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
 
 
 def speeds(commands: dict, turn: int, peers: Path) -> dict[str, dict]:
-    """One round: each tool from a cold start, then TIMED faces singly and in batches; another begins each time."""
+    """One round: each tool from a cold start, then TIMED faces singly and in batches; another begins each time.
+
+    It is kept in `peers`, so that a run that is cut off goes on with the next round.
+    """
+    kept = peers / f"round-{turn}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
     names = list(commands)
     first, out = turn * 5 % len(names), peers / "timed.answers"
     found = {}
@@ -350,6 +351,7 @@ def speeds(commands: dict, turn: int, peers: Path) -> dict[str, dict]:
             "megabytes": timed["megabytes"],
         }
         print(turn, name, {key: round(value, 2) for key, value in found[name].items()}, flush=True)
+    kept.write_text(json.dumps(found))
     return found
 
 
@@ -366,20 +368,15 @@ def medians(rounds: list[dict], name: str) -> dict:
 
 
 def ask(command: list[str], faces: Path, out: Path, rounds: int, words: tuple) -> tuple[float, dict]:
-    """Run an adapter: the seconds until its first answer, and the last line that it prints."""
+    """Run an adapter: the processor's seconds until its first answer, and the last line that it prints."""
     arguments = [*command, *map(str, (faces, out, rounds, *words))]
-    start = time.perf_counter()
-    first = last = ""
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    ) as process:
-        for line in process.stdout:  # type: ignore[union-attr]
-            if line.strip() == "answered":
-                first = time.perf_counter() - start
-            last = line
-    if process.returncode:
-        sys.exit(f"{' '.join(arguments)} ended with {process.returncode}")
-    return first, json.loads(last)
+    environment = os.environ | ONE_THREAD | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} ended with {done.returncode}")
+    lines = done.stdout.splitlines()
+    first = next(line.split()[1] for line in lines if line.startswith("answered "))
+    return float(first), json.loads(lines[-1])
 
 
 def picture(rows: list[dict], path: Path) -> None:
