@@ -252,7 +252,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--only", nargs="+", choices=[tool.name for tool in TOOLS], help="ask these tools alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=[tool.name for tool in TOOLS], help="these tools, and ours, alone"
+    )
     parser.add_argument(
         "--core", default="0", help="number of the core that the tools run on, or several (default: 0)"
     )
@@ -261,7 +263,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     prepared = {protocol: prepare(options.source, options.work, protocol) for protocol in "AB"}
     splits = {protocol: validation(folder, 48) for protocol, folder in prepared.items()}
-    tools = [tool for tool in TOOLS if not options.only or tool.name in options.only]
+    tools = [tool for tool in TOOLS if not options.only or tool.name in (OURS_FAST, *options.only)]
     peers = options.work / "peers"
     pixels = splits["A"].batch(range(len(splits["A"])))["pixels"][:, 0].numpy()  # grey: its channels are the same
     peers.mkdir(exist_ok=True)
@@ -274,13 +276,11 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         adapter = str(HERE / "peers" / tool.adapter)
         commands[tool.name] = ["taskset", "-c", options.core, *tool.environment(folder), adapter], tool.words(folder)
-    rounds = [] if options.only else [speeds(commands, turn, peers) for turn in range(options.rounds)]
+    rounds = [speeds(commands, turn, peers) for turn in range(options.rounds)]
     rows = {}
     for tool in tools:
         rows[tool.name] = scores(tool, peers / tool.folder, *commands[tool.name], prepared, splits)
         print(tool.name, {key: value for key, value in rows[tool.name].items() if key in COLUMNS[6:16]}, flush=True)
-    if options.only:
-        return
     table = [row | medians(rounds, name) | {"hardware": hardware(), "commit": commit()} for name, row in rows.items()]
     out = RESULTS / f"peers-{datetime.date.today().isoformat()}-{commit()}"
     write_csv(out.with_suffix(".csv"), COLUMNS, table)
@@ -295,7 +295,7 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
 
     Faces of protocol B are among those of A, so the tool is asked about those of A.
     """
-    out = folder.parent / tool.name.replace(", ", "-").replace(" ", "-")
+    out = folder.parent / file_name(tool.name)
     answers = out.with_suffix(".answers")
     if not answers.exists():
         ask(command, folder.parent / "faces", answers, 0, words)
@@ -333,26 +333,30 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
 def speeds(commands: dict, turn: int, peers: Path) -> dict[str, dict]:
     """One round: each tool from a cold start, then TIMED faces singly and in batches; another begins each time.
 
-    It is kept in `peers`, so that a run that is cut off goes on with the next round.
+    What was measured is kept in `peers`, so that a run that is cut off goes on where it was.
     """
-    kept = peers / f"round-{turn}.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
     names = list(commands)
     first, out = turn * 5 % len(names), peers / "timed.answers"
     found = {}
     for name in names[first:] + names[:first]:
-        command, words = commands[name]
-        cold, timed = ask(command, peers / "timed", out, 1, words)
-        found[name] = {
-            "cold_start_seconds": cold,
-            "images_per_second": TIMED / timed["seconds_batch"][0],
-            "images_per_second_single": TIMED / timed["seconds_single"][0],
-            "megabytes": timed["megabytes"],
-        }
-        print(turn, name, {key: round(value, 2) for key, value in found[name].items()}, flush=True)
-    kept.write_text(json.dumps(found))
+        kept = peers / f"{file_name(name)}-round-{turn}.json"
+        if not kept.exists():
+            command, words = commands[name]
+            cold, timed = ask(command, peers / "timed", out, 1, words)
+            figures = {
+                "cold_start_seconds": cold,
+                "images_per_second": TIMED / timed["seconds_batch"][0],
+                "images_per_second_single": TIMED / timed["seconds_single"][0],
+                "megabytes": timed["megabytes"],
+            }
+            kept.write_text(json.dumps(figures))
+            print(turn, name, figures, flush=True)
+        found[name] = json.loads(kept.read_text())
     return found
+
+
+def file_name(tool: str) -> str:
+    return tool.replace(", ", "-").replace(" ", "-")
 
 
 def medians(rounds: list[dict], name: str) -> dict:
