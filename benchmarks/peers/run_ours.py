@@ -4,11 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from answering import run
-
-from affectnet_plus_modeling.data.dataset import normalise
-from affectnet_plus_modeling.evaluation.predict import load_model
 
 model, looks = Path(sys.argv[4]), int(sys.argv[5])
 
@@ -17,10 +13,12 @@ def answer(faces):
     """The mirror image goes through the network in the same batch."""
     pixels = np.repeat(faces[:, None], 3, axis=1)
     views = pixels if looks == 1 else np.concatenate([pixels, pixels[..., ::-1]])
-    return ask(views).reshape(looks, len(faces), -1).mean(axis=0)
+    logits = ask(views).astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).reshape(looks, len(faces), -1).mean(axis=0)
 
 
-if model.suffix == ".onnx":
+if model.suffix == ".onnx":  # what it needs is loaded alone: the cold start is measured
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -30,18 +28,18 @@ if model.suffix == ".onnx":
     weights = model
 
     def ask(pixels):
-        return _softmax(session.run(["logits"], {taken: pixels.astype(np.float32) / 127.5 - 1})[0])
+        return session.run(["logits"], {taken: pixels.astype(np.float32) / 127.5 - 1})[0]
 else:
+    import torch
+
+    from affectnet_plus_modeling.data.dataset import normalise
+    from affectnet_plus_modeling.evaluation.predict import load_model
+
     network, weights = load_model(model), model / "model.safetensors"
 
     @torch.inference_mode()
     def ask(pixels):
-        return _softmax(network(normalise(torch.from_numpy(pixels))).logits.numpy())
-
-
-def _softmax(logits):
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+        return network(normalise(torch.from_numpy(pixels))).logits.numpy()
 
 
 run(answer, weights)
