@@ -6,7 +6,6 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 VENV36 ?= .venv36
-VENV4 ?= .venv4
 BIN := $(VENV)/bin
 
 # A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
@@ -28,8 +27,8 @@ parts: $(VENV)/parts/ready
 script36: $(VENV36)/ready
 	$(VENV36)/bin/python -m pytest tests/script36
 
-transformers4: $(VENV4)/ready
-	HF_HOME=$(abspath $(VENV4)/cache) $(VENV4)/bin/python -m pytest tests/transformers4
+transformers4: $(VENV)/parts/ready
+	HF_HOME=$(abspath $(VENV)/parts/optimum/cache) $(VENV)/parts/optimum/bin/python -m pytest tests/transformers4
 
 lint: $(VENV)/ready-dev
 	$(BIN)/python -m ruff check .
@@ -38,7 +37,7 @@ lint: $(VENV)/ready-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(VENV36) $(VENV4) demo build *.egg-info
+	rm -rf $(VENV) $(VENV36) demo build *.egg-info
 
 # What the package needs at run time. torch goes first, so that a CPU wheel that is at hand serves;
 # TORCH="torch --index-url ..." chooses another.
@@ -62,11 +61,4 @@ $(VENV)/parts/ready: tests/support/bring_parts.sh | $(VENV)/ready-dev
 $(VENV36)/ready: Makefile
 	$(PYTHON) -m venv $(VENV36)
 	$(VENV36)/bin/python -m pip install -q datasets==3.6.0 "pillow>=12.2" pytest
-	touch $@
-
-# The last of transformers 4, which a published model promises to load in; nothing of ours is installed beside it.
-$(VENV4)/ready: Makefile
-	$(PYTHON) -m venv $(VENV4)
-	$(VENV4)/bin/python -m pip install -q $(TORCH)
-	$(VENV4)/bin/python -m pip install -q "transformers==4.57.*" "accelerate>=1.10" "pillow>=12.2" pytest
 	touch $@

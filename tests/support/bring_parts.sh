@@ -22,13 +22,14 @@ tar xzf face_recognition_models-0.3.0.tar.gz -O --wildcards '*/shape_predictor_6
     >shape_predictor_68_face_landmarks.dat
 rm ./*.tgz ./*.tar.gz
 
-# optimum wants an older transformers, so it has an environment of its own, which borrows torch; our package, which is
-# installed as editable, is not seen through a .pth.
+# optimum wants transformers 4, so it has an environment of its own, which borrows torch; our package, which is installed
+# as editable, is not seen through a .pth. `make transformers4` runs there too.
 "$python" -m venv optimum
 "$python" -c "import sys; print(*[path for path in sys.path if path.endswith('site-packages')], sep='\n')" \
     >"$(echo optimum/lib/python3*/site-packages)/borrowed.pth"
 optimum/bin/python -m pip install -q --no-deps \
-    optimum==2.1.0 optimum-onnx==0.1.0 transformers==4.57.6 tokenizers==0.22.2 huggingface_hub==0.36.2
+    optimum==2.1.0 optimum-onnx==0.1.0 transformers==4.57.6 tokenizers==0.22.2 huggingface_hub==0.36.2 \
+    datasets==4.4.2
 
 # Its scripts would fetch libraries of CUDA.
 npm install --silent --no-audit --no-fund --ignore-scripts --prefix js @huggingface/transformers@4.3.2 >/dev/null
