@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_OPTIONS)
 
-.PHONY: demo test slow parts script36 transformers4 lint clean
+.PHONY: demo test slow fuzz parts script36 transformers4 lint clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m affectnet_plus_modeling.demo demo
@@ -21,6 +21,9 @@ test: $(VENV)/ready-dev
 
 slow: $(VENV)/ready-dev
 	$(PYTEST) -m slow
+
+fuzz: $(VENV)/ready-dev
+	AFFECTNET_PLUS_LONG=1 $(PYTEST) -m slow tests/hostile
 
 parts: $(VENV)/parts/ready
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -30,9 +30,9 @@ class Uncertainty(TypedDict):
     """What `calibrate` found, as far as an answer needs it."""
 
     method: str
-    quantile: float
+    quantile: float | list[float]
     coverage: float
-    of: str
+    of: NotRequired[str]
     abstain_entropy: float | None
 
 

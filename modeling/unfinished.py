@@ -46,7 +46,13 @@ def begin(work: Path, identity: dict, resume: bool = False, overwrite: bool = Fa
         FileNotFoundError: `resume`, and no run was begun there.
         ValueError: the run there was begun with another identity, and it is to be resumed, or `overwrite` is false.
     """
-    before = _read(work)
+    try:
+        before = _read(work)
+    except ValueError:
+        if resume or not overwrite:
+            raise ValueError(_another(work, [f"its {RUN} is damaged"])) from None
+        _empty(work)
+        before = None
     if before is None:
         if work.is_dir() and any(not path.name.startswith(".") for path in work.iterdir()):
             raise FileExistsError(f"{work} is needed for unfinished work, and holds something else. Move it away")
@@ -59,14 +65,18 @@ def begin(work: Path, identity: dict, resume: bool = False, overwrite: bool = Fa
         if not found and (resume or not overwrite or before["overwrite"]):
             return True
         if resume or not overwrite:
-            raise ValueError(
-                f"{work} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it was "
-                "begun with, or --overwrite without --resume to begin anew"
-            )
+            raise ValueError(_another(work, found))
         _empty(work)
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / RUN, {"overwrite": overwrite, "identity": identity})
     return False
+
+
+def _another(work: Path, found: list[str]) -> str:
+    return (
+        f"{work} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it was begun "
+        "with, or --overwrite without --resume to begin anew"
+    )
 
 
 def demand(work: Path, resume: bool) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,13 +94,15 @@ def test_faces_that_cannot_be_rows_are_an_error_with_their_reasons(copy):
 
 
 def test_a_picture_that_cannot_be_decoded_is_an_error(copy):
-    """Header and end are whole, as the loader asks; only decoding shows that the middle is not."""
+    """Header, end and checksums are whole, as the loader asks; only decoding shows that the middle is not."""
     path = copy / TRAIN / "images" / "0.png"
     for old in (copy / TRAIN / "images").glob("0.*"):
         old.unlink()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    Image.new("L", (64, 64)).save(path)
     data = path.read_bytes()
-    path.write_bytes(data[:200] + bytes(200) + data[400:])
+    middle = b"IDAT" + b"\xff" * 40
+    chunk = struct.pack(">I", 40) + middle + struct.pack(">I", zlib.crc32(middle))
+    path.write_bytes(data[: data.index(b"IDAT") - 4] + chunk + data[data.index(b"IEND") - 4 :])
     report = doctor(copy)
     assert ("pictures", "1 cannot be decoded") in of_level(report, "error")
     assert [found["examples"] for found in report["findings"] if found["level"] == "error"] == [["train/0"]]

@@ -71,7 +71,8 @@ def test_a_note_of_the_run_that_a_power_cut_took_is_begun_anew_only_when_asked(w
     (work / RUN_FILE).write_bytes(content)
     with pytest.raises(ValueError, match="out.training holds an unfinished run .*: its run.json is damaged. Give"):
         begin(work, RUN)
-    assert begun_with(work) is None
+    with pytest.raises(ValueError, match="run.json cannot be read"):
+        begun_with(work)
     assert not begin(work, RUN, overwrite=True) and begin(work, RUN)
 
 

@@ -17,11 +17,12 @@ _COPIED = (
     "app/guard.py",
     "app/page.py",
     "app/style.py",
+    "images.py",
     "labels.py",
     "vit/faces.py",
     "vit/photos.py",
 )
-_CONSTANTS = ("EMOTIONS",)
+_CONSTANTS = ("EMOTIONS", "MAX_IMAGE_BYTES", "MAX_IMAGE_SIDE")
 
 _APP = '''"""The page for {model_repo}. What it shows is in affectnet_plus_modeling/app."""
 

@@ -233,7 +233,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(browser, address, drawn_tree, tm
         upload(page, path)
         message = page.wait_for_selector("#photo-result [role=alert]").inner_text()
         assert message.startswith(f"{path.name} cannot be read: ") and reason[kind] in message
-        assert "of at most 100 MB and 100 megapixels" in message
+        assert "of at most 20 MB and 100 megapixels" in message
         assert "Traceback" not in page.content() and "BytesIO" not in message
         upload(page, good)  # the next one is answered as ever
         page.wait_for_selector("#photo-result .face")

@@ -111,7 +111,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").touch()
 
-    def noted(data, out, options, resume, overwrite, progress):
+    def noted(data, out, options, resume, overwrite, progress, strict, say):
         seen.append((data, out, options, resume, overwrite))
         return {"parameters": 1, "steps": 2, "seconds": 3.0, "best_step": 1, "best_objective": 0.5}
 

@@ -128,7 +128,7 @@ def test_a_second_calibration_changes_nothing(drawn, model_copy):
 
 def test_the_model_says_what_was_fitted_in_the_stock_library_too(drawn, model_copy):
     before = predicted(model_copy, drawn)
-    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.3, abstain_confidence=0), **TRAIN)
+    found = calibrate(model_copy, drawn, CalibrationOptions(abstain_accuracy=0.07, abstain_confidence=0), **TRAIN)
     expected = apply_temperature(before, found["uncertainty"]["temperature"])
     np.testing.assert_allclose(predicted(model_copy, drawn).probabilities, expected.probabilities, rtol=1e-5)
     model = AutoModelForImageClassification.from_pretrained(model_copy, trust_remote_code=True)

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import PurePosixPath
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from affectnet_plus_modeling.evaluation.external import read_external
 from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces, predict_pictures
 from affectnet_plus_modeling.evaluation.report_text import format_metrics
 from affectnet_plus_modeling.labels import ORDERS
+from affectnet_plus_modeling.shipped import pretrained
 
 ROWS = 8  # of the validation split of `drawn`
 
@@ -240,10 +242,9 @@ def test_the_verb_wants_a_folder_to_write_where_the_model_is_a_file(said, drawn,
 def test_the_verb_passes_every_option_on(monkeypatch, capsys, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
-    for folder in ("data", "other"):
-        (tmp_path / folder).mkdir()
-        for name in ("README.md", "config.json", "model.safetensors"):
-            (tmp_path / folder / name).touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").touch()
+    copytree(pretrained(), tmp_path / "other")
     (tmp_path / "peer.jsonl").touch()
     monkeypatch.setattr(evaluate_module, "evaluate", lambda *words: asked.append(words) or {})
     monkeypatch.setattr("affectnet_plus_modeling.evaluation.report_text.format_metrics", lambda metrics: "the table")

@@ -36,6 +36,7 @@ def groups_of(prepared_from):
     def build(*records):
         faces = [(picture(), annotation(label=0, **record)) for record in records]
         data = load_prepared(prepared_from(faces), "default", "train")
+        data = data.select(sorted(range(len(data)), key=lambda row: int(data["image_id"][row].split("/")[1])))
         groupings, edges = attribute_groupings(data)
         return {name: names_of(grouping) for name, grouping in groupings.items()}, edges
 

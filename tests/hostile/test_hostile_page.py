@@ -58,9 +58,12 @@ def client(address):
         yield found
 
 
-def ask(client, data, name="session"):
+SAY, LOOK = 0, 1  # the functions of the page that a photo is given to: for programs, and for the page itself
+
+
+def ask(client, data, name="session", function=LOOK):
     """What comes of a call of the queue: the status where it is refused, else its last message."""
-    body = data if isinstance(data, bytes) else json.dumps({"data": data, "fn_index": 0, "session_hash": name})
+    body = data if isinstance(data, bytes) else json.dumps({"data": data, "fn_index": function, "session_hash": name})
     joined = client.post("gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
     if joined.status_code != 200 or "event_id" not in joined.text:
         return joined.status_code
@@ -91,7 +94,8 @@ def test_no_other_file_is(client, place):
     odd = ["/dev/zero", "/etc/passwd/x", "a\0b", "~", "", "../private.png", "http://127.0.0.1:1/x.png"]
     for path in [str(place / other) for other in others] + odd:
         for meta in ({}, {"meta": META}):
-            assert GONE in ask(client, [{"path": path, **meta}, WHOLE])
+            for function in (SAY, LOOK):
+                assert GONE in ask(client, [{"path": path, **meta}, WHOLE], function=function)
     shutil.rmtree(inside)
     for other in others[:4]:
         assert client.get(f"gradio_api/file={place / other}").status_code == 403

@@ -251,8 +251,12 @@ def test_numbers_of_the_model_as_it_was_calibrated_otherwise_are_refused(fixed, 
         render_model_card(fixed, "user/faces")
 
 
+OTHER = {"file": "other.csv", "label_order": "ferplus", "without": []} | {"missing": 0, "missing_are": "refuse"}
+OTHER |= {"rounded_to": None}
+
+
 def test_numbers_of_other_predictions_are_refused(fixed):
-    changed(fixed, "metrics.json", predictions={"file": "other.csv", "label_order": "ferplus", "without": []})
+    changed(fixed, "metrics.json", predictions=OTHER)
     with pytest.raises(ValueError, match="metrics.json is of the predictions in other.csv; run affectnet-plus"):
         render_model_card(fixed, "user/faces")
 

@@ -67,7 +67,7 @@ def test_every_size_is_a_model_for_grey_48_and_colour_224():
         for pixels, patch in ((48, 8), (224, 16)):
             with torch.device("meta"):
                 options = train_module._decided(TrainingOptions(size=size), pixels)
-                model = train_module._model(options, pixels, knows_affect=True)
+                model = train_module._model(options, pixels, EMOTIONS, knows_affect=True)
             assert model.config.image_size == pixels and model.config.patch_size == patch
             assert model.config.hidden_size == shape["hidden_size"]
             assert model.vit.embeddings.position_embeddings.shape[1] == 1 + (pixels // patch) ** 2
@@ -133,7 +133,7 @@ def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):
         folder.mkdir()
         (folder / "model.safetensors").touch()
         if whole:
-            (folder / "trainer_state.json").touch()
+            (folder / "trainer_state.json").write_text("{}")
     assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
 
 
@@ -207,7 +207,7 @@ def test_the_record_holds_the_soft_labels_whatever_the_target(drawn, trained, tm
 
 def divided(data, options):
     splits = load_prepared(data, "default")
-    return train_module._faces(splits, train_module._rows(splits, options), options, 48, silent)
+    return train_module._faces(splits, train_module._rows(splits, options), options, 48, silent, False)
 
 
 def test_the_holdout_is_taken_out_of_the_training_faces(drawn):

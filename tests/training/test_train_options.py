@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.evaluation.predict import load_model
 from affectnet_plus_modeling.sources.tree import annotation
@@ -232,7 +234,7 @@ def test_layers_near_the_picture_change_less(drawn, tmp_path, tiny):
     options = quick(epochs=1, layer_decay=0.1, warmup=0.0, weight_decay=0.0)
     train(drawn, tmp_path / "model", options)
     train_module.transformers.set_seed(options.seed)
-    begun = train_module._model(train_module._decided(options, 48), 48, knows_affect=True)
+    begun = train_module._model(train_module._decided(options, 48), 48, EMOTIONS, knows_affect=True)
     trained = load_model(tmp_path / "model").state_dict()
     change = {name: float((trained[name] - value).abs().max()) for name, value in begun.state_dict().items()}
     assert change["stem.0.weight"] < change["vit.layers.1.mlp.fc1.weight"] / 20 < change["classifier.weight"]
@@ -275,6 +277,7 @@ def test_a_run_starts_from_a_model_of_ours(drawn, trained, tmp_path, tiny, monke
     with pytest.raises(ValueError, match="needs 'affectnet_plus'"):
         (tmp_path / "vit").mkdir()
         (tmp_path / "vit" / "config.json").write_text('{"model_type": "vit"}')
+        copyfile(trained / "model.safetensors", tmp_path / "vit" / "model.safetensors")
         train(drawn, tmp_path / "other", quick(from_pretrained=str(tmp_path / "vit")))
 
 
