@@ -102,6 +102,8 @@ class Guard:
         try:
             async with asyncio.timeout(seconds):
                 await self._app(scope, limited, noted)
+        except asyncio.CancelledError:  # the page is ended, and with it the streams of pages that are open
+            await _end(send)
         except Exception as error:
             logger.error("a request failed: %s", one_line(error))
             await (_end(send) if begun else _refuse(send, 408 if isinstance(error, TimeoutError) else 400))

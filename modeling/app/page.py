@@ -25,6 +25,7 @@ from .guard import LOOPBACK, GuardedApp, is_upload, logger, named_files, one_lin
 from .style import CSS  # noqa: E402
 
 KEPT_SECONDS = 600  # so long an uploaded picture can be looked at again; then its file goes
+CLOSING_SECONDS = 3  # so long answers that have begun may go on when the page is ended
 CHECKED_SECONDS = 60  # how often that is looked for
 GONE = f"The picture is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again"
 SEARCHED, WHOLE = "the faces found in it", "the whole picture"
@@ -76,6 +77,8 @@ def _answer_in_words(page: gradio.Blocks) -> None:
             raise gradio.Error(GONE, print_exception=False)
         try:
             return await process(block_fn, inputs, **named)
+        except gradio.Error:  # in words of ours
+            raise
         except Exception as error:
             logger.error("a request failed: %s", one_line(error))
             raise gradio.Error("This cannot be answered. Reload the page", print_exception=False) from None
@@ -105,6 +108,7 @@ def launch(page: gradio.Blocks, **where) -> str:
         _app=app,
         **where,
     )
+    page.server.config.timeout_graceful_shutdown = CLOSING_SECONDS  # pages that stay open hold streams
     return address
 
 

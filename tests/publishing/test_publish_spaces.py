@@ -190,7 +190,7 @@ def test_a_space_starts_cold_from_its_repository_alone_and_programs_ask_it(hub, 
                 assert answer.pop("box") is None and answer["label"] == expected["label"]
                 assert answer["soft_label"] == pytest.approx(expected["soft_label"], abs=1e-6)
             (tmp_path / "notes.png").write_text("these are notes")
-            with pytest.raises(Exception, match="cannot be read as JPEG or PNG"):
+            with pytest.raises(Exception, match="notes.png cannot be read"):
                 page.predict(client.handle_file(tmp_path / "notes.png"), "the whole picture", api_name="/look")
         finally:
             process.kill()
