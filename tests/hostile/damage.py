@@ -26,9 +26,9 @@ MOST = 2_000  # characters of one sentence
 
 
 def runs(short: int, long: int):
-    """Parametrise a test by `count`: inputs in `make test`, twice as many in `make slow`, and all in `make fuzz`."""
-    slow = long if os.environ.get("AFFECTNET_PLUS_LONG") else 2 * short
-    return pytest.mark.parametrize("count", [short, pytest.param(slow, marks=pytest.mark.slow)])
+    """Parametrise a test by `count`: so many inputs in `make test`, and so many slow ones in `make fuzz`."""
+    more = [pytest.param(long, marks=pytest.mark.slow)] if os.environ.get("AFFECTNET_PLUS_LONG") else []
+    return pytest.mark.parametrize("count", [short, *more])
 
 
 def many(count: int, strategy, check) -> None:
