@@ -77,9 +77,9 @@ def _answer_in_words(page: gradio.Blocks) -> None:
             raise gradio.Error(GONE, print_exception=False)
         try:
             return await process(block_fn, inputs, **named)
-        except gradio.Error:  # in words of ours
-            raise
         except Exception as error:
+            if isinstance(error, gradio.Error) and not error.print_exception:  # in words of ours
+                raise
             logger.error("a request failed: %s", one_line(error))
             raise gradio.Error("This cannot be answered. Reload the page", print_exception=False) from None
 
