@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from affectnet_plus_modeling.vit.faces import best_of_each
+
 LONGEST = 1280
 Find = Callable[[np.ndarray], list]
 
@@ -72,7 +74,7 @@ def centerface(models: Path) -> Find:
             y, x = ((offset[0, :, row, column] + (row + 0.5, column + 0.5)) * 4).tolist()
             box = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2]) * ([width / wide, height / high] * 2)
             found.append((*box.tolist(), float(heat[0, 0, row, column])))
-        return _once(found, 0.3)
+        return best_of_each(found, 0.3)
 
     return find
 
@@ -91,7 +93,7 @@ def ultralight(models: Path) -> Find:
         )
         whole = np.tile((picture.shape[1], picture.shape[0]), 2)
         good = np.flatnonzero(scores[0, :, 1] > 0.65)
-        return _once([(*(boxes[0, at] * whole).tolist(), float(scores[0, at, 1])) for at in good], 0.3)
+        return best_of_each([(*(boxes[0, at] * whole).tolist(), float(scores[0, at, 1])) for at in good], 0.3)
 
     return find
 
@@ -158,23 +160,6 @@ def _there(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(path)
     return str(path)
-
-
-def _once(found: list, most: float) -> list:
-    """Of boxes that overlap by more than `most`, the one with the best score."""
-    kept: list = []
-    for one in sorted(found, key=lambda box: -box[4]):
-        if all(overlap(one, other) <= most for other in kept):
-            kept.append(one)
-    return kept
-
-
-def overlap(one, other) -> float:
-    """Intersection over union."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    both = max(width, 0) * max(height, 0)
-    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)
 
 
 CANDIDATES: dict[str, Callable[[Path], Find]] = {

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 import msgspec
 
+from .sentences import first_line
+
 logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
@@ -189,7 +191,9 @@ def read_json(path, kind: type[Kind], advice: str) -> Kind:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:  # those of msgspec are ValueErrors
-        raise ValueError(f"{path} cannot be read: {_short(error)}. {advice[:1].upper()}{advice[1:]}") from error
+        raise ValueError(
+            f"{path} cannot be read: {first_line(error).rstrip('.')}. {advice[:1].upper()}{advice[1:]}"
+        ) from error
 
 
 def _whole(path: Path) -> bytes:
@@ -198,10 +202,6 @@ def _whole(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_JSON:
             raise ValueError(f"it is no file of at most {MOST_JSON} bytes")
         return file.read(found.st_size + 1)
-
-
-def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200].rstrip(".") if str(error) else type(error).__name__
 
 
 def size_and_digest(path: Path) -> dict:

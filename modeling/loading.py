@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageClassification
 
 from .checkpoints import CONFIG, check_model
+from .sentences import first_line
 
 _SPARE = 20_000_000  # parameters that a configuration may have beyond its file's, as those of heads that are not there
 
@@ -51,7 +52,7 @@ def in_a_sentence(folder) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) or (isinstance(error, ValueError) and str(folder) in str(error)):
             raise  # in words already: a file, the Hub, or the folder by its name
-        said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        said = first_line(error)
         raise ValueError(f"{folder} holds no whole model: {CONFIG} and the weights do not fit ({said})") from error
 
 

@@ -9,6 +9,7 @@ from .markdown import escaped
 
 _AFFECTNET_LINK = "https://mohammadmahoor.com/pages/databases/affectnet/"
 _AFFECTNET_CONDITIONS = f"{LICENCE} This folder stays there too."
+_WEB_PEOPLE = "Photographs of real people, found on the web: personal data under the GDPR."
 _AFFECTNET_PEOPLE = (
     "Photographs of real people, found on the web and not taken with their consent to this use: personal data under "
     "the GDPR. Who finds themselves among the faces asks the licensor, the University of Denver, for removal; then "
@@ -130,7 +131,7 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions="The votes are Microsoft's, under the MIT licence. The pictures are those of FER2013 (Kaggle, ICML "
         "2013 workshop), which was given out for research; no licence is known that lets anybody pass them on.",
-        people="Photographs of real people, found on the web: personal data under the GDPR.",
+        people=_WEB_PEOPLE,
         citation="""\
 @inproceedings{barsoum2016training,
   title     = {Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution},
@@ -150,7 +151,7 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions="The pictures of FER2013 (Kaggle, ICML 2013 workshop) were given out for research; no licence is "
         "known that lets anybody pass them on.",
-        people="Photographs of real people, found on the web: personal data under the GDPR.",
+        people=_WEB_PEOPLE,
         citation="""\
 @inproceedings{goodfellow2013challenges,
   title     = {Challenges in Representation Learning: A Report on Three Machine Learning Contests},
@@ -171,7 +172,7 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions="RAF-DB is given for non-commercial research to those who ask its authors for it (Beijing "
         "University of Posts and Telecommunications), and may not be passed on.",
-        people="Photographs of real people, found on the web: personal data under the GDPR.",
+        people=_WEB_PEOPLE,
         citation="""\
 @inproceedings{li2017reliable,
   title     = {Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild},

@@ -19,6 +19,7 @@ from gradio.routes import App
 from affectnet_plus import MAX_IMAGE_BYTES
 
 from ..images import read_regular
+from ..sentences import in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +125,7 @@ async def _end(send) -> None:
 
 def one_line(error: BaseException) -> str:
     """An error for the log: its kind and its words in one line of bounded length."""
-    words = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {words[:300]!r}"
+    return f"{type(error).__name__}: {in_one_line(error)[:300]!r}"
 
 
 # --- the files that a request names ----------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import re
 import signal
 import sys
 
+from .. import sentences
 from .arguments import Parser, Verb, did_you_mean, parse
 from .completion import completion_verb
 from .data import DATA_VERBS
@@ -45,9 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def in_one_line(error: Exception) -> str:
-    """What an error says, for people: the Hub's refusals are many lines, those of some libraries name a place in
-    memory, and a value that is quoted may be of any length."""
-    said = re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))
+    """What an error says, for people: the Hub's refusals are many lines, and a quoted value may be of any length."""
+    said = sentences.in_one_line(error)
     return said if len(said) <= MOST_LETTERS else f"{said[: MOST_LETTERS // 2]} ... {said[-MOST_LETTERS // 2 :]}"
 
 

@@ -39,14 +39,16 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
     The name of a model that comes with the package stands for its folder, and you/name for what the Hub has, which is
     fetched.
     """
-    files = files or (CONFIG, WEIGHTS)
-    if folder is not None and (missing := [name for name in files if not Path(model_folder(folder), name).is_file()]):
+    if folder is None:
+        return
+    files, place = files or (CONFIG, WEIGHTS), model_folder(folder)
+    if missing := [name for name in files if not Path(place, name).is_file()]:
         raise FileNotFoundError(
             f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote, or you/name of the "
             "Hub"
         )
-    if folder is not None and WEIGHTS in files:
-        check_model(model_folder(folder))
+    if WEIGHTS in files:
+        check_model(place)
 
 
 def need_answering(model: str | None) -> None:

@@ -19,6 +19,7 @@ from affectnet_plus import EMOTIONS
 from .. import images
 from ..hub_names import fetched, on_hub
 from ..preparing.manifest import About, about
+from ..sentences import first_line
 from ..stages import Progress, silent, told
 from .readers import Encoded
 
@@ -217,7 +218,7 @@ def load_prepared(data, view: str, split: str | None = None):
     except Exception as error:  # what a damaged README.md or Parquet file makes datasets, yaml and Arrow raise
         if type(error) is ValueError:  # no such view or split, in words of datasets
             raise
-        raise ValueError(f"{folder} cannot be opened: {_first_line(error)}. Prepare again") from error
+        raise ValueError(f"{folder} cannot be opened: {first_line(error)}. Prepare again") from error
 
 
 def _of_the_cache(error: OSError) -> OSError:
@@ -227,10 +228,6 @@ def _of_the_cache(error: OSError) -> OSError:
     if error.errno in (EACCES, EROFS, EPERM, ENOTDIR, ENOSPC, EEXIST) and cache.parent in (place, *place.parents):
         return OSError(f"the cache {cache} cannot be written ({error.strerror}). Set HF_HOME to a folder that can")
     return error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 class Chosen(NamedTuple):

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from .chance import by_lot, corrected
-from .covering import covering_intervals
+from .covering import covering_intervals, covering_intervals_of_cell
 from .fairness import data_fairness, every_gap, group_gaps, model_fairness
 from .groups import UNKNOWN, Grouping
 from .intervals import (
     AFFECT,
     Estimate,
+    Numbers,
     cell_numbers,
     confusion_columns,
     estimate,
@@ -58,7 +59,7 @@ def audit(
         for attribute, grouping in groupings.items()
     }
     known = {
-        attribute: {name: large[attribute, name] for name in cells[attribute] if (attribute, name) in large}
+        attribute: {name: estimates[attribute, name] for name in cells[attribute] if (attribute, name) in large}
         for attribute in attributes
     }
     for groups in known.values():
@@ -68,7 +69,7 @@ def audit(
     return metrics | {
         "subsets": cells.pop("subsets"),
         "groups": cells,
-        "gaps": _gaps(predictions, known, counts, min_cell, resamples, seed),
+        "gaps": _gaps(cell, large, known, counts, names, min_cell, resamples, seed),
         "fairness": {
             attribute: _fairness(list(groups), counts[attribute], attributes[attribute], names, min_cell)
             for attribute, groups in known.items()
@@ -88,24 +89,26 @@ def _add_intervals(metrics: dict, overall: Estimate, covering: dict, level: floa
 def _cell(predictions: Predictions, rows: np.ndarray, found: Estimate | None, level: float) -> dict:
     cell = plain_cell(found, len(rows), level)
     if found is not None:
-        covering = covering_intervals(predictions.take(rows), level)
-        cell["intervals"] |= {name: covering[name] for name in cell["intervals"].keys() & covering.keys()}
+        cell["intervals"] |= covering_intervals_of_cell(predictions.take(rows), level)
     return cell
 
 
 def _gaps(
-    predictions: Predictions,
-    known: Mapping[str, Mapping[str, np.ndarray]],
+    numbers: Numbers,
+    rows: Mapping[tuple[str, str], np.ndarray],
+    known: Mapping[str, Mapping[str, Estimate]],
     counts: Mapping[str, Mapping[str, np.ndarray]],
+    emotions: tuple[str, ...],
     min_cell: int,
     draws: int,
     seed: int,
 ) -> dict:
-    numbers, gaps = cell_numbers(predictions), {}
+    gaps = {}
     for attribute, groups in known.items():
-        values = {name: numbers.of(rows) for name, rows in groups.items()}
-        drawn = by_lot(numbers, groups, draws, seed) if len(groups) > 1 else {}
-        gaps[attribute] = group_gaps(values, drawn, counts[attribute], predictions.names, min_cell)
+        values = {name: found.values for name, found in groups.items()}
+        members = {name: rows[attribute, name] for name in groups}
+        drawn = by_lot(numbers, members, draws, seed) if len(groups) > 1 else {}
+        gaps[attribute] = group_gaps(values, drawn, counts[attribute], emotions, min_cell)
     found = every_gap(gaps)
     for gap, p in zip(found, corrected([gap["p"] for gap in found]), strict=True):
         gap["p"] = p

@@ -8,7 +8,7 @@ noise twice. Here the noise of each bin is estimated, and with it the most that 
 import numpy as np
 from scipy.stats import norm
 
-from ..metrics.calibration.formulas import CALIBRATION_BINS, reliability_bins
+from ..metrics.calibration.formulas import CALIBRATION_BINS, bin_of, reliability_bins
 
 PRIOR = 3  # the variance in a bin is shrunk towards that of all bins as if so many faces of that had been seen
 SHRINK = 1.5  # a gap may be so many standard errors smaller than it looks, when its noise is asked what it has added
@@ -44,8 +44,7 @@ def calibration_interval(confidence: np.ndarray, truth: np.ndarray, level: float
 
 def _gaps_and_errors(confidence: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each bin that has rows: its gap times its share of the rows, and the standard error of that."""
-    bins = reliability_bins(confidence, truth)
-    index = np.maximum(np.searchsorted(bins["edges"], confidence, side="left") - 1, 0)
+    bins, index = reliability_bins(confidence, truth), bin_of(confidence)
     some = bins["rows"] > 0
     count = bins["rows"][some]
 

@@ -1,13 +1,18 @@
 """The intervals that hold what they promise where percentiles of resamples do not: of rates and calibration errors."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..metrics.calibration.formulas import top_mass
 from ..words import MIN_CLASSWISE, MIN_OF_EACH_EMOTION
 from .calibration_interval import calibration_interval
+from .intervals import plain_interval
 from .predictions import Predictions
 from .rates import exact_interval, f1_interval, interval_of_mean
-from .scores import soft_label_rows, top_confidence
+from .scores import top_confidence, top_label_agrees
+
+UNKNOWN = (np.nan, np.nan)
 
 
 def covering_intervals(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
@@ -17,52 +22,82 @@ def covering_intervals(predictions: Predictions, level: float) -> dict[str, list
     emotions, and None where one of these has fewer than MIN_OF_EACH_EMOTION faces; a calibration error that of
     `calibration_interval`, classwise ones None for fewer than MIN_CLASSWISE faces. What cannot be computed is None.
     """
-    return {**_of_labels(predictions, level), **_of_calibration(predictions, level)}
+    found = _of_rates(predictions, level) | _of_classes(predictions, level) | _of_calibration(predictions, level)
+    return {name: plain_interval(*ends) for name, ends in found.items()}
 
 
-def _of_labels(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
-    classes = len(predictions.names)
-    known = predictions.labels >= 0
+def covering_intervals_of_cell(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
+    """Those of them that `intervals.CELL` names, of the faces of a cell."""
+    found = _of_rates(predictions, level) | {"ece": _of_top(predictions, level)}
+    return {name: plain_interval(*ends) for name, ends in found.items()}
+
+
+class _Counts(NamedTuple):
+    """Of each class: faces with the label, faces that were given it, faces with both."""
+
+    true: np.ndarray
+    given: np.ndarray
+    hits: np.ndarray
+
+    @property
+    def either(self) -> np.ndarray:
+        return self.true + self.given - self.hits
+
+
+def _counts(predictions: Predictions) -> _Counts:
+    known, classes = predictions.labels >= 0, len(predictions.names)
     labels, said = predictions.labels[known], predictions.probabilities[known].argmax(axis=1)
-    true, given = np.bincount(labels, minlength=classes), np.bincount(said, minlength=classes)
-    hits = np.bincount(labels[labels == said], minlength=classes)
-    either = true + given - hits
-    agrees = soft_label_rows(predictions)["top_label_agreement"]
+    return _Counts(*(np.bincount(of, minlength=classes) for of in (labels, said, labels[labels == said])))
+
+
+def _of_rates(predictions: Predictions, level: float) -> dict[str, tuple]:
+    """Of all labels together: accuracy, mean recall and mean F1."""
+    counts = _counts(predictions)
+    found: dict[str, tuple] = {"accuracy": exact_interval(counts.hits.sum(), counts.true.sum(), level)}
+    if counts.true.min() < MIN_OF_EACH_EMOTION:
+        return found | dict.fromkeys(("balanced_accuracy", "macro_f1"), UNKNOWN)
+    recall = exact_interval(counts.hits, counts.true, level)
+    f1 = f1_interval(counts.hits, counts.either, level)
+    found["balanced_accuracy"] = interval_of_mean(counts.hits / counts.true, *recall)
+    found["macro_f1"] = interval_of_mean(2 * counts.hits / (counts.either + counts.hits), *f1)
+    return found
+
+
+def _of_classes(predictions: Predictions, level: float) -> dict[str, tuple]:
+    """Recall, precision and F1 of each emotion, and the agreement of the top labels."""
+    counts = _counts(predictions)
+    ends = {
+        "recall": exact_interval(counts.hits, counts.true, level),
+        "precision": exact_interval(counts.hits, counts.given, level),
+        "f1": f1_interval(counts.hits, counts.either, level),
+    }
+    agrees = top_label_agrees(predictions)
     agrees = agrees[~np.isnan(agrees)]
-    found: dict[str, tuple] = {
-        "accuracy": exact_interval(hits.sum(), len(labels), level),
-        "top_label_agreement": exact_interval(agrees.sum(), len(agrees), level),
+    return {"top_label_agreement": exact_interval(agrees.sum(), len(agrees), level)} | {
+        f"{number}:{name}": (low[place], high[place])
+        for place, name in enumerate(predictions.names)
+        for number, (low, high) in ends.items()
     }
-    recall, f1 = exact_interval(hits, true, level), f1_interval(hits, either, level)
-    precision = exact_interval(hits, given, level)
-    for place, name in enumerate(predictions.names):
-        for number, (low, high) in (("recall", recall), ("precision", precision), ("f1", f1)):
-            found[f"{number}:{name}"] = (low[place], high[place])
-    enough = true.min() >= MIN_OF_EACH_EMOTION
-    found["balanced_accuracy"] = interval_of_mean(hits / true, *recall) if enough else (np.nan, np.nan)
-    found["macro_f1"] = interval_of_mean(2 * hits / (either + hits), *f1) if enough else (np.nan, np.nan)
-    return {name: _plain(*ends) for name, ends in found.items()}
 
 
-def _of_calibration(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
-    probabilities, soft = predictions.probabilities, predictions.soft_labels
-    known, soft_known = predictions.labels >= 0, ~np.isnan(soft).any(axis=1)
-    confidence, mass = top_mass(probabilities[soft_known], np.minimum(soft[soft_known], 1))
+def _of_top(predictions: Predictions, level: float) -> tuple[float, float]:
     top, right = top_confidence(predictions)
-    found = {
-        "ece": calibration_interval(top[:, None], right[:, None].astype(np.float64), level),
+    return calibration_interval(top[:, None], right[:, None].astype(np.float64), level)
+
+
+def _of_calibration(predictions: Predictions, level: float) -> dict[str, tuple]:
+    known, soft_known = predictions.labels >= 0, ~np.isnan(predictions.soft_labels).any(axis=1)
+    hard = np.eye(len(predictions.names))[predictions.labels[known]]
+    soft = np.minimum(predictions.soft_labels[soft_known], 1)
+    confidence, mass = top_mass(predictions.probabilities[soft_known], soft)
+    classwise = {"classwise_ece": (known, hard), "classwise_ece_soft": (soft_known, soft)}
+    return {
+        "ece": _of_top(predictions, level),
         "ece_soft": calibration_interval(confidence[:, None], mass[:, None], level),
-        "classwise_ece": (np.nan, np.nan),
-        "classwise_ece_soft": (np.nan, np.nan),
+        **{
+            name: calibration_interval(predictions.probabilities[rows], truth, level)
+            if len(truth) >= MIN_CLASSWISE
+            else UNKNOWN
+            for name, (rows, truth) in classwise.items()
+        },
     }
-    if known.sum() >= MIN_CLASSWISE:
-        hard = np.eye(len(predictions.names))[predictions.labels[known]]
-        found["classwise_ece"] = calibration_interval(probabilities[known], hard, level)
-    if soft_known.sum() >= MIN_CLASSWISE:
-        truth = np.minimum(soft[soft_known], 1)
-        found["classwise_ece_soft"] = calibration_interval(probabilities[soft_known], truth, level)
-    return {name: _plain(*ends) for name, ends in found.items()}
-
-
-def _plain(low, high) -> list[float] | None:
-    return None if np.isnan(low) else [float(low), float(high)]

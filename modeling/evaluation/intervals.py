@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..metrics.calibration.formulas import CALIBRATION_BINS, top_mass
+from ..metrics.calibration.formulas import CALIBRATION_BINS, bin_of, top_mass
 from .bootstrap import Part, percentile_interval, resampled
 from .predictions import Predictions
 from .scores import soft_label_rows, top_confidence
@@ -119,8 +119,7 @@ def _classwise(name: str, probabilities: np.ndarray, truth: np.ndarray) -> Numbe
 
 def _gap_columns(confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(n, bins + 1): truth - confidence in the equal-width bin of the confidence; and 1. All 0 where truth is NaN."""
-    edges = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS  # those of `reliability_bins`
-    index = np.maximum(np.searchsorted(edges, confidence, side="left") - 1, 0)
+    index = bin_of(confidence)
     known = ~np.isnan(truth)
     gap = np.where(known, np.nan_to_num(truth) - confidence, 0)
     return np.concatenate([(index[:, None] == np.arange(CALIBRATION_BINS)) * gap[:, None], known[:, None]], axis=1)

@@ -84,9 +84,15 @@ def soft_label_rows(predictions: Predictions) -> dict[str, np.ndarray]:
     """What each row adds to the mean of each measure of soft labels: (n,) float64 by name, NaN where not known."""
     soft, probabilities = predictions.soft_labels, predictions.probabilities
     found = {name: measure(soft, probabilities) for name, measure in MEASURES.items()}
-    top = soft[np.arange(len(soft)), probabilities.argmax(axis=1)]
+    return found | {"top_label_agreement": top_label_agrees(predictions)}
+
+
+def top_label_agrees(predictions: Predictions) -> np.ndarray:
+    """Whether the predicted label is one of the largest of the soft label: (n,) 0 or 1, NaN where unknown."""
+    soft = predictions.soft_labels
+    top = soft[np.arange(len(soft)), predictions.probabilities.argmax(axis=1)]
     largest = soft.max(axis=1)
-    return found | {"top_label_agreement": np.where(np.isnan(largest), np.nan, top == largest)}
+    return np.where(np.isnan(largest), np.nan, top == largest)
 
 
 def _calibration(predictions: Predictions, soft_known: np.ndarray) -> dict:

@@ -19,6 +19,7 @@ _COPIED = (
     "app/style.py",
     "images.py",
     "labels.py",
+    "sentences.py",
     "vit/faces.py",
     "vit/photos.py",
 )

@@ -27,6 +27,7 @@ from affectnet_plus import (
     read_file,
 )
 
+from ..sentences import without_addresses
 from ..terms import SoftLabels
 from .links import refuse_links_out
 from .older import ORIGIN, annotation_text, number, whole
@@ -121,8 +122,7 @@ def _read_array(name: str, content: bytes, count: int) -> list:
     try:
         shape, by_column, kind = _HEADERS[np.lib.format.read_magic(file)](file)
     except (LookupError, ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
-        said = re.sub(r" at 0x[0-9a-f]+", "", str(error))  # of a node of Python's grammar: another one in every run
-        raise BadRow(f"{name!r} is not an array: {said}") from error
+        raise BadRow(f"{name!r} is not an array: {without_addresses(str(error))}") from error
     if any(type(side) is not int for side in shape) or kind.itemsize == 0:  # True is a side to numpy
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
     # Before numpy makes room for it: the header may say anything.

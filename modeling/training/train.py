@@ -147,9 +147,9 @@ def large_for(options: TrainingOptions, size: int) -> str | None:
         size: of the pictures, in pixels.
     """
     start = _start(options)
-    if options.image_size is not None or start is None or not Path(model_folder(start)).is_dir():
+    if options.image_size is not None or start is None or not Path(folder := model_folder(start)).is_dir():
         return None
-    config = read_config(model_folder(start))
+    config = read_config(folder)
     layers, heads = config.get("num_hidden_layers", 12), config.get("num_attention_heads", 12)  # as ViTConfig has them
     patch, own = config.get("patch_size", 16), config.get("image_size", 224)
 

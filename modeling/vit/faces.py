@@ -103,7 +103,7 @@ def find_faces(picture: np.ndarray, searched: int = SEARCHED) -> list[Face]:
         else np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
     )
     boxes = detector.find(_imported(detector.module), np.ascontiguousarray(seen))
-    return sorted(_as_face(box, detector, scale) for box in _once(boxes))
+    return sorted(_as_face(box, detector, scale) for box in best_of_each(boxes))
 
 
 def cut_out(picture: np.ndarray, face: Face) -> np.ndarray:
@@ -153,11 +153,11 @@ def _as_face(box, detector: Detector, scale: float) -> Face:
     return Face((*first, first[0] + round(side), first[1] + round(side)), float(score))
 
 
-def _once(boxes: list) -> list:
-    """Of boxes of one face the one with the best score."""
+def best_of_each(boxes: list, most: float = MOST_OVERLAP) -> list:
+    """Of boxes that overlap by more than `most`, which are of one face, the one with the best score."""
     kept: list = []
     for one in sorted(boxes, key=lambda box: -box[4]):
-        if all(overlap(one, other) <= MOST_OVERLAP for other in kept):
+        if all(overlap(one, other) <= most for other in kept):
             kept.append(one)
     return kept
 

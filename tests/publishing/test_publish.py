@@ -22,23 +22,11 @@ from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish import plan, publish, stage
 from affectnet_plus_modeling.publishing.publish_model import Model
 from hub.client import signed_in
+from support.models import CODE, LOADED
 
-CODE = [
-    "answers.py",
-    "batches.py",
-    "configuration_affectnet_plus.py",
-    "faces.py",
-    "fetching.py",
-    "losses.py",
-    "modeling_affectnet_plus.py",
-    "photos.py",
-    "pipeline_affectnet_plus.py",
-    "stems.py",
-]
 PICTURES = ["circumplex.png", "confusion.png", "groups.png", "reliability.png", "subsets.png"]
 NUMBERS = [*PICTURES, "metrics.json", "training.json"]
 EXAMPLES = [*(f"example-{name}.png" for name in ("anger", "happy", "sad", "surprise")), "examples.png"]
-LOADED = ["config.json", "model.safetensors", "preprocessor_config.json"]
 PUBLISHED = sorted(["README.md", *LOADED, *CODE, *NUMBERS, *EXAMPLES])
 
 

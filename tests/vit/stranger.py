@@ -1,7 +1,8 @@
 """What somebody does who has the name of a published model, stock tools, and no package of ours.
 
-Run in a process of its own: `stranger.py MODEL DATA CLASSES WORK`. DATA is a prepared folder, CLASSES a folder of
-pictures by class; `WORK/report.json` says what was found. Each function is one thing that such a person does.
+Run in a process of its own, after `support.alone`, with the words MODEL DATA CLASSES WORK. DATA is a prepared folder,
+CLASSES a folder of pictures by class; `WORK/report.json` says what was found. Each function is one thing that such a
+person does.
 """
 
 import importlib
@@ -11,27 +12,10 @@ import logging
 import sys
 from pathlib import Path
 
-HIDDEN = ("affectnet_plus", "affectnet_plus_modeling", "affectnet_plus_cards")
-
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(name)
-
-
-sys.meta_path.insert(0, Hide())
-for name in HIDDEN:
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        continue
-    raise SystemExit(f"{name} can be imported, so this process shows nothing")
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from datasets import load_dataset  # noqa: E402
-from transformers import (  # noqa: E402
+import numpy as np
+import torch
+from datasets import load_dataset
+from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
@@ -389,5 +373,5 @@ STEPS = (
 report = {}
 for step in STEPS:
     report[step.__name__] = step()
-report["ours"] = sorted(name for name in sys.modules if name.partition(".")[0] in HIDDEN)
+report["ours"] = sorted(name for name in sys.modules if name.startswith("affectnet_plus"))
 (WORK / "report.json").write_text(json.dumps(report))

@@ -30,6 +30,8 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling import vit
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from affectnet_plus_modeling.vit.losses import soft_label_loss, valence_arousal_loss
+from support.alone import ALONE
+from support.models import CODE
 
 SIZE = 16
 SHAPE = {
@@ -41,18 +43,6 @@ SHAPE = {
     "patch_size": 4,
 }
 STEM = {"stem_channels": [8, 16]}
-CODE = [
-    "answers.py",
-    "batches.py",
-    "configuration_affectnet_plus.py",
-    "faces.py",
-    "fetching.py",
-    "losses.py",
-    "modeling_affectnet_plus.py",
-    "photos.py",
-    "pipeline_affectnet_plus.py",
-    "stems.py",
-]
 AUTO_MAP = {
     "AutoConfig": "configuration_affectnet_plus.AffectNetPlusConfig",
     "AutoModel": "modeling_affectnet_plus.AffectNetPlusForSoftLabels",
@@ -438,24 +428,11 @@ def test_the_stock_pipeline_gives_the_softmax_of_all_eight(saved):
     assert [scores[name] for name in EMOTIONS] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-STRANGER = """
-import importlib, json, sys
+STRANGER = (
+    ALONE
+    + """
+import json, sys
 from pathlib import Path
-
-HIDDEN = ("affectnet_plus", "affectnet_plus_modeling", "affectnet_plus_cards")
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Hide())
-for name in HIDDEN:
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        continue
-    raise SystemExit(f"{name} can be imported, so this process shows nothing")
 
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
@@ -478,6 +455,7 @@ save_file(logits, work / "logits.safetensors")
 loaded = sorted(name for name in sys.modules if name.partition(".")[0] in HIDDEN)
 (work / "report.json").write_text(json.dumps({"classes": classes, "config": type(config).__name__, "loaded": loaded}))
 """
+)
 
 
 def test_a_process_without_this_package_loads_the_folder_and_saves_it_again(saved, tmp_path):

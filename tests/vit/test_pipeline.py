@@ -27,6 +27,7 @@ from affectnet_plus_modeling.training.saving import save_model
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels, pipeline_affectnet_plus
 from affectnet_plus_modeling.vit.answers import answers, nonconformity, prediction_set
 from hub.server import LoopbackHub
+from support.alone import ALONE
 
 SIZE = 16
 SHAPE = {
@@ -544,23 +545,10 @@ def test_code_from_a_folder_is_not_run_unasked(saved):
 
 
 # Run where this package cannot be imported.
-STRANGER = """
-import importlib, json, sys
-
-HIDDEN = ("affectnet_plus", "affectnet_plus_modeling", "affectnet_plus_cards")
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HIDDEN:
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Hide())
-for name in HIDDEN:
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError:
-        continue
-    raise SystemExit(f"{name} can be imported, so this process shows nothing")
+STRANGER = (
+    ALONE
+    + """
+import json, sys
 
 from transformers import pipeline
 
@@ -573,6 +561,7 @@ affect.save_pretrained("again")
 said.append(pipeline(model="again", trust_remote_code=True, device="cpu", faces=False)(sys.argv[3:]))
 print(json.dumps(said))
 """
+)
 
 
 def test_a_process_without_this_package_asks_a_folder_and_the_hub(saved, paths, expected, tmp_path):

@@ -16,24 +16,12 @@ from affectnet_plus_modeling.publishing.hub import HubOptions
 from affectnet_plus_modeling.publishing.publish import publish
 from affectnet_plus_modeling.shipped import pretrained
 from hub.client import signed_in
+from support.alone import ALONE
+from support.models import CODE, LOADED
 
 pytestmark = pytest.mark.slow  # one process does it all
 
-WHOLE = [
-    "answers.py",
-    "batches.py",
-    "config.json",
-    "configuration_affectnet_plus.py",
-    "faces.py",
-    "fetching.py",
-    "losses.py",
-    "model.safetensors",
-    "modeling_affectnet_plus.py",
-    "photos.py",
-    "pipeline_affectnet_plus.py",
-    "preprocessor_config.json",
-    "stems.py",
-]
+WHOLE = sorted([*CODE, *LOADED])
 FITTED = {  # as of `ferplus`, which was calibrated
     name: value
     for name, value in json.loads(Path(pretrained(), "config.json").read_text()).items()
@@ -63,7 +51,7 @@ def done(calibrated, drawn, tmp_path_factory) -> dict:
         publish(calibrated, "tester/faces", HubOptions())
         arguments = ["tester/faces", str(drawn), str(work / "classes"), str(work)]
         child = subprocess.run(
-            [sys.executable, "-I", str(Path(__file__).with_name("stranger.py")), *arguments],
+            [sys.executable, "-I", "-c", ALONE + Path(__file__).with_name("stranger.py").read_text(), *arguments],
             env=hub.environment(work / "home"),
             cwd=work,
             capture_output=True,

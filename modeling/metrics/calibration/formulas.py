@@ -23,9 +23,16 @@ def reliability_bins(confidence, correct, bins: int = CALIBRATION_BINS) -> dict[
         ValueError: unequal lengths, fewer than one bin, or values outside [0, 1].
     """
     confidence, correct = _checked(confidence, correct, bins)
-    edges = np.arange(bins + 1) / bins
-    index = np.maximum(np.searchsorted(edges, confidence, side="left") - 1, 0)
-    return {"edges": edges} | _means(index, confidence, correct, bins)
+    return {"edges": _edges(bins)} | _means(bin_of(confidence, bins), confidence, correct, bins)
+
+
+def bin_of(confidence: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """The number of the bin of `reliability_bins` that each confidence is in, counted from 0."""
+    return np.maximum(np.searchsorted(_edges(bins), confidence, side="left") - 1, 0)
+
+
+def _edges(bins: int) -> np.ndarray:
+    return np.arange(bins + 1) / bins
 
 
 def equal_mass_bins(confidence, correct, bins: int = CALIBRATION_BINS) -> dict[str, np.ndarray]:
