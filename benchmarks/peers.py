@@ -38,7 +38,7 @@ from measuring import RESULTS, commit, hardware, write_csv
 
 from affectnet_plus_modeling.evaluation.evaluate import measure
 from affectnet_plus_modeling.evaluation.options import EvaluationOptions
-from affectnet_plus_modeling.metrics.soft_label.formulas import kl_smoothed
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 HERE = Path(__file__).parent
 OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
@@ -323,7 +323,7 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
             f"accuracy_{end}": metrics["accuracy"],
             f"balanced_accuracy_{end}": metrics["balanced_accuracy"],
             f"ece_{end}": metrics["ece"],
-            f"kl_{end}": float(kl_smoothed(read.soft_labels, read.probabilities).mean()),
+            f"kl_{end}": float(kl_divergence(read.soft_labels, read.probabilities).mean()),
             "classes": len(columns),
         }
         if protocol == "A":

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -124,13 +124,25 @@ def opened(browser, address: str, width: int = 1280, scheme: str = "light"):
         page.close()
 
 
+def until_heard(page, asked: str, act) -> None:
+    """Act until the page asks for an address like `asked`: what is done before the page listens is lost."""
+    for _ in range(20):
+        with suppress(sync_api.TimeoutError), page.expect_request(asked, timeout=30_000):
+            return act()
+    raise AssertionError(f"the page never asked for {asked}")
+
+
 def upload(page, path: Path) -> None:
-    page.set_input_files("#photo input[type=file]", str(path))
+    until_heard(page, "**/gradio_api/upload*", lambda: page.set_input_files("#photo input[type=file]", str(path)))
 
 
 def choose_the_whole_picture(page) -> None:
-    if installed():
+    def act():
+        page.get_by_label("the faces found in it").check()
         page.get_by_label("the whole picture").check()
+
+    if installed():
+        until_heard(page, "**/gradio_api/queue/join*", act)
 
 
 def shares_of(page, place: str) -> dict[str, float]:
