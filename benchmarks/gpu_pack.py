@@ -98,9 +98,9 @@ def draw_one(index: int) -> dict[str, np.ndarray]:
 def add_faces(archive: zipfile.ZipFile, name: str, faces: dict[str, np.ndarray]) -> None:
     """The pictures as one large sheet, which takes a tenth less than files of their own, and the rest as arrays."""
     pixels = faces["pixels"]
-    sheet = np.zeros((-(-len(pixels) // ACROSS) * ACROSS, SIDE, SIDE), dtype=np.uint8)
-    sheet[: len(pixels)] = pixels
-    sheet = sheet.reshape(-1, ACROSS, SIDE, SIDE).transpose(0, 2, 1, 3).reshape(-1, ACROSS * SIDE)
+    padded = np.zeros((-(-len(pixels) // ACROSS) * ACROSS, SIDE, SIDE), dtype=np.uint8)
+    padded[: len(pixels)] = pixels
+    sheet = padded.reshape(-1, ACROSS, SIDE, SIDE).transpose(0, 2, 1, 3).reshape(-1, ACROSS * SIDE)
     file = io.BytesIO()
     if name == "train":
         sheet >>= 1
@@ -110,7 +110,8 @@ def add_faces(archive: zipfile.ZipFile, name: str, faces: dict[str, np.ndarray])
         Image.fromarray(sheet).save(file, "PNG", optimize=True)
     archive.writestr(f"{name}.picture", file.getvalue())
     others = io.BytesIO()
-    np.savez_compressed(others, count=len(pixels), **{key: v for key, v in faces.items() if key != "pixels"})
+    named = {key: values for key, values in faces.items() if key != "pixels"}
+    np.savez_compressed(others, count=len(pixels), **named)  # type: ignore[arg-type]
     archive.writestr(f"{name}.npz", others.getvalue())
 
 

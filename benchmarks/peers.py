@@ -38,7 +38,6 @@ from measuring import RESULTS, commit, hardware, write_csv
 
 from affectnet_plus_modeling.evaluation.evaluate import measure
 from affectnet_plus_modeling.evaluation.options import EvaluationOptions
-from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 HERE = Path(__file__).parent
 OURS = HERE.parent / "modeling" / "pretrained" / "ferplus"
@@ -292,7 +291,7 @@ def main() -> None:
 
 
 def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared: dict, splits: dict) -> dict:
-    """What `evaluate` says of the tool's file of answers, and its KL in the form that others' figures have.
+    """What `evaluate` says of the tool's file of answers.
 
     Faces of protocol B are among those of A, so the tool is asked about those of A.
     """
@@ -317,13 +316,13 @@ def scores(tool: Tool, folder: Path, command: list[str], words: tuple, prepared:
                 [["image_id", *columns], *([name, *found[name].tolist()] for name in split.image_ids)]
             )
         order = EvaluationOptions(label_order=tool.order if named else None)  # type: ignore[arg-type]
-        metrics, read = measure(theirs, prepared[protocol], options=order)
+        metrics, _ = measure(theirs, prepared[protocol], options=order)
         end = protocol.lower()
         row |= {
             f"accuracy_{end}": metrics["accuracy"],
             f"balanced_accuracy_{end}": metrics["balanced_accuracy"],
             f"ece_{end}": metrics["ece"],
-            f"kl_{end}": float(kl_divergence(read.soft_labels, read.probabilities).mean()),
+            f"kl_{end}": metrics["kl"],
             "classes": len(columns),
         }
         if protocol == "A":

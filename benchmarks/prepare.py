@@ -118,7 +118,9 @@ def make_tree(options) -> Path:
         jobs = list_jobs(options.faces, 0, VALIDATION, options.no_human)
         origin = "FairFace" if options.fairface else "drawn"
         with show_bars() as progress:
-            write_repeated(tree, jobs, lambda *face: make(*face, pictures), origin, progress=progress)
+            write_repeated(
+                tree, jobs, lambda index, labelled: make(index, labelled, pictures), origin, progress=progress
+            )
     return tree
 
 

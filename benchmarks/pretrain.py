@@ -47,14 +47,14 @@ COLUMNS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source")
+    parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--labelled", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--pretraining-epochs", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
-    data = prepare(options, "A")
+    data = prepare(options.source, options.work, "A")
     few = choose(options, data)
     encoder = options.work / f"pretrained_{options.pretraining_epochs}"
     make(

@@ -54,14 +54,14 @@ SEED = 0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source")
+    parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--action-units", help="table of these faces, as blendshapes.py makes")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--trunk-epochs", type=float, default=12)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    data, ensemble = prepare(options, "A"), options.work / "ensemble"
+    data, ensemble = prepare(options.source, options.work, "A"), options.work / "ensemble"
     command = ["train-ensemble", data, ensemble, "--folds", options.folds, "--trunk-epochs", options.trunk_epochs]
     if not ensemble.exists() and affectnet_plus([str(word) for word in command]):
         raise SystemExit(1)

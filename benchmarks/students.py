@@ -53,12 +53,12 @@ TARGETS = {  # name of the student -> what it is trained on, the data, --target
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source")
+    parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15)
     options = parser.parse_args()
-    data = prepare(options, "A")
+    data = prepare(options.source, options.work, "A")
     with FileLock(options.work / "labelling.lock"):
         relabel(options.work, data)
     jobs = [(name, seed) for name in TARGETS for seed in range(options.seeds)]

@@ -1,6 +1,6 @@
 """How long the numbers of an evaluation take, with intervals, subsets, groups and gaps; no network runs.
 
-    OMP_NUM_THREADS=1 python benchmarks/evaluate.py [--rows 4000] [--resamples 2000]
+    OMP_NUM_THREADS=1 python benchmarks/evaluation.py [--rows 4000] [--resamples 2000]
 
 The predictions are drawn. `audit` is all of metrics.json with four attributes and their groups, `compare` the paired
 differences, `loop` the overall numbers by scikit-learn and our formulas in a loop over a few resamples, scaled up to
@@ -18,7 +18,7 @@ from measuring import RESULTS, commit, hardware, write_csv
 
 from affectnet_plus import GENDERS, RACES, SUBSETS
 from affectnet_plus_modeling.evaluation.audit import audit
-from affectnet_plus_modeling.evaluation.compare import compare
+from affectnet_plus_modeling.evaluation.compare import paired_differences
 from affectnet_plus_modeling.evaluation.groups import AGES, UNKNOWN, YAWS, Grouping
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
@@ -42,7 +42,7 @@ def main() -> None:
     subsets = drawn_grouping(SUBSETS, options.rows, 9)
     jobs = {
         "audit": lambda: audit(this, None, subsets, attributes, options.resamples),
-        "compare": lambda: compare(this, other, options.resamples, 0, 0.95),
+        "compare": lambda: paired_differences(this, other, options.resamples, 0, 0.95),
         "loop": lambda: [evaluate_predictions(this.take(draw)) for draw in draws(options.rows)],
     }
     rows = []
@@ -61,11 +61,11 @@ def main() -> None:
                 "threads": os.environ.get("OMP_NUM_THREADS", "all"),
                 "hardware": hardware(),
                 "commit": commit(),
-                "command": f"benchmarks/evaluate.py --rows {options.rows} --resamples {options.resamples}",
+                "command": f"benchmarks/evaluation.py --rows {options.rows} --resamples {options.resamples}",
             }
         )
         print(f"{what}: {seconds:.2f} s, {peak:.0f} MB at most so far")
-    write_csv(RESULTS / f"evaluate-{datetime.date.today()}-{commit()}.csv", COLUMNS, rows)
+    write_csv(RESULTS / f"evaluation-{datetime.date.today()}-{commit()}.csv", COLUMNS, rows)
 
 
 def draws(rows: int) -> np.ndarray:
