@@ -116,7 +116,12 @@ class Predict:
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
     faces: bool = option(False, help="a line for each face of each picture, or one that says that there is none")
-    every: int = option(1, help="of a video, look at every N-th frame", low=1)
+    every: int = option(1, help="of a video or a webcam, look at every N-th frame", low=1)
+    webcam: str | None = option(
+        None,
+        help="after the pictures, look at a webcam until Ctrl-C: /dev/video0 on Linux, 0 on macOS, video=NAME on Windows",
+        metavar="DEVICE",
+    )
     follow_links: bool = words.follow_links()
 
     def __post_init__(self):
@@ -129,7 +134,7 @@ def _predict(options: Predict) -> int:
     need_answering(options.model)
     exists = {path: fetched(path).exists() for path in options.images}
     there = [path for path in options.images if exists[path]]
-    if not there:
+    if not there and options.webcam is None:
         need(*options.images)
     failed = 0
     for path in options.images:
@@ -148,9 +153,10 @@ def _predict(options: Predict) -> int:
 
 def _lines(options: Predict, paths: list[str]):
     """The answers about pictures and videos, in the order of the paths."""
-    from ..evaluation.predict import load_model, predict
+    from ..evaluation.predict import open_model, predict
 
-    model = load_model(options.model) if any(map(_is_video, paths)) else options.model
+    moving = options.webcam is not None or any(map(_is_video, paths))
+    model = open_model(options.model) if moving else options.model
     for video, group in groupby(paths, _is_video):
         if not video:
             chosen = (options.batch_size, options.bf16, options.faces or None, options.follow_links)
@@ -163,6 +169,10 @@ def _lines(options: Predict, paths: list[str]):
                 yield from predict_video(model, path, options.every, options.batch_size)
             except OSError as error:
                 yield {"image": path, "error": str(error)}
+    if options.webcam is not None:
+        from ..evaluation.video import predict_video
+
+        yield from predict_video(model, options.webcam, options.every, webcam=True)
 
 
 def _is_video(path: str) -> bool:
@@ -179,7 +189,7 @@ def _with_model(options: Predict) -> Predict:
         or (first.is_dir() and options.images)
     )
     if named or not (first.exists() or first.suffix.lower() in PHOTOS + VIDEOS):
-        if not options.images:
+        if not options.images and options.webcam is None:
             raise ValueError(f"{options.model} is the model: name the pictures after it")
         return options
     return replace(options, model=PRETRAINED[0], images=(options.model, *options.images))

@@ -1,5 +1,6 @@
-"""What a model says of the faces of a video, frame by frame. Needs `av` (PyAV), the extra `video`."""
+"""What a model says of the faces of a video or a webcam, frame by frame. Needs `av` (PyAV), the extra `video`."""
 
+import sys
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -13,7 +14,10 @@ from ..images import resize
 from ..vit import AffectNetPlusForSoftLabels
 from ..vit.answers import answers
 from ..vit.faces import Face, cut_out, find_faces, installed
-from .predict import Answer, forward, load_model
+from .exported import ExportedModel
+from .predict import Answer, forward, open_model
+
+CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}  # what FFmpeg calls them
 
 
 class FrameAnswer(Answer, total=False):
@@ -31,16 +35,20 @@ class _Seen(NamedTuple):
     crop: np.ndarray | None
 
 
-def predict_video(model, path: str | Path, every: int = 1, batch_size: int = 32) -> Iterator[FrameAnswer]:
+def predict_video(
+    model, path: str | Path, every: int = 1, batch_size: int = 32, webcam: bool = False
+) -> Iterator[FrameAnswer]:
     """One line per face and frame, faces from the left to the right; of a frame without a face one with a `note`.
 
     A face is cut out at its smoothed box, which trembles less than what the detector says, and asked about by itself;
     `soft_label` is of this frame, `smoothed` of the frames so far.
 
     Args:
-        model: what `load_model` takes.
+        model: what `open_model` takes.
+        path: a file, or with `webcam` what FFmpeg calls one: /dev/video0 on Linux, 0 on macOS, video=NAME on Windows.
         every: look at every N-th frame only.
-        batch_size: frames of which the faces go through the network together.
+        batch_size: faces that go through the network together; of a webcam one, so that no answer waits.
+        webcam: it has no end: ask until you have seen enough.
 
     Raises:
         ImportError: `av`, or a detector of faces, is not installed; the message says what to install.
@@ -49,27 +57,27 @@ def predict_video(model, path: str | Path, every: int = 1, batch_size: int = 32)
     """
     if min(every, batch_size) < 1:
         raise ValueError(f"every is {every} and batch_size {batch_size}; both must be 1 or more")
-    frames = _frames(path, every)
+    frames = _frames(path, every, webcam)
     first = next(frames, None)
     if first is None:
         raise OSError(f"{path} has no frame that can be read")
-    network = load_model(model)
+    network = open_model(model)
     tracks = Tracks()
     seen = (one for frame in chain([first], frames) for one in _look(str(path), frame, tracks, every))
-    while batch := list(islice(seen, batch_size)):
+    while batch := list(islice(seen, 1 if webcam else batch_size)):
         yield from _answered(network, batch)
 
 
-def _frames(path: str | Path, every: int) -> Iterator[tuple[int, float, np.ndarray]]:
+def _frames(path: str | Path, every: int, webcam: bool) -> Iterator[tuple[int, float, np.ndarray]]:
     """(number, seconds, upright pixels) of every N-th frame."""
-    if not Path(path).is_file():
+    if not webcam and not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
         import av
     except ModuleNotFoundError as error:
-        raise ImportError(f"{path} is a video, which needs a package that is not here: pip install av") from error
+        raise ImportError(f"{path}: a video needs a package that is not here: pip install av") from error
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), format=CAMERAS.get(sys.platform, "v4l2") if webcam else None) as container:
             if not container.streams.video:
                 raise OSError(f"{path} has no pictures in it")
             for number, frame in enumerate(container.decode(video=0)):
@@ -78,7 +86,8 @@ def _frames(path: str | Path, every: int) -> Iterator[tuple[int, float, np.ndarr
                     upright = np.rot90(pixels, frame.rotation // 90)  # phones write how they were held
                     yield number, float(frame.time or 0), np.ascontiguousarray(upright)
     except av.FFmpegError as error:
-        raise OSError(f"{path} cannot be read as a video: {error.strerror}") from error
+        what = "webcam" if webcam else "video"
+        raise OSError(f"{path} cannot be read as a {what}: {error.strerror}") from error
 
 
 def _look(name: str, frame: tuple[int, float, np.ndarray], tracks: Tracks, every: int) -> list[_Seen]:
@@ -94,7 +103,7 @@ def _look(name: str, frame: tuple[int, float, np.ndarray], tracks: Tracks, every
     return found or [_Seen(line | {"note": f"no face found by {installed()}"}, None, None)]
 
 
-def _answered(network: AffectNetPlusForSoftLabels, batch: list[_Seen]) -> list[FrameAnswer]:
+def _answered(network: AffectNetPlusForSoftLabels | ExportedModel, batch: list[_Seen]) -> list[FrameAnswer]:
     side = network.config.image_size
     faces = [one for one in batch if one.track is not None and one.crop is not None]
     if faces:

@@ -9,7 +9,8 @@ from PIL import Image
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.cli.evaluation import PHOTOS, VIDEOS
 from affectnet_plus_modeling.evaluation.predict import predict
-from affectnet_plus_modeling.evaluation.video import predict_video
+from affectnet_plus_modeling.evaluation.video import CAMERAS, predict_video
+from affectnet_plus_modeling.exporting.export import export
 from affectnet_plus_modeling.vit.faces import installed
 from affectnet_plus_modeling.vit.photos import SUFFIXES
 from support.photos import group
@@ -64,6 +65,20 @@ def test_the_command_looks_at_videos_and_pictures_in_their_order(trained, video,
     (alone,) = predict(trained, [paths[1]], faces=True)
     assert lines[6] == alone
     assert lines[7]["error"].startswith(f"{paths[2]} cannot be read as a video: ")
+
+
+def test_a_webcam_is_looked_at_until_it_ends_by_an_exported_model_too(trained, video, tmp_path, monkeypatch, capsys):
+    export(trained, tmp_path / "exported")
+    monkeypatch.setattr("affectnet_plus_modeling.evaluation.video.CAMERAS", dict.fromkeys(CAMERAS, "lavfi"))
+    asked = [str(tmp_path / "exported"), "--webcam", f"movie={video}", "--every", "4"]  # FFmpeg's own stand-in for one
+    assert main(["predict", *asked]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert main(["predict", str(trained), str(video), "--every", "4"]) == 0
+    for line, same in zip(lines, map(json.loads, capsys.readouterr().out.splitlines()), strict=True):
+        assert line["image"] == f"movie={video}" and line["box"] == same["box"]
+        assert line["soft_label"] == pytest.approx(same["soft_label"], abs=1e-5)
+    assert main(["predict", str(trained), "--webcam", "movie=gone.mp4"]) == 1
+    assert "movie=gone.mp4 cannot be read as a webcam: " in capsys.readouterr().err
 
 
 def test_what_is_refused(trained, video, tmp_path):
