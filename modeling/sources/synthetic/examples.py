@@ -3,6 +3,7 @@
 They are free and nobody is seen on them, whatever a model learnt from; no face of any data set is ever shown.
 """
 
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -19,6 +20,7 @@ def example_faces() -> dict[str, bytes]:
     return {emotion: _drawn(emotion, person) for emotion, person in PERSONS.items()}
 
 
+@cache
 def _drawn(emotion: str, person: int) -> bytes:
     face = draw_expression(np.eye(len(EMOTIONS))[EMOTIONS.index(emotion)], 0, person)
     content = BytesIO()
