@@ -17,9 +17,10 @@ from affectnet_plus import MAX_IMAGE_BYTES, SPLITS, BadRow, Face, check_image, r
 from .checking.checks import RowChecks
 from .checking.duplicates import Pictures, group_near, perceptual_hash
 from .checking.findings import EXAMPLES, Examination, Finding, count_reasons, format_findings
+from .files import is_prepared
 from .hub_names import fetched
 from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chunk, side_of
-from .preparing.manifest import is_prepared, read_manifest, verify
+from .preparing.manifest import read_manifest, verify
 from .sources.delivered import LICENSED, Source, open_source
 from .stages import Progress, silent
 from .workers import working

@@ -21,7 +21,13 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind")
 _HERE, _EXCHANGE = -100, 2  # of renameat2: AT_FDCWD, RENAME_EXCHANGE
+MANIFEST = "manifest.json"  # of a folder that prepare wrote, or a copy of what was published
 MOST_JSON = 200_000_000  # bytes; a training's record has some kB, a manifest of 420,299 faces 4 kB
+
+
+def is_prepared(folder) -> bool:
+    """Whether `prepare` wrote this folder, or it is a copy of what was published: it holds the manifest."""
+    return (Path(folder) / MANIFEST).is_file()
 
 
 def refuse_existing(out: Path, overwrite: bool) -> None:

@@ -119,7 +119,7 @@ class Predict:
     every: int = option(1, help="of a video or a webcam, look at every N-th frame", low=1)
     webcam: str | None = option(
         None,
-        help="after the pictures, look at a webcam until Ctrl-C: /dev/video0 on Linux, 0 on macOS, video=NAME on Windows",
+        help="look at a webcam until Ctrl-C: /dev/video0 on Linux, 0 on macOS, video=NAME on Windows",
         metavar="DEVICE",
     )
     follow_links: bool = words.follow_links()

@@ -6,7 +6,7 @@ The library refuses the same, and more, with the same words; here a mistake cost
 from pathlib import Path
 
 from ..checkpoints import CONFIG, WEIGHTS, check_model, check_start
-from ..files import refuse_existing
+from ..files import MANIFEST, is_prepared, refuse_existing
 from ..hub_names import fetched, on_hub
 from ..shipped import exported_file, model_folder
 
@@ -27,9 +27,9 @@ def need_faces(*sources: str | None) -> None:
 
 def need_prepared(folder: str | None) -> None:
     """Raise OSError for what is neither a folder that prepare wrote nor given by the Hub."""
-    if folder is not None and not (fetched(folder) / "README.md").is_file():
+    if folder is not None and not is_prepared(fetched(folder)):
         raise FileNotFoundError(
-            f"{folder} holds no README.md; give the folder that prepare wrote, or you/name of the Hub"
+            f"{folder} holds no {MANIFEST}; give the folder that prepare wrote, or you/name of the Hub"
         )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from affectnet_plus import EMOTIONS
 
 from .. import images
+from ..files import MANIFEST, is_prepared
 from ..hub_names import fetched, on_hub
 from ..preparing.manifest import About, about
 from ..sentences import first_line
@@ -209,8 +210,8 @@ def load_prepared(data, view: str, split: str | None = None):
             raise ValueError(f"the data has no split {split!r}, but {', '.join(data)}")
         return data if split is None else data[split]
     folder = fetched(data)
-    if not (folder / "README.md").is_file():
-        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+    if not is_prepared(folder):
+        raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
     try:
         return datasets.load_dataset(str(folder), view, split=split)
     except OSError as error:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from affectnet_plus import IMAGE_SUFFIXES, LayoutError, is_system_file
 
+from ..files import is_prepared
 from ..hub_names import fetched, on_hub
-from ..preparing.manifest import is_prepared
 from ..sources.delivered import open_source
 from ..sources.links import LinkOut, refuse_links_out
 from ..sources.zips import find_archives

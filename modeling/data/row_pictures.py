@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from affectnet_plus import MAX_IMAGE_BYTES, BadRow, LayoutError, read_file
 
-from ..preparing.manifest import MANIFEST, read_manifest
+from ..files import MANIFEST
+from ..preparing.manifest import read_manifest
 from ..sources.delivered import Source
 from ..sources.links import refuse_links_out
 from ..terms import UNKNOWN

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from affectnet_plus import BadRow, features
 
+from ..files import MANIFEST, is_prepared
 from ..hub_names import fetched
-from ..preparing.manifest import MANIFEST, is_prepared
 from .dataset import load_prepared
 from .pictures import Images, Picture, open_pictures
 from .plain_pictures import FolderPictures

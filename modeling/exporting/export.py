@@ -8,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..evaluation.predict import load_model, name_of
-from ..files import fresh_folder, write_json
+from ..files import fresh_folder, is_prepared, write_json
 from ..hub_names import fetched, on_hub
-from ..preparing.manifest import is_prepared
 from ..stages import Progress, silent
 from .hub_layout import plain_model, write_layout
 from .page import exported_page

@@ -19,9 +19,9 @@ from .. import images
 from ..data.dataset import FaceDataset, load_prepared, normalise
 from ..data.pictures import Images, Picture, open_pictures
 from ..data.readers import Encoded
+from ..files import is_prepared
 from ..hub_names import fetched
 from ..metrics.soft_label.formulas import kl_divergence, kl_unsmoothed
-from ..preparing.manifest import is_prepared
 from ..sources.synthetic.draw import draw_face, jpeg
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels

@@ -9,11 +9,10 @@ from msgspec import Meta
 from affectnet_plus import LayoutError, is_system_file
 
 from ..checking.findings import EXAMPLES, Finding
-from ..files import read_json, size_and_digest, write_json
+from ..files import MANIFEST, read_json, size_and_digest, write_json
 from ..sources.delivered import Source, open_source
 from ..terms import SoftLabels
 
-MANIFEST = "manifest.json"
 # Raise it when the same tree becomes other rows or other files: folders that were prepared before are then told to be
 # old. tests/preparing/test_row_format.py fails when it has to be.
 ROW_FORMAT = 3
@@ -70,11 +69,6 @@ def read_manifest(folder) -> Any:
         ValueError: it is not one that prepare wrote; the message says what is wrong.
     """
     return read_json(Path(folder) / MANIFEST, Manifest, "it is not as prepare wrote it; prepare again")
-
-
-def is_prepared(folder) -> bool:
-    """Whether `prepare` wrote this folder, or it is a copy of what was published: it holds the manifest."""
-    return (Path(folder) / MANIFEST).is_file()
 
 
 def plan_of(source: Source, embed: bool) -> dict:

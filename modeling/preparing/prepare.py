@@ -20,13 +20,13 @@ import numpy as np
 from affectnet_plus import Face, LayoutError, lot_of
 
 from ..checking.findings import Counts, Finding, FindingRecord, count_reasons, format_findings
-from ..files import led_to, put_back, read_json, refuse_existing, replace_folder, write_json
+from ..files import MANIFEST, led_to, put_back, read_json, refuse_existing, replace_folder, write_json
 from ..sources.delivered import LICENSED, Source, open_source
 from ..stages import Progress, silent
 from ..unfinished import alone, begin, digest, leftovers, remove
 from ..workers import Run, working
 from .card import write_card
-from .manifest import MANIFEST, differences, plan_of, write_manifest
+from .manifest import differences, plan_of, write_manifest
 from .reading import Job, Read, plan_jobs, read_all
 from .shards import Shard, plan_shards, write_shard
 from .views import view_rows

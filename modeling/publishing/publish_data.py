@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from ..files import MANIFEST
 from ..preparing.card import THIS_FOLDER
-from ..preparing.manifest import MANIFEST, read_manifest, verify
+from ..preparing.manifest import read_manifest, verify
 from ..terms import terms_of
 from .guard import Contents
 from .hub import HubOptions, Repository

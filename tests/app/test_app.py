@@ -176,7 +176,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
 
 def test_a_folder_without_data_is_refused(trained, tmp_path, capsys):
     assert cli.main(["app", str(trained), "--data", str(tmp_path)]) == 1
-    assert "holds no README.md" in capsys.readouterr().err
+    assert "holds no manifest.json" in capsys.readouterr().err
 
 
 def test_a_model_of_other_classes_is_not_shown_beside_the_data(model_copy, drawn):

@@ -341,7 +341,9 @@ def test_the_trainer_makes_of_a_batch_what_the_model_takes(drawn, tmp_path):
 
 def test_only_a_prepared_folder_is_loaded(tmp_path, drawn, drawn_tree):
     for folder in (tmp_path / "nothing", drawn_tree):
-        with pytest.raises(FileNotFoundError, match=f"{folder.name} holds no README.md; give the folder that prepare"):
+        with pytest.raises(
+            FileNotFoundError, match=f"{folder.name} holds no manifest.json; give the folder that prepare"
+        ):
             load_prepared(folder, "default")
     with pytest.raises(ValueError, match="nosuchview"):
         load_prepared(drawn, "nosuchview")

@@ -1,5 +1,7 @@
 """Training: the best checkpoint, and interruption and resuming, bit for bit."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.options import SIZES, Augmentation
 from affectnet_plus_modeling.training.soft_label_trainer import SoftLabelTrainer
 from affectnet_plus_modeling.training.train import TrainingFacts, train
+from affectnet_plus_modeling.training.work_folder import CHECKPOINT_FORMAT
 from support.models import CODE, LOADED, TINY, quick
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -99,6 +102,24 @@ def uninterrupted(drawn, tmp_path_factory) -> tuple[dict, dict]:
 def facts_of(record: dict) -> dict:
     """What a record says of the run, and not of the clock and the machine."""
     return {name: record[name] for name in TrainingFacts.__annotations__}
+
+
+# Of CHECKPOINT_FORMAT 2: the names of the files and of what is in them, and what the first epoch came to.
+CHECKPOINT = "67d6e33936d5f46786228422682bde0cefa6db7dcaee5cd948276946c4425f1a"
+
+
+def test_a_checkpoint_is_as_before_or_the_format_has_another_number(drawn, tmp_path, tiny):
+    interrupt(drawn, tmp_path / "model", quick(), step=3)
+    [folder] = (tmp_path / "model.training").glob("checkpoint-2")
+    tensors = {path.name: sorted(load_file(path)) for path in sorted(folder.glob("*.safetensors"))}
+    names = sorted({path.name for path in folder.iterdir()} - {*CODE})  # the code that travels is no part of the run
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    losses = [round(entry["eval_objective"], 3) for entry in log if "eval_objective" in entry]
+    found = hashlib.sha256(json.dumps([names, tensors, losses]).encode()).hexdigest()
+    assert (CHECKPOINT_FORMAT, found) == (2, CHECKPOINT), (
+        f"a checkpoint holds something else than before ({found}), or the first steps come out otherwise. Is that "
+        "meant? Then raise CHECKPOINT_FORMAT in training/work_folder.py, and pin number and digest here"
+    )
 
 
 def test_a_run_leaves_the_model_and_nothing_else(drawn, tmp_path, tiny):
