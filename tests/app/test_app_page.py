@@ -319,6 +319,7 @@ def test_a_port_that_is_taken_is_named(trained, monkeypatch):
             serve(trained, port=port)
 
 
+@pytest.mark.slow
 def test_the_space_serves_the_same_answers(browser, calibrated, drawn_tree, tmp_path):
     space = tmp_path / "space"
     for name, content in space_files(str(calibrated)).items():

@@ -151,6 +151,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
 # ---- the whole way
 
 
+@pytest.mark.slow
 def test_the_whole_way_from_drawn_faces_to_a_folder_that_can_be_published(tmp_path, tiny, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

@@ -120,6 +120,7 @@ def near(found, expected, far=1e-5):
 
 
 @pytest.mark.skipif(not OPTIMUM.exists(), reason=NO_OPTIMUM)
+@pytest.mark.slow
 def test_optimum_and_transformers_4_give_the_answers_of_predict(exported, faces, expected, tmp_path):
     """In one process of transformers 4.57: the two blocks of the page, then all faces, one by one and as a batch."""
     shutil.copy(faces[0].parent.parent / "face.jpg", tmp_path)

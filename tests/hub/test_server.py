@@ -294,6 +294,7 @@ def test_datasets_loads_and_streams(hub, folder):
     assert any(path.endswith(".parquet") and status == 206 for _, path, status in hub.requests), "streamed no range"
 
 
+@pytest.mark.slow
 def test_transformers_loads_what_was_pushed(hub, folder):
     pushed = run_child(PUSH_MODEL, hub, folder)
     assert {"config.json", "model.safetensors"} <= set(hub.files("tester/vit"))

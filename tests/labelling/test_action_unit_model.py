@@ -75,6 +75,7 @@ def without(table: ActionUnitTable, *names: str) -> ActionUnitTable:
 # ---- learning
 
 
+@pytest.mark.slow
 def test_units_of_drawn_faces_are_learnt(tmp_path):
     draw_tree(tmp_path / "raw", 400, seed=3)
     prepare(tmp_path / "raw", tmp_path / "ready")
@@ -127,6 +128,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bits_and_another_one_is_refused(drawn, drawn_tree, tmp_path, capsys):
     table = str(drawn_tree / "action_units.csv")
     words = [str(drawn), table, str(tmp_path / "model"), "--image-size", "48", "--epochs", "3"]

@@ -83,6 +83,7 @@ def annotations_of(tree: Path) -> dict[str, dict]:
 # ---- inputs
 
 
+@pytest.mark.slow
 def test_every_kind_of_input_gives_the_same_labels(drawn_tree, drawn, ensemble, tmp_path):
     files = faces_of(drawn_tree)
     plain = {

@@ -60,6 +60,7 @@ def same_largest(truth: np.ndarray, found: np.ndarray) -> float:
 # Of 300 faces, seeds 7, 8 and 9 (the mean soft label in brackets): error .049 to .050 (.206 to .210), KL .158 to .159
 # (1.29 to 1.31), the same largest .90 to .93 (.13 to .17); of each emotion .10 for neutral (.16 to .19), .06 at most
 # for the others (.20 and more). By the table's row of another face: error .22, KL 2.9 and more.
+@pytest.mark.slow
 def test_scores_of_the_exact_table_are_near_the_true_soft_labels(some_faces):
     _, truth, table, rows = some_faces
     assert table.source == "drawn faces" and not table.problems

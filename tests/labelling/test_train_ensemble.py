@@ -104,6 +104,7 @@ def test_each_training_face_is_answered_by_the_networks_that_did_not_see_it(ense
     np.testing.assert_allclose(trunk.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_unseen_faces_is_what_the_saved_ensemble_says_after_training_in_bfloat16_too(drawn, tmp_path):
     train_ensemble(drawn, tmp_path / "ebc", options(bf16=True), say=lambda text: None)
     model = load_ensemble(tmp_path / "ebc")
@@ -121,6 +122,7 @@ def test_a_face_of_the_validation_split_is_answered_by_every_member(ensemble, dr
     assert set(folds_of(pixels, read_seen(ensemble / SEEN_FILE))) == {ALL_FOLDS}
 
 
+@pytest.mark.slow
 def test_soft_labels_are_not_looked_at(drawn, tmp_path):
     stripped = tmp_path / "stripped"
     for split, rows in datasets.load_dataset(str(drawn), "default").items():
@@ -150,6 +152,7 @@ def test_without_cross_fitting_the_validation_split_calibrates(drawn, tmp_path):
     assert "must not label the faces that it was trained on" in (tmp_path / "one" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_our_vit_and_a_checkpoint_are_backbones_too(drawn, tmp_path):
     train_ensemble(drawn, tmp_path / "own", options(backbones=("mini",), folds=1), say=lambda text: None)
     network = load_ensemble(tmp_path / "own").members[0][0]
@@ -174,6 +177,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_model_that_comes_with_the_package_is_a_backbone_too(drawn, tmp_path):
     """Its stem and encoder are the start, and neither its class weights nor its calibration follow it."""
     ferplus = options(backbones=("ferplus",), folds=1, trunk_epochs=0, epochs=0.1, image_size=48)

@@ -230,6 +230,7 @@ for name, config, rows in json.load(open(folder + "/rows.json")):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_with_the_folders_alone_find_what_one_does(tmp_path):
     for name in NAMES:
         shutil.copytree(FOLDER / name, tmp_path / name)

@@ -356,6 +356,7 @@ def test_the_report_puts_one_defect_on_one_line(tree_copy, tmp_path):
         st.tuples(st.integers(1, 8), st.booleans(), st.integers(0, 4000), st.binary(max_size=4)), max_size=4
     ),
 )
+@pytest.mark.slow
 def test_random_damage_loses_no_stem(tmp_path_factory, damages, flips):
     place = tmp_path_factory.mktemp("random")
     with writing_tree(place / "raw") as tree:

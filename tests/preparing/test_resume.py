@@ -209,6 +209,7 @@ def test_pictures_that_are_no_files_are_always_put_in(raw_tree, tmp_path, worker
 # --- several processes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(raw_tree, tmp_path, embed, undisturbed):
     told = Stop()
     prepare(raw_tree, tmp_path / "out", embed, workers=3 if embed else 2, progress=told)

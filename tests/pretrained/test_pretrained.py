@@ -141,6 +141,7 @@ def test_training_starts_from_it():
     assert model.config.image_size == 64 and model.config.stem_type == "residual"
 
 
+@pytest.mark.slow
 def test_the_stock_pipelines_take_it_without_the_package(tmp_path):
     drawn(0).save(tmp_path / "face.png")
     script = f"""

@@ -484,6 +484,7 @@ def staged(trained, tmp_path_factory) -> Path:
     return stage(trained, tmp_path_factory.mktemp("card") / "staged", repo_id=".")
 
 
+@pytest.mark.slow
 def test_every_example_of_the_card_prints_what_the_card_says(staged):
     export(staged, staged / "exported")
     shown = re.findall("```python\n(.*?)```\n\n```text\n(.*?)```", (staged / "README.md").read_text(), re.DOTALL)
@@ -535,6 +536,7 @@ def test_no_row_repeats_the_row_of_all_faces(fixed):
     assert "Nothing is known of the groups" in text and "All faces of this split are easy." in text
 
 
+@pytest.mark.slow
 def test_the_example_of_fine_tuning_and_the_notebook_work(staged, drawn, tmp_path):
     folder = shutil.copytree(staged, tmp_path / "staged")
     (folder / "prepared").symlink_to(drawn)

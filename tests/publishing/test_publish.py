@@ -189,6 +189,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_a_published_model_is_loaded_back_without_this_package(hub, trained, drawn_tree, tmp_path):
     face = drawn_tree / "human_annotated" / "validation_set" / "images" / "0.jpg"
     assert publish(trained, "tester/faces", HubOptions()) == f"{hub.url}/tester/faces"

@@ -50,6 +50,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.slow
 def test_published_metrics_are_loaded_back_by_evaluate_without_this_package(hub, tmp_path):
     for name in NAMES:
         assert main(["publish", str(FOLDER / name), f"tester/{name}"]) == 0
@@ -156,6 +157,7 @@ runpy.run_path("app.py", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_space_starts_cold_from_its_repository_alone_and_programs_ask_it(hub, trained, drawn_tree, tmp_path):
     client = pytest.importorskip("gradio_client", reason="gradio is not installed (the extra app)")
     publish(trained, "tester/faces", HubOptions(), lambda text: None)

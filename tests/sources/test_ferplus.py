@@ -611,6 +611,7 @@ def test_the_source_is_never_replaced(out, tmp_path):
 
 
 @pytest.mark.skipif(not (REAL / "fer2013new.csv").is_file(), reason="no FER+ in shared/ferplus beside the checkout")
+@pytest.mark.slow
 def test_real_counts_and_leaks(tmp_path, monkeypatch):
     # What is counted here is what would be written; the writing of 64,000 files is left out.
     monkeypatch.setattr(TreeWriter, "add", lambda *face, **options: None)

@@ -160,6 +160,7 @@ def test_zip64_archives_are_read(raw_tree, tmp_path, expected, monkeypatch, limi
     assert everything(open_source(path)) == expected
 
 
+@pytest.mark.slow
 def test_more_than_65535_members_are_listed_with_zipfile_as_the_reference(tmp_path):
     members = {f"{TRAIN}/images/{n}.jpg": b"x" for n in range(66_000)} | face(70_000)
     path = write_zip(tmp_path / "x.zip", members, zipfile.ZIP_STORED)

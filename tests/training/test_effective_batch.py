@@ -277,6 +277,7 @@ def one_of_two(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_loss_and_gradients_of_one(tmp_path):
     """Uneven ones, with accumulation and without, under DistributedDataParallel."""
     torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)

@@ -225,6 +225,7 @@ def test_without_a_stem_what_is_written_is_a_stock_vit(drawn, tmp_path, monkeypa
     assert len(found) == 3 and torch.allclose(found[-1], expected[-1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_below_that_of_the_best_constant(drawn, tmp_path, tiny):
     record = pretrain(drawn, tmp_path / "encoder", short(epochs=40, learning_rate=3e-3))
     faces = pretrain_module.FaceDataset(unlabelled(drawn, None), 48)

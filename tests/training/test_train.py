@@ -317,6 +317,7 @@ def test_faces_are_augmented_in_training_only(drawn, tmp_path, tiny, monkeypatch
     assert seen == [(16, options.augmentation)] * 2
 
 
+@pytest.mark.slow
 def test_something_is_learned(drawn_tree, prepared_from, tmp_path, tiny):
     """Drawn faces are learned by heart: their soft labels, valence and arousal, and through what the faces show."""
     folder = drawn_tree / "human_annotated" / "train_set"

@@ -140,6 +140,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_a_random_step_ends_as_if_it_had_not_been(drawn, everything, tmp_path, tiny):
     words = ["train", str(drawn), str(tmp_path / "model"), "--bf16", "no"]
     for name, value in EVERYTHING.items():
@@ -281,6 +282,7 @@ def test_a_run_starts_from_a_model_of_ours(drawn, trained, tmp_path, tiny, monke
         train(drawn, tmp_path / "other", quick(from_pretrained=str(tmp_path / "vit")))
 
 
+@pytest.mark.slow
 def test_a_tracker_gets_the_curve(drawn, tmp_path, tiny, monkeypatch):
     trackio = pytest.importorskip("trackio")
     assert trackio.__version__

@@ -81,6 +81,7 @@ def curve(record: dict, key: str) -> list[float]:
     return [entry[key] for entry in record["log"] if key in entry]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_curve_of_one(odd, script, tmp_path):
     """Loss, CCC and all, and figures of an odd number of faces, of which none counts twice."""
     mixed = ["--accumulation", "2"]

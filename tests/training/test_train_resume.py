@@ -219,6 +219,7 @@ main(["train", *sys.argv[1:], "--epochs", "3", "--batch-size", "16", "--image-si
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_killed_run_can_be_resumed(drawn, tmp_path, tiny, uninterrupted, number):
     out = tmp_path / "model"
     child = subprocess.Popen(

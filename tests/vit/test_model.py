@@ -458,6 +458,7 @@ loaded = sorted(name for name in sys.modules if name.partition(".")[0] in HIDDEN
 )
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package_loads_the_folder_and_saves_it_again(saved, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -564,6 +564,7 @@ print(json.dumps(said))
 )
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package_asks_a_folder_and_the_hub(saved, paths, expected, tmp_path):
     with LoopbackHub() as hub:
         state = {path.name: path.read_bytes() for path in saved.iterdir()}

@@ -228,6 +228,7 @@ def test_a_device_map_splits_the_model_between_memory_and_disk(saved, logits, tm
 
 @pytest.mark.parametrize("options", [{}, STEM], ids=["plain", "stem"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.slow
 def test_the_whole_step_compiles_without_a_graph_break(options, attention):
     model = tiny(**options, attn_implementation=attention).train()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -262,6 +263,7 @@ def test_the_compiled_kernels_say_the_same(tmp_path, monkeypatch):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_another_batch_size_compiles_without_a_graph_break_too():
     model = tiny(**STEM)
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
