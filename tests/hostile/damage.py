@@ -26,9 +26,13 @@ MOST = 2_000  # characters of one sentence
 
 
 def runs(short: int, long: int):
-    """Parametrise a test by `count`: so many inputs in `make test`, and so many slow ones in `make fuzz`."""
-    more = [pytest.param(long, marks=pytest.mark.slow)] if os.environ.get("AFFECTNET_PLUS_LONG") else []
-    return pytest.mark.parametrize("count", [short, *more])
+    """Parametrise a test by `count`: so many inputs in `make test`, and so many slow ones in `make fuzz`.
+
+    AFFECTNET_PLUS_LONG in the environment is the share of the long run: 1 in `make fuzz`, 0 takes the short one alone.
+    """
+    share = float(os.environ.get("AFFECTNET_PLUS_LONG", "0"))
+    more = [pytest.param(max(short, round(share * long)), marks=pytest.mark.slow)] if share else []
+    return pytest.mark.parametrize("count", [short, *more], ids=lambda count: f"{count:,}")
 
 
 def many(count: int, strategy, check) -> None:
