@@ -189,7 +189,7 @@ def test_predictions_of_another_tool(prepared, tmp_path, count):
     many(count, damaged_json(lines[0]), check)
 
 
-@runs(60, 600)
+@runs(20, 600)
 def test_a_file_of_options(tmp_path, count):
     known = leaves(TrainingOptions)
     good = {"epochs": 3, "size": "mini", "augmentation": {"flip": 0.5}, "class_weights": [1.0] * 8}

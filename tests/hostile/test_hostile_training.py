@@ -1,6 +1,7 @@
 """Pictures that pass `prepare` and cannot be decoded: training names them and goes on without, or ends if told to."""
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from affectnet_plus_modeling.labelling.action_units.model import ActionUnitOptio
 from affectnet_plus_modeling.labelling.action_units.tables import ActionUnitTable
 from affectnet_plus_modeling.labelling.ensemble import train as ensemble
 from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
+from affectnet_plus_modeling.preparing import prepare
+from affectnet_plus_modeling.sources.tree import writing_tree
 from affectnet_plus_modeling.training.pretrain import pretrain
 from affectnet_plus_modeling.training.pretrain_options import PretrainingOptions
 from affectnet_plus_modeling.training.train import train
@@ -28,6 +31,7 @@ def photo(seed: int) -> bytes:
     return file.getvalue()
 
 
+@cache
 def unreadable_jpeg() -> bytes:
     """A JPEG with a flipped bit in a table that is not looked at before the pixels are decoded."""
     content = photo(0)
@@ -44,13 +48,16 @@ def unreadable_jpeg() -> bytes:
     raise AssertionError("premise: some flipped bit is found by decoding alone")
 
 
-@pytest.fixture
-def data(prepared_from):
-    """12 faces to train on, the first and the last undecodable, and 11 to choose with, one undecodable."""
-    bad = unreadable_jpeg()
-    training = [(bad if n in (0, 11) else photo(n), full_record(n % 8, None, seed=n)) for n in range(12)]
-    choosing = [(bad if n == 2 else photo(n), full_record(n % 8, None, seed=n)) for n in range(11)]
-    return prepared_from(training, choosing)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """12 faces to train on, the first and the last undecodable, and 11 to choose with, one undecodable; read-only."""
+    place, bad = tmp_path_factory.mktemp("undecodable"), unreadable_jpeg()
+    with writing_tree(place / "raw") as tree:
+        for split, count, unreadable in (("train", 12, (0, 11)), ("validation", 11, (2,))):
+            for n in range(count):
+                tree.add(split, n, bad if n in unreadable else photo(n), full_record(n % 8, None, seed=n))
+    prepare(place / "raw", place / "ready")
+    return place / "ready"
 
 
 @pytest.mark.parametrize("held_in_memory", [True, False])
