@@ -49,6 +49,7 @@ _SYSTEM_FILE = re.compile(
 SPLITS = {  # split -> folder under the root
     "train": "human_annotated/train_set",
     "validation": "human_annotated/validation_set",
+    "test": "human_annotated/test_set",  # the release has none; data of others may
     "no_human": "no_human_annotated",
 }
 
@@ -578,8 +579,8 @@ _NO_FOLDER = "AffectNet+ is licence-gated: pass data_dir=<the extracted AffectNe
 
 
 def _folders(view: str, data_dir: str) -> dict[str, Path]:
-    wanted = {"no_human"} if view == "no_human" else {"train", "validation"}
-    folders = {split: path for split, path in find_splits(data_dir).items() if split in wanted}
+    found = find_splits(data_dir)
+    folders = {split: path for split, path in found.items() if (split == "no_human") == (view == "no_human")}
     if not folders:
         raise LayoutError(f"{data_dir} holds no part for the view {view!r}")
     return folders

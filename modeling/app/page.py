@@ -25,7 +25,7 @@ from .guard import LOOPBACK, GuardedApp, is_upload, logger, named_files, one_lin
 from .style import CSS  # noqa: E402
 
 KEPT_SECONDS = 600  # so long an uploaded picture can be looked at again; then its file goes
-CLOSING_SECONDS = 3  # so long answers that have begun may go on when the page is ended
+CLOSING_SECONDS = 1  # so long answers that have begun may go on when the page is ended
 CHECKED_SECONDS = 60  # how often that is looked for
 GONE = f"The picture is no longer here: pictures are deleted after {KEPT_SECONDS // 60} minutes. Upload it again"
 SEARCHED, WHOLE = "the faces found in it", "the whole picture"

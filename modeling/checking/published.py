@@ -25,6 +25,8 @@ def compare_counts(split: str, counts: np.ndarray, listed: int) -> Finding:
     A split is compared when it lists within 5 % of the published number of faces, and is a part of the release, or
     something else, when it does not.
     """
+    if split not in FACES:
+        return Finding("note", "published counts", f"{split} is no split of the release")
     total = sum(FACES[split])
     if abs(listed - total) > WHOLE * total:
         return Finding(

@@ -1,6 +1,8 @@
 """`affectnet-plus VERB`: parses, calls, prints. Heavy imports wait until a verb needs them."""
 
 import argparse
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -33,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     # other busy process on two cores a step took 3 to 11 times as long; asleep, below twice (benchmarks/busy.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished folders are cleaned up
+    # At its end Python searches all that torch and gradio brought for garbage: two seconds of a core for nothing, and
+    # on a machine that is loaded many times over the page seemed to hang after Ctrl-C.
+    atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     verb = VERBS.get(words[0]) if words else None
     if verb is None:

@@ -22,6 +22,7 @@ class TrainEnsemble:
     out: str = words.out("folder to write the ensemble to")
     revision: str | None = words.revision()
     options: EnsembleOptions = EnsembleOptions()
+    strict: bool = words.strict()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -40,6 +41,7 @@ def _train_ensemble(options: TrainEnsemble) -> int:
             progress,
             partial(say, "train-ensemble"),
             options.resume,
+            options.strict,
         )
     calibration = record["calibration"]
     print(
@@ -62,6 +64,7 @@ class TrainAu:
     revision: str | None = words.revision()
     action_unit_frames: bool = option(False, help="frame n of a table without names is the picture n")
     options: ActionUnitOptions = ActionUnitOptions()
+    strict: bool = words.strict()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -77,9 +80,8 @@ def _train_au(options: TrainAu) -> int:
     for line in describe_problems(table.problems):
         say("train-au", line)
     with show_bars("batches") as progress:
-        record = train_action_units(
-            options.data, table, options.out, options.options, options.overwrite, progress, options.resume
-        )
+        how = (options.options, options.overwrite, progress, options.resume, options.strict)
+        record = train_action_units(options.data, table, options.out, *how, say=partial(say, "train-au"))
     choosing = record["choosing"]
     print(
         f"{options.out}: {len(record['units'])} units, mean absolute error {choosing['mean_absolute_error']:.3f} on "

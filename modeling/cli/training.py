@@ -22,7 +22,7 @@ class Train:
     out: str = words.out("folder to write the model to")
     revision: str | None = words.revision()
     options: TrainingOptions = TrainingOptions()
-    strict: bool = option(False, help="end with an error where a picture cannot be decoded, and leave none out")
+    strict: bool = words.strict()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -58,6 +58,7 @@ class Pretrain:
     revision: str | None = words.revision()
     options: PretrainingOptions = PretrainingOptions()
     follow_links: bool = words.follow_links()
+    strict: bool = words.strict()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
 
@@ -68,8 +69,8 @@ def _pretrain(options: Pretrain) -> int:
     from ..training.pretrain import pretrain
 
     with show_bars("batches") as progress:
-        run = (options.options, options.resume, options.overwrite, progress, options.follow_links)
-        record = pretrain(options.images, options.out, *run)
+        run = (options.options, options.resume, options.overwrite, progress, options.follow_links, options.strict)
+        record = pretrain(options.images, options.out, *run, say=partial(say, "pretrain"))
     if is_first_process():
         print(
             f"{options.out}: {record['images']['faces']:,} faces, {record['steps']} steps in {record['seconds']:.0f} "

@@ -41,6 +41,10 @@ def batch_size(default: int) -> int:
     return option(default, help="faces in the network at once", low=1)
 
 
+def strict() -> bool:
+    return option(False, help="end with an error where a picture cannot be decoded, and leave none out")
+
+
 def overwrite() -> bool:
     return option(False, help="replace OUT where it exists", group="run")
 

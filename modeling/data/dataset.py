@@ -1,7 +1,8 @@
 """From a prepared dataset to tensors: faces as uint8 pictures with their targets."""
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES, EEXIST, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
@@ -26,6 +27,7 @@ from .readers import Encoded
 
 MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
 AT_A_TIME = 64  # faces whose files are held in memory together
+MOST_NAMED = 20  # of the faces that are left out
 
 
 class FaceDataset(torch.utils.data.Dataset):
@@ -132,10 +134,48 @@ class FaceDataset(torch.utils.data.Dataset):
             for content, path in zip(chunk.field("bytes").to_pylist(), chunk.field("path").to_pylist(), strict=True)
         ]
 
+    def left_out(self) -> list[tuple[str, str]]:
+        """Each picture that cannot be read, as (image_id, why)."""
+        return [(self.image_ids[row], why) for row, why in sorted(self.unreadable.items())]
+
+    def readable(self) -> "FaceDataset":
+        """The faces whose picture can be read, in their order.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.unreadable:
+            return self
+        rows = demand_some([row for row in range(len(self)) if row not in self.unreadable], self.left_out())
+        found = copy.copy(self)
+        found.unreadable = {}
+        found.image_ids = [self.image_ids[row] for row in rows]
+        for name in ("labels", "soft_labels", "targets", "valence_arousal"):
+            setattr(found, name, getattr(self, name)[rows])
+        found._images = self._images.select(rows)
+        found._pixels = None if self._pixels is None else self._pixels[rows]
+        return found
+
     def mean_soft_label(self) -> list[float] | None:
         """Mean over the faces whose soft label is known, if any: the best guess of one who does not look."""
         known = self.soft_labels[~self.soft_labels.isnan().any(dim=1)]
         return known.double().mean(dim=0).tolist() if len(known) else None
+
+
+def demand_some(rows: list[int], left_out: Sequence[tuple[str, str]]) -> list[int]:
+    """The same rows of faces; ValueError where all are left out."""
+    if not rows:
+        raise ValueError(f"of the pictures of {len(left_out)} faces not one can be decoded: {left_out[0][1]}")
+    return rows
+
+
+def tell_left_out(left_out: Iterable[tuple[str, str]], say: Callable[[str], None]) -> int:
+    """Say in one line which faces are left out and why, if any; returns how many."""
+    found = [f"{name} ({why})" for name, why in left_out]
+    if found:
+        some = "; ".join(found[:MOST_NAMED]) + "; ..." * (len(found) > MOST_NAMED)
+        say(f"{len(found)} faces cannot be decoded and are left out: {some}")
+    return len(found)
 
 
 def targets_of(data: datasets.Dataset, target: str) -> Tensor:

@@ -4,10 +4,11 @@
     {train,test}/{1,...,7}/train_00001_aligned.jpg   RAF-DB as Kaggle has it
     EmoLabel/list_patition_label.txt, Image/aligned/ RAF-DB as its authors give it
 
-at the folder that is given or one level down. A split may be given alone. test (or val, valid, validation) becomes
-`validation`. A folder says its emotion by name, in the words of `WORDS`; numbers mean another emotion in each data
-set, so that they are taken for RAF-DB's where the files have its names, and for nothing elsewhere. Soft label, subset,
-valence and arousal of such faces are null.
+at the folder that is given or one level down. A split may be given alone. val (or valid, validation, dev) becomes
+`validation`, and so does test where there is none, as training needs one; else test is `test`. A folder says its
+emotion by name, in the words of `WORDS`; numbers mean another emotion in each data set, so that they are taken for
+RAF-DB's where the files have its names, and for nothing elsewhere. Soft label, subset, valence and arousal of such
+faces are null.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from affectnet_plus import (
     LABELS,
     MAX_IMAGE_BYTES,
     MISSING,
+    SPLITS,
     BadRow,
     Face,
     LayoutError,
@@ -35,6 +37,7 @@ from affectnet_plus import (
 
 from ..labels import ORDERS
 from ..terms import UNKNOWN, SoftLabels
+from .links import refuse_links_out
 from .older import annotation_text
 
 WORDS = {name: label for label, name in enumerate(LABELS)} | {
@@ -50,9 +53,11 @@ WORDS = {name: label for label, name in enumerate(LABELS)} | {
     for word in words.split()
 }
 FEWEST = 3  # folders of emotions, of which a folder is taken for such data
-SPLIT_NAMES = {"train": "train", "training": "train"} | dict.fromkeys(
-    ("test", "testing", "val", "valid", "validation", "dev"), "validation"
-)
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _LIST_PLACES = ("", "EmoLabel", "basic/EmoLabel")
 _PICTURE_PLACES = ("Image/aligned", "basic/Image/aligned", "aligned", "Image", "basic/Image", "")
@@ -71,7 +76,7 @@ class Layout(NamedTuple):
 
 
 def find_classes(path: Path) -> Layout | None:
-    """Such data at `path` or one level down; None if there is none.
+    """Such data at `path` or one level down; None if there is none. What it names may be links.
 
     Raises:
         LayoutError: there is some that cannot be taken as it is; the message says why.
@@ -87,15 +92,14 @@ def find_classes(path: Path) -> Layout | None:
 
 
 def _folders(place: Path) -> list[Path]:
-    """Folders by name; a link to one may lead anywhere, and is none."""
-    found = [entry for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False)]
-    return sorted(Path(entry.path) for entry in found if not is_system_file(entry.name))
+    found = [entry for entry in os.scandir(place) if entry.is_dir() and not is_system_file(entry.name)]
+    return sorted(Path(entry.path) for entry in found)
 
 
 def _find_splits(place: Path) -> Layout | None:
     name = place.name.lower()
     if classes := _classes(place):
-        return _layout({SPLIT_NAMES.get(name, "train"): classes})
+        return _layout({_without_test([SPLIT_NAMES.get(name, "train")])[0]: classes})
     named = {child: SPLIT_NAMES[child.name.lower()] for child in _folders(place) if child.name.lower() in SPLIT_NAMES}
     parts = {child: classes for child in named if (classes := _classes(child))}
     if not parts:
@@ -104,12 +108,16 @@ def _find_splits(place: Path) -> Layout | None:
     if twice := [split for split, count in splits.items() if count > 1]:
         names = " and ".join(child.name for child in parts if named[child] in twice)
         raise LayoutError(
-            f"{place} holds {names}, and a prepared folder has train and validation alone. Move one of them away, or "
-            "give one by itself, such as its folder test"
+            f"{place} holds {names}, which are both the split {twice[0]}. Move one of them away, or give one by itself"
         )
-    return _layout(
-        {split: parts[child] for split in ("train", "validation") for child in parts if named[child] == split}
-    )
+    children = {named[child]: child for child in parts}
+    found = [split for split in SPLITS if split in children]
+    return _layout({split: parts[children[own]] for split, own in zip(_without_test(found), found)})
+
+
+def _without_test(splits: list[str]) -> list[str]:
+    """The same with `validation` for `test` where there is none."""
+    return [("validation" if split == "test" and "validation" not in splits else split) for split in splits]
 
 
 def _classes(place: Path) -> list[tuple[Path, int]]:
@@ -181,6 +189,9 @@ class ClassSource:
     def __init__(self, root, layout: Layout, follow_links: bool = False):
         self.follow_links = follow_links
         self.root, self.origin = Path(root).resolve(), layout.origin
+        if not follow_links:
+            folders = [folder for split in layout.folders.values() for folder, _ in split]
+            refuse_links_out(self.root, [*folders, *filter(None, [layout.list_file])])
         self._folders = {
             split: [(folder.resolve(), label) for folder, label in folders]
             for split, folders in layout.folders.items()

@@ -66,7 +66,7 @@ class CsvSource:
 
     def __init__(self, root, lists: dict[str, Path], follow_links: bool = False):
         self.root, self.follow_links = Path(root).resolve(), follow_links
-        pictures = {split: _find_pictures(self.root, _kind(split)) for split in lists}
+        pictures = {split: _find_pictures(self.root, _kind(split), follow_links) for split in lists}
         if not follow_links:
             refuse_links_out(self.root, [*lists.values(), *pictures.values()])
         self._lists = {split: path.resolve() for split, path in lists.items()}
@@ -89,7 +89,7 @@ class CsvSource:
             self._faces = {}
             for folder in dict.fromkeys(self._pictures.values()):
                 lists = {name: self._lists[name] for name in self._lists if self._pictures[name] == folder}
-                self._faces |= _match(lists, folder)
+                self._faces |= _match(lists, folder, self.follow_links)
         return self._faces[split]
 
     def read(self, split: str, face: Face) -> tuple[dict, bytes]:
@@ -115,7 +115,7 @@ class CsvSource:
             found = path.stat()
             total.update(f"{split}/{path.name}/{found.st_size}/{found.st_mtime_ns}\n".encode())
         for folder in dict.fromkeys(self._pictures.values()):
-            for name in _folders(folder):
+            for name in _folders(folder, self.follow_links):
                 total.update(f"{name}\n".encode(errors="surrogateescape"))
                 for line in stamps(folder / name, self.follow_links):
                     total.update(line)
@@ -125,16 +125,16 @@ class CsvSource:
 # --- pictures and rows -----------------------------------------------------------------------------------------------
 
 
-def _find_pictures(root: Path, kind: str) -> Path:
+def _find_pictures(root: Path, kind: str, follow_links: bool) -> Path:
     places = [root / place.format(kind) for place in PICTURES]
-    return next((place for place in places if any(_folders(place))), root)
+    return next((place for place in places if any(_folders(place, follow_links))), root)
 
 
-def _folders(place: Path) -> list[str]:
-    """The folders of pictures; a link to a folder may lead anywhere, and is none."""
+def _folders(place: Path, follow_links: bool) -> list[str]:
+    """The folders of pictures; a link to a folder may lead anywhere, and is one only where links are followed."""
     if not place.is_dir():
         return []
-    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=follow_links))
 
 
 def _rows(path: Path, start: int = 0) -> Iterator[tuple[int, int, list[str]]]:
@@ -172,7 +172,7 @@ def _check_header(path: Path, cells: list[str]) -> None:
         )
 
 
-def _match(lists: dict[str, Path], folder: Path) -> dict[str, list[Face]]:
+def _match(lists: dict[str, Path], folder: Path, follow_links: bool) -> dict[str, list[Face]]:
     """The faces of the lists that share a folder of pictures: each row with its picture, and what is left over."""
     rows: dict[str, dict[str, str]] = {split: {} for split in lists}  # picture -> "<byte>:<line>"
     again: dict[str, list[str]] = {}  # the pictures of several rows -> the rows
@@ -188,7 +188,8 @@ def _match(lists: dict[str, Path], folder: Path) -> dict[str, list[Face]]:
                 earlier = f"line {_line(rows[other][name])} of {lists[other].name}"
                 again.setdefault(name, [earlier]).append(where)
             rows[split][name] = f"{first}:{line}"
-    pictures = set(_pictures_in(folder))
+    pictures = set(_pictures_in(folder, follow_links))
+    links = {entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.is_symlink()}
     stems = Counter(os.path.splitext(name)[0] for name in pictures.union(*rows.values()))
     strays: dict[str, list[str]] = {}  # by stem: pictures that no row names. Of a row's stem they are no second face
     for name in sorted(pictures.difference(*rows.values())):
@@ -201,6 +202,8 @@ def _match(lists: dict[str, Path], folder: Path) -> dict[str, list[Face]]:
                 found = Face("", problem=f"has {len(again[name])} rows: {', '.join(again[name][:5])}")
             elif name not in pictures:
                 said = f"has no picture: line {_line(where)} of {lists[split].name} names {name!r}"
+                if (link := name.partition("/")[0]) in links and not follow_links:
+                    said = f"its folder {link!r} is a link to a folder (--follow-links follows it)"
                 found = Face("", problem=said + (f", and there is {beside[0]!r}" if beside else ""))
             elif stems[stem] > 1:
                 found = Face("", problem="another row or picture has the same name but for its suffix")
@@ -217,9 +220,9 @@ def _line(where: str) -> str:
     return where.partition(":")[2]
 
 
-def _pictures_in(folder: Path) -> Iterator[str]:
+def _pictures_in(folder: Path, follow_links: bool) -> Iterator[str]:
     """Every file in the folders of a folder; the lists may lie among them."""
-    for name in _folders(folder):
+    for name in _folders(folder, follow_links):
         for file in os.listdir(folder / name):
             if not file.endswith(".csv") and not is_system_file(file):
                 yield f"{name}/{file}"

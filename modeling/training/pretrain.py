@@ -7,8 +7,10 @@ the encoder is what takes it. In mini and tiny that is the convolutional stem, w
 encoder in `transformers` has no stem and fixed positions, so that its weights would not fit what is trained later.
 """
 
+import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments
 
-from ..data.dataset import FaceDataset, about_faces, first_side, normalise
+from ..data.dataset import FaceDataset, about_faces, first_side, normalise, tell_left_out
 from ..data.unlabelled import unlabelled
 from ..files import fresh_folder, led_to, write_json, written_whole
 from ..preparing.manifest import About
@@ -41,6 +43,8 @@ from .saving import save_processor
 from .trainer import FaceTrainer
 from .work_folder import claimed, newest_checkpoint
 
+logger = logging.getLogger(__name__)
+
 SHOWN, SHOWN_SIDE = 8, 144  # faces in the picture of reconstructions, and their least side in pixels
 
 
@@ -50,6 +54,7 @@ class Pictures(TypedDict):
     name: str
     origin: str | None
     faces: int
+    left_out: int  # beside these faces: pictures that cannot be read
 
 
 class PretrainingRecord(TypedDict):
@@ -74,6 +79,8 @@ def pretrain(
     overwrite: bool = False,
     progress: Progress = silent,
     follow_links: bool = False,
+    strict: bool = False,
+    say: Callable[[str], None] = logger.warning,
 ) -> PretrainingRecord:
     """Train a stem and an encoder on the faces of `images`, and write them to the folder `out`.
 
@@ -87,6 +94,8 @@ def pretrain(
 
     Args:
         images: what `unlabelled` takes, and how it takes `follow_links`.
+        strict: a picture that cannot be read is an error, and not left out.
+        say: told which pictures are left out.
 
     Returns:
         What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
@@ -94,27 +103,31 @@ def pretrain(
     Raises:
         FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: there is no picture, or no run to resume.
-        OSError: a picture cannot be read; the message names it.
-        ValueError: sizes do not divide, too little or too much would be hidden, the interrupted run had other options
-            or data, or the loss is no number any more.
+        OSError: `strict`, and a picture cannot be read; the message names it.
+        ValueError: not one picture can be read, sizes do not divide, too little or too much would be hidden, the
+            interrupted run had other options or data, or the loss is no number any more.
     """
     out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
-    pictures = unlabelled(images, options.views, follow_links)
+    found: list[tuple[str, str]] = []
+    pictures = unlabelled(images, options.views, follow_links, None if strict else found)
     options = _decided(options, pictures)
     draw_masks(0, **_masks(options))  # a ratio that cannot be is refused before anything is read or written
     known = _source(images)
     source = {"source of the pictures": known["fingerprint"] if known else None, "pictures": len(pictures)}
     with claimed(out, work, options, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
-        faces = FaceDataset(pictures, _known(options.image_size), progress=progress)
+        every = FaceDataset(pictures, _known(options.image_size), progress=progress, lenient=not strict)
+        faces = every.readable()
+        said = say if processes.is_main_process else lambda text: None
+        left_out = tell_left_out(found + every.left_out(), said)
         model = _model(options)
         trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
         if processes.process_index:  # else all processes would hide the same squares
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
         trainer.train(resume_from_checkpoint=newest_checkpoint(work))
-        record = _record(images, options, len(faces), trainer)
+        record = _record(images, options, len(faces), left_out, trainer)
         if processes.is_main_process:
             with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:
                 _reconstructions(model, faces, options).save(path, "PNG")
@@ -209,7 +222,9 @@ def _source(images) -> About | None:
     return about_faces(images) if isinstance(images, (str, os.PathLike, datasets.Dataset)) else None
 
 
-def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFaceTrainer) -> PretrainingRecord:
+def _record(
+    images, options: PretrainingOptions, faces: int, left_out: int, trainer: MaskedFaceTrainer
+) -> PretrainingRecord:
     source = _source(images)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
@@ -218,6 +233,7 @@ def _record(images, options: PretrainingOptions, faces: int, trainer: MaskedFace
             "name": source["name"] if source else f"{faces} pictures",
             "origin": source["origin"] if source else None,
             "faces": faces,
+            "left_out": left_out,
         },
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": trainer.state.global_step,

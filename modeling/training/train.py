@@ -16,7 +16,16 @@ from torch.utils.data import Subset
 from transformers import TrainingArguments
 
 from ..checkpoints import check_start, read_config
-from ..data.dataset import FaceDataset, about_faces, class_names, first_side, load_prepared, targets_of
+from ..data.dataset import (
+    FaceDataset,
+    about_faces,
+    class_names,
+    demand_some,
+    first_side,
+    load_prepared,
+    targets_of,
+    tell_left_out,
+)
 from ..files import fresh_folder, led_to, write_json
 from ..loading import in_a_sentence
 from ..metrics.soft_label.formulas import kl_divergence
@@ -110,7 +119,9 @@ def train(
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
         every, training, choosing = _faces(splits, rows, options, size, progress, strict)
-        left_out = _tell_left_out(every, choosing, say if processes.is_main_process else lambda text: None)
+        sets = {id(faces): faces for faces in (every, cast(FaceDataset, choosing.dataset))}.values()
+        found = [face for faces in sets for face in faces.left_out()]
+        left_out = tell_left_out(found, say if processes.is_main_process else lambda text: None)
         model = _model(options, size, every.names, knows_affect=not every.valence_arousal.isnan().all())
         trainer = SoftLabelTrainer(
             model,
@@ -224,26 +235,11 @@ def _faces(
     other = every
     if not options.holdout:
         other = FaceDataset(splits["validation"], size, options.target, progress, lenient=not strict)
-    subsets = []
-    for faces, some in ((every, rows[0]), (other, rows[1])):
-        subsets.append(Subset(faces, [row for row in some if row not in faces.unreadable]))
-        if not len(subsets[-1]):
-            why = next(iter(faces.unreadable.values()))
-            raise ValueError(f"of the pictures of {len(some)} faces not one can be decoded: {why}")
-    training, choosing = subsets
+    training, choosing = (
+        Subset(faces, demand_some([row for row in some if row not in faces.unreadable], faces.left_out()))
+        for faces, some in ((every, rows[0]), (other, rows[1]))
+    )
     return every, training, choosing
-
-
-def _tell_left_out(every: FaceDataset, choosing: Subset, say: Callable[[str], None]) -> int:
-    datasets = {id(faces): faces for faces in (every, cast(FaceDataset, choosing.dataset))}.values()
-    found = [f"{faces.image_ids[row]} ({why})" for faces in datasets for row, why in sorted(faces.unreadable.items())]
-    if found:
-        some = "; ".join(found[:MOST_NAMED]) + "; ..." * (len(found) > MOST_NAMED)
-        say(f"{len(found)} faces cannot be decoded and are left out: {some}")
-    return len(found)
-
-
-MOST_NAMED = 20
 
 
 def _order(every: FaceDataset, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:

@@ -1,12 +1,14 @@
 """The content of an http(s) address, within a time, a size and a number of redirects. Travels with every model.
 
 The time is that of the whole fetch, redirects and body included, and not of each wait, so that a server that sends a
-byte now and then ends with it too. Finding the address of a name is left to the system, which has a time of its own.
+byte now and then ends with it too; so do a name that is looked for in vain, and one that has many addresses.
 """
 
 import http.client
 import io
+import queue
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -63,14 +65,51 @@ class _Bounds:
     def seconds(self) -> float:
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"it took more than {self._timeout:g} seconds")
+            raise self.over()
         return left
+
+    def over(self) -> TimeoutError:
+        return TimeoutError(f"it took more than {self._timeout:g} seconds")
 
     def count(self, received: int) -> int:
         self._left -= received
         if self._left < 0:
             raise ValueError(f"it sent more than {self._most} bytes")
         return received
+
+    def connect(self, address: tuple[str, int], *_) -> socket.socket:
+        """In place of `socket.create_connection`, which looks for the name as long as it takes, and then has its time
+        for each address of it."""
+        failed: OSError = OSError(f"{address[0]} has no address")
+        for family, kind, protocol, _, place in self._addresses(*address):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self.seconds())
+                sock.connect(place)
+                return sock
+            except OSError as error:
+                failed = error
+                sock.close()
+        raise self.over() if isinstance(failed, TimeoutError) else failed
+
+    def _addresses(self, host: str, port: int) -> list:
+        """Asked in a thread of its own, as the system takes no time for it; an answer that comes later is lost."""
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+
+        def ask():
+            try:
+                answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except Exception as error:  # raised where it is waited for
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            found = answers.get(timeout=self.seconds())
+        except queue.Empty:
+            raise self.over() from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -124,7 +163,7 @@ class _Http(http.client.HTTPConnection):
     bounds: _Bounds
 
     def connect(self):
-        self.timeout = self.bounds.seconds()
+        self.timeout, self._create_connection = self.bounds.seconds(), self.bounds.connect
         super().connect()
         self.sock = _Bounded(self.sock, self.bounds)
 
@@ -133,7 +172,7 @@ class _Https(http.client.HTTPSConnection):
     bounds: _Bounds
 
     def connect(self):
-        self.timeout = self.bounds.seconds()
+        self.timeout, self._create_connection = self.bounds.seconds(), self.bounds.connect
         super().connect()
         self.sock = _Bounded(self.sock, self.bounds)
 

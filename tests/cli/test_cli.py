@@ -105,6 +105,14 @@ def test_threads_that_wait_sleep_unless_the_user_says_otherwise(own, expected):
     assert f"GOMP_SPINCOUNT = '{expected}'" in child.stderr
 
 
+def test_a_command_does_not_look_for_garbage_at_its_end():
+    """Of all that torch and gradio imported that took two seconds of a core: Ctrl-C seemed to do nothing."""
+    script = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+    script += "from affectnet_plus_modeling import cli; cli.main(['predict', 'nowhere', 'nothing'])"
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert child.stdout == "True\n"
+
+
 def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, capsys, tmp_path):
     seen = []
     monkeypatch.chdir(tmp_path)

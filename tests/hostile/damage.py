@@ -26,9 +26,13 @@ MOST = 2_000  # characters of one sentence
 
 
 def runs(short: int, long: int):
-    """Parametrise a test by `count`: so many inputs in `make test`, and so many slow ones in `make fuzz`."""
-    more = [pytest.param(long, marks=pytest.mark.slow)] if os.environ.get("AFFECTNET_PLUS_LONG") else []
-    return pytest.mark.parametrize("count", [short, *more])
+    """Parametrise a test by `count`: so many inputs in `make test`, and so many slow ones in `make fuzz`.
+
+    AFFECTNET_PLUS_LONG in the environment is the share of the long run: 1 in `make fuzz`, 0 takes the short one alone.
+    """
+    share = float(os.environ.get("AFFECTNET_PLUS_LONG", "0"))
+    more = [pytest.param(max(short, round(share * long)), marks=pytest.mark.slow)] if share else []
+    return pytest.mark.parametrize("count", [short, *more], ids=lambda count: f"{count:,}")
 
 
 def many(count: int, strategy, check) -> None:
@@ -141,6 +145,10 @@ ODD_VALUES: tuple[Any, ...] = (
 )
 
 
+# A copy of one of them: what is changed next may lie in it, and the next input has to begin with the same ones.
+odd_values = st.sampled_from(ODD_VALUES).map(copy.deepcopy)
+
+
 def places_of(value, path: tuple = ()) -> list[tuple]:
     """The path of every value inside a value, the outermost first."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -177,21 +185,21 @@ def damaged_json(draw, value, names: tuple[str, ...] | None = None) -> bytes:
 
 def _changed(draw, value, place: tuple):
     if not place:
-        return draw(st.sampled_from(ODD_VALUES))
+        return draw(odd_values)
     holder = value
     for key in place[:-1]:
         holder = holder[key]
     kind = draw(st.sampled_from(("other", "other", "other", "gone", "more", "wrapped")))
     if kind == "other":
-        holder[place[-1]] = draw(st.sampled_from(ODD_VALUES))
+        holder[place[-1]] = draw(odd_values)
     elif kind == "gone":
         del holder[place[-1]]
     elif kind == "wrapped":
         holder[place[-1]] = [holder[place[-1]]]
     elif isinstance(holder, dict):
-        holder[draw(st.sampled_from(("", "extra", "__class__", "7" * 300)))] = draw(st.sampled_from(ODD_VALUES))
+        holder[draw(st.sampled_from(("", "extra", "__class__", "7" * 300)))] = draw(odd_values)
     else:
-        holder.append(draw(st.sampled_from(ODD_VALUES)))
+        holder.append(draw(odd_values))
     return value
 
 

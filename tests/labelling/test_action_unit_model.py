@@ -104,7 +104,7 @@ def test_faces_without_a_whole_row_are_left_out_and_counted(drawn, units, tmp_pa
     values[units.names.index("train/4")] = np.nan
     table = without(replace(units, values=values), "train/0", "validation/1")
     record = train_action_units(drawn, table, tmp_path / "model", SMALL)
-    assert record["training"] == {"faces": 29, "not_in_table": 1, "ambiguous": 0, "a_unit_unknown": 2}
+    assert record["training"] == {"faces": 29, "not_in_table": 1, "ambiguous": 0, "a_unit_unknown": 2, "left_out": 0}
     assert record["choosing"]["faces"] == 7 and record["choosing"]["not_in_table"] == 1
 
 

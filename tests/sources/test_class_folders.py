@@ -1,18 +1,21 @@
 """Data with one hard label a face: folders by emotion, RAF-DB's list; and what of others cannot be read is named."""
 
 import pickle
+import shutil
 
 import datasets
 import pytest
 
-from affectnet_plus import LABELS, BadRow, LayoutError
+from affectnet_plus import LABELS, SPLITS, AffectNetPlus, BadRow, LayoutError
 from affectnet_plus_modeling.data.pictures import open_pictures
 from affectnet_plus_modeling.preparing import prepare
+from affectnet_plus_modeling.preparing.manifest import verify
 from affectnet_plus_modeling.sources.class_folders import ClassSource
 from affectnet_plus_modeling.sources.delivered import open_source
+from affectnet_plus_modeling.sources.tree import writing_tree
 from affectnet_plus_modeling.terms import UNKNOWN, terms_of
 from support.archives import as_folder
-from support.trees import picture
+from support.trees import full_record, picture
 
 FER2013 = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # as Kaggle spells them
 
@@ -78,6 +81,34 @@ def test_one_split_by_itself_and_other_spellings_are_read(tmp_path):
     assert open_source(root / "test").fingerprint() != fingerprint
 
 
+def test_a_test_split_beside_validation_is_a_split_of_its_own(tmp_path):
+    files = kaggle() | {f"val/{name}/PrivateTest_{n}.jpg": picture((n, 5, 5)) for n, name in enumerate(FER2013)}
+    root = as_folder(tmp_path / "fer2013", files)
+    report, sizes = prepare(root, tmp_path / "out"), {"train": 14, "validation": 7, "test": 14}
+    assert {split: part["rows"] for split, part in report["splits"].items()} == sizes
+    assert report["quarantined"] == 0
+    rows = datasets.load_dataset(str(tmp_path / "out"), "7-class")
+    assert {split: len(part) for split, part in rows.items()} == sizes
+    assert sorted(rows["test"]["image_id"])[0] == "test/angry/PublicTest_0"
+    assert {finding.level for finding in verify(tmp_path / "out")} <= {"note"}
+    tree = tmp_path / "tree"
+    with writing_tree(tree) as writing:
+        for split in SPLITS:
+            writing.add(split, 1, picture((len(split), 1, 1)), full_record(None if split == "no_human" else 1, None))
+    assert open_source(tree).splits() == list(SPLITS)
+    generators = AffectNetPlus(data_dir=str(tree))._split_generators(None)
+    assert [split.name for split in generators] == ["train", "validation", "test"]
+
+
+def test_folders_that_are_links_are_followed_where_it_is_asked_for(tmp_path):
+    root = as_folder(tmp_path / "fer2013", kaggle())
+    shutil.move(root / "train" / "happy", tmp_path / "happy")
+    (root / "train" / "happy").symlink_to(tmp_path / "happy")
+    with pytest.raises(LayoutError, match="happy is a link that leaves .*Pass --follow-links"):
+        open_source(root)
+    assert len(labels_of(open_source(root, follow_links=True), "train")) == 14
+
+
 def test_raf_db_is_read_by_its_list_and_by_its_numbers(tmp_path):
     listed = as_folder(tmp_path / "basic", RAFDB | {"EmoLabel/list_patition_label.txt": RAFDB_LIST.encode()})
     numbered = {
@@ -127,8 +158,8 @@ NUMBERED = {f"{n}/{n}.jpg": b"" for n in range(8)}
     "files, said",
     [
         (
-            kaggle() | {"val/happy/1.jpg": b"", "val/sad/1.jpg": b"", "val/fear/1.jpg": b""},
-            "holds test and val, and a",
+            kaggle() | {f"{part}/{name}/1.jpg": b"" for part in ("val", "valid") for name in ("happy", "sad", "fear")},
+            "holds val and valid, which are both the split validation",
         ),
         (
             kaggle("train/") | {"train/train/misc/1.jpg": b""},

@@ -212,8 +212,14 @@ def test_a_link_out_of_the_pictures_is_refused(tmp_path):
     assert list(rows) == ["train/1/a"]
     assert reasons == {
         "train/1/b": ["'b.jpg' is a link that leaves its folder (--follow-links follows it)"],
-        "train/5/secret": ["has no picture: line 4 of training.csv names '5/secret.jpg'"],
+        "train/5/secret": ["its folder '5' is a link to a folder (--follow-links follows it)"],
     }
+    followed = open_source(tmp_path / "in", follow_links=True)
+    rows, reasons = everything(followed)
+    assert list(rows) == ["train/1/a", "train/1/b", "train/5/secret"] and not reasons
+    before = followed.fingerprint()
+    os.utime(tmp_path / "other" / "5" / "secret.jpg", ns=(1, 1))
+    assert followed.fingerprint() != before
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """An address is fetched within a time, a size and a number of redirects, whatever the server does."""
 
+import contextlib
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 
@@ -45,7 +45,7 @@ TOO_MUCH = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(answer):
     """The address of a server that does `answer` on each connection, once it has heard a request."""
 
@@ -82,6 +82,38 @@ def test_a_slow_server_is_left_when_the_time_is_over(name):
         with pytest.raises(TimeoutError, match="it took more than 0.3 seconds"):
             fetch(f"{address}/face.jpg", 0.3, 1000)
         assert time.monotonic() - began < 2  # without the bound it lasts for 5 s
+
+
+def test_a_name_is_looked_for_no_longer_and_its_addresses_have_one_time_together(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+    def timed(error, match: str):
+        began = time.monotonic()
+        with pytest.raises(error, match=match):
+            fetch("http://faces.test/face.jpg", 0.3, 1000)
+        return time.monotonic() - began
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
+        assert timed(TimeoutError, "it took more than 0.3 seconds") < 2
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+        timed(OSError, "faces.test has no address")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+        for _ in range(4):  # as many as wait to be taken, and more: the next one is not answered
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        place = (socket.AF_INET, socket.SOCK_STREAM, 0, "", full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [place] * 10)
+        assert timed(TimeoutError, "it took more than 0.3 seconds") < 2
+
+
+def test_a_name_is_found(monkeypatch):
+    with serving(lambda connection: connection.sendall(WHOLE)) as address:
+        monkeypatch.setenv("no_proxy", "*")
+        assert fetch(address.replace("127.0.0.1", "localhost"), 10, 3) == b"abc"
+        with pytest.raises(OSError):
+            fetch("http://faces.invalid/", 10, 3)
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)

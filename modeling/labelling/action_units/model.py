@@ -9,8 +9,9 @@ of .078 on 400 others, where the mean of the 1,600 has .219; correlations are .7
 """
 
 import hashlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from transformers import (
 )
 
 from ...checkpoints import read_config
-from ...data.dataset import FaceDataset, first_side, load_prepared, normalise
+from ...data.dataset import FaceDataset, first_side, load_prepared, normalise, tell_left_out
 from ...files import fresh_folder, led_to, refuse_existing, write_json
 from ...loading import in_a_sentence, load_whole
 from ...preparing.manifest import about
@@ -42,6 +43,8 @@ from ...training.work_folder import CHECKPOINT_FORMAT, newest_checkpoint
 from ...unfinished import begin, demand, held, remove
 from .options import ActionUnitOptions
 from .tables import ActionUnitTable, match_images
+
+logger = logging.getLogger(__name__)
 
 _CARD = """---
 library_name: transformers
@@ -76,9 +79,10 @@ class ActionUnitModel:
 
 
 class _UnitFaces(torch.utils.data.Dataset):
-    """The faces whose units are all known: `pixels` as uint8, and `labels` (units,) in [0, 1]."""
+    """The faces whose picture and units are all known: `pixels` as uint8, and `labels` (units,) in [0, 1]."""
 
-    def __init__(self, faces: FaceDataset, table: ActionUnitTable):
+    def __init__(self, every: FaceDataset, table: ActionUnitTable):
+        self.left_out, faces = every.left_out(), every.readable()
         self.match = match_images(table.names, faces.image_ids)
         found = np.flatnonzero(self.match.rows >= 0)
         known = ~np.isnan(table.values[self.match.rows[found]]).any(axis=1)
@@ -102,6 +106,7 @@ class _UnitFaces(torch.utils.data.Dataset):
             "not_in_table": len(self.match.missing),
             "ambiguous": len(self.match.ambiguous),
             "a_unit_unknown": self.incomplete,
+            "left_out": len(self.left_out),
         }
 
 
@@ -116,14 +121,21 @@ def train_action_units(
     overwrite: bool = False,
     progress: Progress = silent,
     resume: bool = False,
+    strict: bool = False,
+    say: Callable[[str], None] = logger.warning,
 ) -> dict:
     """Train on the prepared folder `data`, whose image_id are the names of the table, and write the folder `out`.
 
     The checkpoint with the lowest loss on the validation split is the one that is kept, so the figures on that split
-    are a little too good. A face that is not in the table, or has a unit that is not known, is left out and counted.
+    are a little too good. A face that is not in the table, or has a unit that is not known, is left out and counted;
+    so is one whose picture cannot be decoded.
 
     Checkpoints live in `<out>.training` while the run goes on, and the same command goes on from there after an
     interruption, as `unfinished` says; `out` appears when it is complete.
+
+    Args:
+        strict: a face whose picture cannot be decoded is an error, and not left out.
+        say: told which faces are left out for that.
 
     Returns:
         What is written as `training.json`: options, counts, versions, and for the validation split the mean absolute
@@ -132,6 +144,7 @@ def train_action_units(
     Raises:
         FileExistsError: `out` exists and `overwrite` is false, or another process is training it.
         FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        OSError: `strict`, and a picture cannot be decoded; the message names it.
         ValueError: the data has no train or validation split, or no face there has a whole row in the table; the
             interrupted run had other options, data or table, and `overwrite` is false.
     """
@@ -143,7 +156,10 @@ def train_action_units(
     if not {"train", "validation"} <= set(splits):
         raise ValueError(f"{data} has the splits {', '.join(splits)}; training needs train and validation")
     size = options.image_size or first_side(splits["train"])
-    training, choosing = (_known_faces(splits, split, size, table, progress) for split in ("train", "validation"))
+    training, choosing = (
+        _known_faces(splits, split, size, table, progress, strict) for split in ("train", "validation")
+    )
+    tell_left_out(training.left_out + choosing.left_out, say)
     with held(work):
         begin(work, _identity(data, table, options), resume, overwrite)
         transformers.set_seed(options.seed)
@@ -197,8 +213,10 @@ def _record(
     }
 
 
-def _known_faces(splits, split: str, size: int, table: ActionUnitTable, progress: Progress) -> _UnitFaces:
-    faces = _UnitFaces(FaceDataset(splits[split], size, progress=progress), table)
+def _known_faces(
+    splits, split: str, size: int, table: ActionUnitTable, progress: Progress, strict: bool
+) -> _UnitFaces:
+    faces = _UnitFaces(FaceDataset(splits[split], size, progress=progress, lenient=not strict), table)
     if not len(faces):
         counts = faces.counts()
         raise ValueError(

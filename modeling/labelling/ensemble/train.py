@@ -30,7 +30,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from affectnet_plus import EMOTIONS
 
 from ...checkpoints import check_start
-from ...data.dataset import FaceDataset, first_side, load_prepared
+from ...data.dataset import FaceDataset, first_side, load_prepared, tell_left_out
 from ...files import fresh_folder, led_to, read_json, refuse_existing, write_json, written_whole
 from ...preparing.manifest import About, about
 from ...shipped import model_folder
@@ -75,6 +75,8 @@ class Training:
     backbones: list[dict]
     options: EnsembleOptions
     work: Path
+    calibrating: FaceDataset | None  # the validation split, where nobody is held out of training
+    left_out: int
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -109,6 +111,7 @@ class EnsembleRecord(TypedDict):
     options: dict[str, Any]
     emotions: list[str]
     faces: list[int]  # of each emotion
+    left_out: int  # faces whose picture cannot be decoded
     members: int
     networks: int
     calibration: CalibrationFacts
@@ -124,11 +127,13 @@ def train_ensemble(
     progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
+    strict: bool = False,
 ) -> EnsembleRecord:
     """Train on the `train` split of the prepared folder `data` and write the ensemble's folder `out`.
 
     Args:
-        say: is told which network is trained, with an estimate of what is left.
+        say: is told which faces are left out, and which network is trained.
+        strict: a face whose picture cannot be decoded is an error, and not left out.
 
     Returns:
         What is written as `training.json`.
@@ -136,6 +141,7 @@ def train_ensemble(
     Raises:
         FileExistsError: `out` exists and `overwrite` is false.
         FileNotFoundError: `data` is no prepared folder, or there is no run to resume.
+        OSError: `strict`, and a picture cannot be decoded; the message names it.
         ValueError: an interrupted run had other options or data, and `overwrite` is false; an emotion has
             no face, or fewer than folds; without cross-fitting there is no validation split to calibrate on.
     """
@@ -146,7 +152,7 @@ def train_ensemble(
     splits = load_prepared(data, options.view)
     if "train" not in splits or (options.folds == 1 and "validation" not in splits):
         raise ValueError(f"the data has the splits {list(splits)}; needed are train, and validation with --folds 1")
-    run = _faces(splits["train"], work, options, progress)
+    run = _faces(splits, work, options, progress, strict, say)
     with alone(out, say):
         refuse_existing(out, overwrite)  # another process may have finished meanwhile
         begin(work, _identity(run), resume, overwrite)
@@ -158,12 +164,12 @@ def train_ensemble(
     with alone(out, say):
         if not run.work.exists():  # another process that shared the work has put the ensemble together
             return read_json(out / "training.json", EnsembleRecord, "train again with --overwrite")
-        return _assemble(run, splits, data, out, overwrite)
+        return _assemble(run, data, out, overwrite)
 
 
-def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> EnsembleRecord:
+def _assemble(run: Training, data, out: Path, overwrite: bool) -> EnsembleRecord:
     options = run.options
-    judged, logits, labels = _unseen(run, splits)
+    judged, logits, labels = _unseen(run)
     calibration = fit_calibration(options.calibration, logits, labels, judged)
     record = _record(run, calibration, about(data))
     with fresh_folder(out, overwrite) as folder:
@@ -178,9 +184,14 @@ def _assemble(run: Training, splits, data, out: Path, overwrite: bool) -> Ensemb
     return record
 
 
-def _faces(split, work: Path, options: EnsembleOptions, progress: Progress) -> Training:
-    size = options.image_size or first_side(split)
-    faces = FaceDataset(split, size, "hard", progress)
+def _faces(
+    splits, work: Path, options: EnsembleOptions, progress: Progress, strict: bool, say: Callable[[str], None]
+) -> Training:
+    size = options.image_size or first_side(splits["train"])
+    names = ["train"] if options.folds > 1 else ["train", "validation"]
+    every = [FaceDataset(splits[name], size, "hard", progress, lenient=not strict) for name in names]
+    left_out = tell_left_out([face for found in every for face in found.left_out()], say)
+    faces, *calibrating = (found.readable() for found in every)
     labels = faces.labels.numpy()
     if (labels < 0).any():
         raise ValueError(f"{int((labels < 0).sum())} faces have no label, such as {faces.image_ids[labels.argmin()]}")
@@ -189,7 +200,7 @@ def _faces(split, work: Path, options: EnsembleOptions, progress: Progress) -> T
     digests = np.concatenate([pixel_digests(block.permute(0, 2, 3, 1).numpy()) for block in pixels])
     folds = assign_folds(labels, digests, options.folds, options.seed)
     backbones = [_backbone(name, size) for name in options.backbones]
-    return Training(faces, labels, folds, digests, backbones, options, work)
+    return Training(faces, labels, folds, digests, backbones, options, work, next(iter(calibrating), None), left_out)
 
 
 def _identity(run: Training) -> dict:
@@ -330,11 +341,11 @@ def _from_trunk(run: Training, unit: Unit, trunk):
 # --- what comes out --------------------------------------------------------------------------------------------------
 
 
-def _unseen(run: Training, splits) -> tuple[str, np.ndarray, np.ndarray]:
+def _unseen(run: Training) -> tuple[str, np.ndarray, np.ndarray]:
     """What to calibrate on: its name, log-odds of networks that did not see those faces, and their hard labels."""
-    if run.options.folds > 1:
+    faces = run.calibrating
+    if faces is None:
         return "train, each face by the networks that did not see it", _held(run, "log_odds", run.units), run.labels
-    faces = FaceDataset(splits["validation"], run.faces.image_size, "hard")
     rows = np.flatnonzero(faces.labels.numpy() >= 0)
     networks = [_networks(run, unit) for unit in run.units]
     each = [[_log_odds(network, faces, rows) for network in member] for member in networks]
@@ -394,6 +405,7 @@ def _record(run: Training, calibration: dict, data: About) -> EnsembleRecord:
         "options": asdict(run.options) | {"image_size": run.faces.image_size, "backbones": names},
         "emotions": list(EMOTIONS),
         "faces": np.bincount(run.labels, minlength=len(EMOTIONS)).tolist(),
+        "left_out": run.left_out,
         "members": len(run.units),
         "networks": len(run.units) * len(EMOTIONS),
         "calibration": {
