@@ -21,6 +21,7 @@ import transformers
 from affectnet_plus import LayoutError
 
 from ..checking.findings import count_reasons
+from ..cluster import need_ray
 from ..data import parts
 from ..data.face_pictures import FacePictures
 from ..data.parts import InParts, ListedParts, Part, StoredParts, in_files
@@ -92,6 +93,8 @@ def label(
             false; or not one picture can be read.
         OSError: the disk is full, an object store refuses, or Ray gave up; what was done stays for the next run.
     """
+    if ray is not None:
+        need_ray()
     out = out if is_address(out) else str(led_to(out))
     if options.tree and is_address(out):
         raise ValueError(f"{out} is no folder of this machine, and a tree is many small files: leave --tree out")
