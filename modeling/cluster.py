@@ -1,12 +1,14 @@
 """Ray: a session on this machine or of a cluster, and what its errors say in a sentence."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .sentences import first_line
 
 LOCAL = "local"
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 def need_ray() -> None:
@@ -56,4 +58,4 @@ def _in_a_sentence(error: BaseException) -> Exception:
             return one
         else:
             one = one.__cause__
-    return OSError(f"Ray gave up: {first_line(error)}")
+    return OSError(f"Ray gave up: {_COLOURS.sub('', first_line(error))}")

@@ -14,6 +14,8 @@ from ..files import written_whole
 from ..hub_names import is_address
 from ..sentences import first_line
 
+from_uri = fs.FileSystem.from_uri
+
 
 class Store:
     """A folder; names in it have / between them and never begin with one.
@@ -35,7 +37,7 @@ class Store:
         address, sign, options = self.where.partition("?")
         self.where, self.options = address.rstrip("/"), sign + options
         try:
-            self._fs, root = fs.FileSystem.from_uri(self.where + self.options)
+            self._fs, root = from_uri(self.where + self.options)
         except (ValueError, ImportError, OSError) as error:
             raise ValueError(f"{self.where} cannot be opened: {first_line(error)}") from error
         self._root = root.rstrip("/")

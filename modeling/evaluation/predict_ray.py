@@ -51,7 +51,9 @@ def predict_on_ray(
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
-        data = ray.data.from_items(rows, override_num_blocks=min(len(rows), 4 * max(1, cards or processors))).map_batches(
+        data = ray.data.from_items(
+            rows, override_num_blocks=min(len(rows), 4 * max(1, cards or processors))
+        ).map_batches(
             _Answerer,
             batch_size=1,
             fn_constructor_args=(model, bf16, faces, ray.put(readers)),
@@ -65,11 +67,12 @@ def predict_on_ray(
 class _Answerer:
     """One for each GPU or processor, with the model."""
 
-    def __init__(self, model, bf16: bool, faces: bool | None, readers: list[Images]):
+    def __init__(self, model, bf16: bool, faces: bool | None, readers):
         import torch
 
         torch.set_num_threads(1)
-        self._model, self._faces, self._readers = opened_model(model, bf16), faces, readers
+        self._model, self._faces = opened_model(model, bf16), faces
+        self._readers: list[Images] = ray.get(readers)
 
     def __call__(self, rows: Rows) -> Rows:
         lines = []
