@@ -22,6 +22,14 @@ _FILES = (
 _UNREAD = [f"*{suffix}" for suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot")]
 
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+
+def is_address(given) -> bool:
+    """Whether it begins with a protocol, as s3://bucket/faces; anything else is a path, or a name of the Hub."""
+    return isinstance(given, str) and _ADDRESS.match(given) is not None
+
+
 class HubName(NamedTuple):
     """A repository of the Hub; `revision` is None where its main branch is meant."""
 

@@ -24,6 +24,7 @@ def option(
     commas: bool | None = None,
     scaled: bool | None = None,
     hub: str | None = None,
+    alone: str | None = None,
 ) -> Any:
     """A field of an options dataclass; without a default it must be given.
 
@@ -38,6 +39,7 @@ def option(
         commas: the words of a tuple may be one word on the command line, with commas between them.
         scaled: of a field that is a dataclass: a number on the command line strengthens the whole by its `scaled`.
         hub: "model" or "dataset": it may be the name of one on the Hub.
+        alone: its value where its flag stands on the command line without one.
     """
     told = {name: value for name, value in locals().items() if name != "default" and value is not None}
     return field(default=default, metadata=told)

@@ -164,6 +164,8 @@ def _add(group, leaf: Leaf) -> None:
             told["metavar"] = leaf.told.get("metavar") or {int: "N", float: "X"}.get(leaf.kind, "NAME")
     if leaf.many:
         told |= {"nargs": "+", "action": "extend"}
+    if "alone" in leaf.told:
+        told |= {"nargs": "?", "const": leaf.told["alone"]}
     group.add_argument(leaf.name, dest=".".join(leaf.path), **told)
 
 

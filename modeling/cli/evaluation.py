@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from ..cluster import need_ray
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
 from ..hub_names import fetched, on_hub
 from ..options import check_options, option
@@ -122,6 +123,7 @@ class Predict:
         help="look at a webcam until Ctrl-C: /dev/video0 on Linux, 0 on macOS, video=NAME on Windows",
         metavar="DEVICE",
     )
+    ray: str | None = words.ray()
     follow_links: bool = words.follow_links()
 
     def __post_init__(self):
@@ -160,7 +162,13 @@ def _lines(options: Predict, paths: list[str]):
     for video, group in groupby(paths, _is_video):
         if not video:
             chosen = (options.batch_size, options.bf16, options.faces or None, options.follow_links)
-            yield from predict(model, list(group), *chosen)
+            if options.ray is None:
+                yield from predict(model, list(group), *chosen)
+                continue
+            need_ray()
+            from ..evaluation.predict_ray import predict_on_ray
+
+            yield from predict_on_ray(options.ray, options.model, list(group), *chosen)
             continue
         from ..evaluation.video import predict_video
 

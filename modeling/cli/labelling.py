@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import partial
 
+from ..hub_names import is_address
 from ..labelling.action_units.options import ActionUnitOptions
 from ..labelling.ensemble.options import EnsembleOptions
-from ..labelling.label_options import LabelOptions, parse_shard
+from ..labelling.label_options import LabelOptions
 from ..options import check_options, option
 from . import words
 from .arguments import Verb
@@ -92,22 +93,18 @@ def _train_au(options: TrainAu) -> int:
 
 @dataclass(frozen=True)
 class Label:
-    """Give pictures soft labels by an ensemble and action units, as an AffectNet+ tree."""
+    """Give pictures soft labels by an ensemble and action units, as a folder that load_dataset opens."""
 
     images: str = option(
-        help="folder, tar or zip of pictures, an AffectNet+ tree, a prepared folder, or you/name of the Hub",
+        help="folder, tar or zip of pictures, an AffectNet+ tree, a prepared folder, or you/name of the Hub; a folder "
+        "of tars; or s3://, gs:// or hf://datasets/ with tars, Parquet files or pictures",
         positional=True,
         hub="dataset",
     )
-    out: str = words.out("folder to write the tree to")
+    out: str = words.out("folder to write, or its address in an object store")
     options: LabelOptions = option(help="how the labels are made")
     revision: str | None = words.revision()
-    shard: str | None = option(
-        None,
-        help="label every N-th chunk from the I-th on, counted from 0; torchrun says it by itself",
-        metavar="I/N",
-        group="run",
-    )
+    ray: str | None = words.ray()
     follow_links: bool = words.follow_links()
     resume: bool = words.resume()
     overwrite: bool = words.overwrite()
@@ -115,13 +112,14 @@ class Label:
 
 def _label(options: Label) -> int:
     chosen = options.options
-    shard = parse_shard(options.shard) if options.shard else None
     need_model(chosen.ensemble, "config.json", writer="train-ensemble")
     need_model(chosen.action_unit_model, "config.json", writer="train-au")
-    need_faces(options.images)
+    if not is_address(options.images):
+        need_faces(options.images)
     need(chosen.action_units, chosen.fusion, chosen.deepface, chosen.fairface)
     need(chosen.landmark_model, chosen.landmark_detector)
-    need_free(options.out, options.overwrite, finished="labelling.json")
+    if not is_address(options.out):
+        need_free(options.out, options.overwrite, finished="labelling.json")
     from ..labelling.label import format_account, label
 
     with show_bars() as progress:
@@ -129,15 +127,14 @@ def _label(options: Label) -> int:
             options.images,
             options.out,
             chosen,
-            shard,
             options.overwrite,
             progress,
             partial(say, "label"),
             options.resume,
             options.follow_links,
+            options.ray,
         )
-    if record is not None:
-        print(f"{options.out}: {format_account(record)}")
+    print(f"{options.out}: {format_account(record)}")
     return 0
 
 
@@ -205,7 +202,10 @@ LABELLING_VERBS = (
         "label",
         Label,
         _label,
-        ("photos labelled --ensemble ebc --action-units openface.csv", "photos labelled --ensemble ebc --shard 0/4"),
+        (
+            "photos labelled --ensemble ebc --action-units openface.csv",
+            "s3://bucket/tars s3://bucket/labelled --ensemble ebc --ray",
+        ),
         reads_options=True,
     ),
     Verb(

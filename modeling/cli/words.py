@@ -54,5 +54,10 @@ def follow_links() -> bool:
     return option(False, help=words, group="run")
 
 
+def ray() -> str | None:
+    words = "share the work among the processes of this machine by Ray, or of the cluster at ADDRESS, such as auto"
+    return option(None, help=words, metavar="ADDRESS", alone="local", group="run")
+
+
 def resume() -> bool:
     return option(False, help="refuse to begin: there has to be an interrupted run to go on with", group="run")

@@ -13,12 +13,12 @@ from affectnet_plus import BadRow
 from ..stages import Progress, silent, told
 from ..vit.faces import Face, cut_out, find_faces, installed
 from .photos import pixels_of
-from .readers import Images, Picture
+from .readers import Images, Listed, Picture
 
 KEPT = 4  # photos whose pixels are kept, as the faces of one are read one after the other
 
 
-class FacePictures:
+class FacePictures(Listed):
     """A face is named as its photo, with its crop behind it: `party.jpg#xywh=120,40,180,180`, in pixels of the photo.
 
     All photos are looked at when it is made. One that cannot be read is a picture with that problem, and one without a
@@ -49,9 +49,6 @@ class FacePictures:
         faces = find_faces(pixels)
         self.without_face += not faces
         return [(f"{photo.name}#xywh={_xywh(face, scale)}", (photo, face), None) for face in faces]
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return self._photos.places()

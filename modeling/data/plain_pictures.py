@@ -34,10 +34,10 @@ from ..sources.tar_archive import Member, Tar
 from ..sources.zip_archive import Archive
 from ..sources.zips import MAX_TOTAL_RATIO, find_archives
 from ..terms import UNKNOWN
-from .readers import WANTED, NoPictures, Picture, checked
+from .readers import WANTED, Listed, NoPictures, Picture, checked
 
 
-class FolderPictures:
+class FolderPictures(Listed):
     """The pictures of a folder and its folders.
 
     A folder that is named as a picture, and a link to a folder that is not followed, count as pictures with a problem.
@@ -80,9 +80,6 @@ class FolderPictures:
     def _shown(self, place: str) -> str:
         return os.fsencode(os.path.relpath(place, self.root)).decode(errors="backslashreplace")
 
-    def pictures(self) -> list[Picture]:
-        return self._pictures
-
     def places(self) -> list[Path]:
         return [self.root]
 
@@ -121,7 +118,7 @@ class FilePictures(FolderPictures):
         return self._named
 
 
-class TarPictures:
+class TarPictures(Listed):
     """The pictures of a plain tar. A compressed one would have to be unpacked from its start for every picture."""
 
     origin = UNKNOWN
@@ -136,9 +133,6 @@ class TarPictures:
             if member.kind != "folder":
                 name = member.name.removeprefix("./").encode(errors="surrogateescape")
                 yield name.decode(errors="backslashreplace"), member, _odd(member)
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return [self.root]
@@ -167,7 +161,7 @@ def _odd(member: Member) -> str | None:
     return None
 
 
-class ZipPictures:
+class ZipPictures(Listed):
     """The pictures of a zip archive, whole or in pieces."""
 
     origin = UNKNOWN
@@ -190,9 +184,6 @@ class ZipPictures:
                 self._bytes += entry.size
                 yield entry.text(), entry.at, entry.problem()
 
-    def pictures(self) -> list[Picture]:
-        return self._pictures
-
     def places(self) -> list[Path]:
         return self._archive.pieces.paths
 
@@ -211,7 +202,7 @@ class ZipPictures:
         return self._archive.digest().hex()
 
 
-class HeldPictures:
+class HeldPictures(Listed):
     """Pictures in memory: PIL images, or (height, width, 3) uint8 arrays, which are RGB."""
 
     origin = UNKNOWN
@@ -227,9 +218,6 @@ class HeldPictures:
                 raise ValueError(f"{found}, expected uint8 (height, width, 3), RGB")
         self._items = items
         self._pictures = [Picture(f"no_human/{n}", str(n - 1), n - 1) for n in range(1, len(items) + 1)]
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return []

@@ -1,7 +1,8 @@
 """What a reader of pictures is: what `open_pictures` gives, wherever the pictures lie."""
 
+import copy
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -43,6 +44,9 @@ class Images(Protocol):
     def pictures(self) -> list[Picture]:
         """All of them, in an order that depends on nothing but the names."""
 
+    def without_list(self) -> Self:
+        """The same reader, which lists nothing any more: other processes are sent it, and the pictures one by one."""
+
     def places(self) -> list[Path]:
         """The folders and files that hold the pictures: nothing may be written over them."""
 
@@ -62,6 +66,20 @@ class Images(Protocol):
 
     def fingerprint(self) -> str:
         """Hexadecimal digest that changes when a picture comes, goes, or is written anew."""
+
+
+class Listed:
+    """What all readers have that know their pictures from the start."""
+
+    _pictures: list[Picture]
+
+    def pictures(self) -> list[Picture]:
+        return self._pictures
+
+    def without_list(self) -> Self:
+        one = copy.copy(self)
+        one._pictures = []
+        return one
 
 
 def checked(content: bytes) -> bytes:

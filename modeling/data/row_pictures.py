@@ -18,12 +18,12 @@ from ..preparing.manifest import read_manifest
 from ..sources.delivered import Source
 from ..sources.links import refuse_links_out
 from ..terms import UNKNOWN
-from .readers import WANTED, NoPictures, Picture, checked
+from .readers import WANTED, Listed, NoPictures, Picture, checked
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 
 
-class SourceFaces:
+class SourceFaces(Listed):
     """The faces of an AffectNet+ tree, of its zips, or of an older release."""
 
     passed_over = 0
@@ -33,9 +33,6 @@ class SourceFaces:
         faces = (face for split in source.splits() for face in source.faces(split))
         found = [Picture(face.image_id, face.image_id, face, face.problem) for face in faces]
         self._pictures = _with_whole_stems(found)
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return self._source.places()
@@ -50,7 +47,7 @@ class SourceFaces:
         return self._source.fingerprint()
 
 
-class ParquetPictures:
+class ParquetPictures(Listed):
     """The pictures of Parquet files, such as a data set of the Hub has; of other columns nothing is known.
 
     A row that holds the path of a picture is refused: it could be that of any picture of whoever reads it.
@@ -84,9 +81,6 @@ class ParquetPictures:
     def _names(self, opened: pq.ParquetFile, group: int, rows: int) -> Sequence[str | None]:
         """The image_id of each row, where there are such."""
         return [None] * rows
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return self._files
@@ -159,7 +153,7 @@ class PreparedFaces(ParquetPictures):
         return hashlib.sha256((self.root / MANIFEST).read_bytes()).hexdigest()
 
 
-class RowPictures:
+class RowPictures(Listed):
     """The pictures of a `datasets.Dataset`, the column `image`."""
 
     passed_over = 0
@@ -172,9 +166,6 @@ class RowPictures:
         self._images = data.select_columns("image").cast_column("image", datasets.Image(decode=False))
         names = data["image_id"][:] if "image_id" in data.column_names else map(str, range(len(data)))
         self._pictures = [Picture(f"no_human/{row + 1}", name, row) for row, name in enumerate(names)]
-
-    def pictures(self) -> list[Picture]:
-        return self._pictures
 
     def places(self) -> list[Path]:
         return []

@@ -195,13 +195,18 @@ def predict(
         FileNotFoundError, ValueError: as `open_model` and `predict_pictures`; or `bf16` of an exported model.
         ImportError: onnxruntime is not installed.
     """
-    wanted = _wanted(sources, follow_links)  # what is missing is said before the weights are read
+    wanted = wanted_of(sources, follow_links)  # what is missing is said before the weights are read
+    yield from _predict(opened_model(model, bf16), wanted, batch_size, faces)
+
+
+def opened_model(model, bf16: bool) -> AffectNetPlusForSoftLabels | ExportedModel:
+    """What `open_model` gives, in bfloat16 where that is asked for; a model in memory stays as it is."""
     network = open_model(model)
     if bf16:
         if isinstance(network, ExportedModel):
             raise ValueError(f"{name_of(model)} is exported, and has no bfloat16; name its onnx/model_quantized.onnx")
         network = (copy.deepcopy(network) if network is model else network).to(torch.bfloat16)
-    yield from _predict(network, wanted, batch_size, faces)
+    return network
 
 
 def predict_pictures(
@@ -225,10 +230,10 @@ def predict_pictures(
         FileNotFoundError: a source does not exist, or holds no picture.
         ValueError: a source is something else, the batch size is below 1, or the model answers with NaN or infinity.
     """
-    yield from _predict(model, _wanted(sources), batch_size, faces)
+    yield from _predict(model, wanted_of(sources), batch_size, faces)
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """A picture to look at, and what an answer calls it."""
 
     name: str | int
@@ -236,7 +241,7 @@ class _Wanted(NamedTuple):
     picture: Picture
 
 
-def _wanted(sources, follow_links: bool = False) -> list[_Wanted]:
+def wanted_of(sources, follow_links: bool = False) -> list[Wanted]:
     if isinstance(sources, (str, os.PathLike, Image.Image, np.ndarray, datasets.Dataset)):
         sources = [sources]
     held = 0  # pictures that have no path count through all sources
@@ -250,35 +255,42 @@ def _wanted(sources, follow_links: bool = False) -> list[_Wanted]:
             else:
                 name = held
                 held += 1
-            found.append(_Wanted(name, opened, picture))
+            found.append(Wanted(name, opened, picture))
     return found
 
 
 def _predict(
-    model: AffectNetPlusForSoftLabels | ExportedModel, wanted: list[_Wanted], batch_size: int, faces: bool | None
+    model: AffectNetPlusForSoftLabels | ExportedModel, wanted: list[Wanted], batch_size: int, faces: bool | None
 ) -> Iterator[Answer]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
     threads = torch.get_num_threads()
-    at_once = batch_size if model.device.type != "cpu" else min(batch_size, _at_once(model, len(wanted), threads))
+    at_once = batch_size_of(model, len(wanted), batch_size)
     batches = (wanted[start : start + at_once] for start in range(0, len(wanted), at_once))
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for lines in in_order(pool, threads, partial(_answer, model, faces), batches):
+            for lines in in_order(pool, threads, partial(answer_batch, model, faces), batches):
                 yield from lines
     finally:
         torch.set_num_threads(threads)  # what a thread sets for itself is also what later threads begin with
 
 
-def _at_once(model: AffectNetPlusForSoftLabels | ExportedModel, pictures: int, threads: int) -> int:
-    """How many pictures a CPU thread takes at a time; few pictures are shared out over the threads too."""
+def batch_size_of(model: AffectNetPlusForSoftLabels | ExportedModel, pictures: int, most: int) -> int:
+    """How many pictures are taken at a time, by a CPU thread a few; few pictures are shared out over the threads too.
+
+    Raises:
+        ValueError: it would be none.
+    """
+    if most < 1:
+        raise ValueError(f"batch_size is {most}; it must be 1 or more")
+    if model.device.type != "cpu":
+        return most
     tokens = (model.config.image_size // model.config.patch_size) ** 2 + 1
-    return min(max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / threads))
+    return min(most, max(1, TOKENS_AT_ONCE // tokens), math.ceil(pictures / torch.get_num_threads()))
 
 
-def _answer(
-    model: AffectNetPlusForSoftLabels | ExportedModel, faces: bool | None, wanted: list[_Wanted]
+def answer_batch(
+    model: AffectNetPlusForSoftLabels | ExportedModel, faces: bool | None, wanted: list[Wanted]
 ) -> list[Answer]:
+    """The lines of some pictures, read and asked together."""
     side = model.config.image_size
     looked = [answer for one in wanted for answer in _look(one, faces)]
     crops = [resize(crop, side, side) for _, crop in looked if crop is not None]
@@ -290,7 +302,7 @@ def _answer(
     return [line for line, _ in looked]
 
 
-def _look(one: _Wanted, faces: bool | None) -> list[tuple[Answer, np.ndarray | None]]:
+def _look(one: Wanted, faces: bool | None) -> list[tuple[Answer, np.ndarray | None]]:
     """What is known before the network is asked, and the crop that it is asked about, if there is one."""
     line: Answer = {"image": one.name}
     try:
@@ -312,7 +324,7 @@ def _look(one: _Wanted, faces: bool | None) -> list[tuple[Answer, np.ndarray | N
     return [(line if said is None else line | {"note": said}, pixels)]
 
 
-def _named(error: str, one: _Wanted) -> str:
+def _named(error: str, one: Wanted) -> str:
     """What could not be read has no name where it is content of an archive or in memory."""
     for nameless in ("embedded image", "the picture"):
         if error.startswith(nameless):

@@ -53,6 +53,13 @@ class Branches:
             sizes.append(self.unit_model.image_size)
         return tuple(sizes)
 
+    def to(self, device: str) -> "Branches":
+        """The same, with its networks on a device."""
+        self.ensemble.to(device)
+        if self.unit_model is not None:
+            self.unit_model.network.to(device)
+        return self
+
 
 def load_branches(options: LabelOptions, names: Sequence[str]) -> Branches:
     """Everything that the options name, checked before the first picture is read.
@@ -149,10 +156,13 @@ def table_scores(table: Table, start: int, stop: int) -> np.ndarray:
     return score_emotions(values, table.table.units)
 
 
-def fuse(branches: Branches, ensemble: np.ndarray, action_units: np.ndarray, labels: np.ndarray):
+def fuse_sources(
+    fusion: Fusion, human_label: bool, ensemble: np.ndarray, action_units: np.ndarray, labels: np.ndarray
+):
     """The soft label of each face from both branches, and the reason where there is none.
 
     Args:
+        human_label: the labels are a source.
         ensemble: (n, 8) with rows of NaN.
         action_units: (n, 8) with NaN.
         labels: (n,) human labels, -1 where there is none.
@@ -161,6 +171,5 @@ def fuse(branches: Branches, ensemble: np.ndarray, action_units: np.ndarray, lab
         (n, 8) float32 in [0, 1], NaN where there is none, and n reasons or None. All that is made of them, such as
         the subset, is made of these 32 bits, so that it fits what readers see.
     """
-    sources = Sources(ensemble, action_units, labels if branches.human_label else None)
-    confidences, reasons = branches.fusion.apply(sources)
+    confidences, reasons = fusion.apply(Sources(ensemble, action_units, labels if human_label else None))
     return confidences.astype(np.float32), reasons

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from affectnet_plus import EMOTIONS
@@ -11,6 +12,7 @@ from ..data.dataset import load_prepared
 from ..files import write_json
 from .fusion import Sources, fit_fusion
 from .label_output import TABLE
+from .label_work import ACCOUNT
 
 
 def fit_labelled(
@@ -27,7 +29,8 @@ def fit_labelled(
     """Fit a fusion to what `label` kept of the branches, and write its JSON to `out`, for `label --fusion`.
 
     Args:
-        labelled: folder that `label` wrote; the branches' confidences come from its labels.parquet.
+        labelled: folder that `label` wrote; the branches' confidences come from its rows, or from the labels.parquet
+            beside a tree.
         data: prepared folder whose `soft_label` is the target; faces are matched by `image_id`.
         method, human_label, folds, seed: see `fusion.fit_fusion`.
 
@@ -35,19 +38,24 @@ def fit_labelled(
         The report of `fit_fusion`.
 
     Raises:
-        FileNotFoundError: `labelled` holds no labels.parquet, or `data` is no prepared folder.
+        FileNotFoundError: `label` did not write `labelled`, or `data` is no prepared folder.
         ValueError: no face is in both; and what `fit_fusion` raises.
     """
-    file = Path(labelled, TABLE)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; give the folder that label wrote")
-    table = pq.read_table(file, columns=["image_id", "label", "ensemble", "action_units"])
+    files = [Path(labelled, TABLE)]
+    if not files[0].is_file():
+        files = sorted(Path(labelled, "data").glob("*.parquet")) if Path(labelled, ACCOUNT).is_file() else []
+    if not files:
+        raise FileNotFoundError(f"{labelled} holds no {ACCOUNT}; give the folder that label wrote")
+    columns = ["image_id", "label", "ensemble", "action_units"]
+    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files)
     rows = load_prepared(data, view, split).select_columns(["image_id", "soft_label"])
     targets = dict(zip(rows["image_id"], rows["soft_label"], strict=True))
     names = table["image_id"].to_pylist()
     places = [place for place, name in enumerate(names) if name in targets]
     if not places:
-        raise ValueError(f"{file} has {names[:1]} and others, {data} has {list(targets)[:1]} and others: none in both")
+        raise ValueError(
+            f"{labelled} has {names[:1]} and others, {data} has {list(targets)[:1]} and others: none in both"
+        )
     table = table.take(places)
     sources = Sources(
         confidences(table["ensemble"]),
@@ -62,6 +70,6 @@ def fit_labelled(
 
 
 def confidences(column) -> np.ndarray:
-    """(n, 8) float64 of a column of labels.parquet; NaN where it is null, or a single emotion of it."""
+    """(n, 8) float64 of a column; NaN where it is null, or a single emotion of it."""
     unknown = [None] * len(EMOTIONS)
     return np.array([row or unknown for row in column.to_pylist()], dtype=float).reshape(-1, len(EMOTIONS))

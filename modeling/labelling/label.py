@@ -1,20 +1,19 @@
-"""Soft labels for pictures: the method of AffectNet+, from pictures as they lie to a tree that `prepare` takes.
+"""Soft labels for pictures: the method of AffectNet+, from pictures as they lie to a folder that `load_dataset` opens.
 
-What the branches say is kept in `<out>.labelling`, chunk by chunk, so that the same command goes on after it was
-killed, and several processes or machines that see the folder share the work. The one that finds every chunk present
-writes `out`. On one kind of machine the same pictures, models and options give the same bytes, however often the work
-was interrupted and whoever did which part.
+Rows are written in shards beside `out`, each with its note, so that the same command goes on after it was killed. The
+pictures are worked on by this process, or by all of a Ray cluster (`label_ray`), with the same functions: on one kind
+of machine the same pictures, models and options give the same rows, however often the work was interrupted and whoever
+did which part.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
 
 import torch
 import transformers
@@ -22,116 +21,109 @@ import transformers
 from affectnet_plus import LayoutError
 
 from ..checking.findings import count_reasons
+from ..cluster import need_ray
+from ..data import parts
 from ..data.face_pictures import FacePictures
-from ..data.pictures import Images, open_pictures
+from ..data.parts import InParts, ListedParts, Part, StoredParts, in_files
+from ..data.pictures import open_pictures
+from ..data.stores import Store
 from ..faces import POSE_UNIT, open_landmarker
-from ..files import led_to, read_json, refuse_existing, size_and_digest, write_json
+from ..files import led_to, refuse_existing, size_and_digest, write_json
+from ..hub_names import is_address
+from ..sentences import first_line
 from ..shipped import model_folder
 from ..sources.tree import writing_tree
 from ..stages import Progress, silent
 from ..terms import UNKNOWN, SoftLabels
-from ..unfinished import alone, begin, is_kept, remove
-from . import label_chunks
+from ..unfinished import alone
 from .branches import Branches, load_branches
-from .label_chunks import PictureChunk, plan_chunks
+from .label_here import label_here
 from .label_options import LabelOptions
-from .label_output import Demographics, Tally, load_demographics, write_output
+from .label_output import total_of, write_prepared, write_tree
+from .label_rows import Demographics, Tally, load_demographics, rules_of
+from .label_shards import Done, done_in, remove_strays
+from .label_work import ACCOUNT, Account, begin_in, finished, remove_work
 
-ACCOUNT = "labelling.json"
 # Raise it when the same pictures, models and options give other soft labels or other files: no labelling that was
 # begun before is gone on with then. tests/labelling/test_label_format.py fails when it has to be.
-LABEL_FORMAT = 2
-Shard = tuple[int, int]
-
-
-class Account(TypedDict):
-    """What `label` returns and labelling.json holds."""
-
-    options: dict[str, Any]  # those that were given
-    plan: dict[str, Any]
-    pose_unit: str
-    action_units: dict[str, Any] | None  # the table that was given
-    demographics: dict[str, Any] | None
-    counts: dict[str, Any]
+LABEL_FORMAT = 3
 
 
 def label(
     images,
     out,
     options: LabelOptions,
-    shard: Shard | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
     say: Callable[[str], None] = print,
     resume: bool = False,
     follow_links: bool = False,
-) -> Account | None:
-    """Give every picture of `images` a soft label, and write them as the tree `out`.
+    ray: str | None = None,
+) -> Account:
+    """Give every picture of `images` a soft label, and write them to the folder `out`.
 
-    Faces of a source keep split, stem, human label and all that is known of them, and get a new soft label and
-    subset. Plain pictures get numbers for stems, and no human label; `names.csv` has their names, and nobody takes
-    them for free to share, as it is not known whose they are. Beside the tree lie `labels.parquet`, with a row for
-    each picture and what the branches said of it, and `labelling.json`, what made it. A picture that cannot be read is
-    in that table alone, with the reason; one of which neither branch knows anything has no soft label, but the reason.
+    That is a folder as `prepare` writes it, the pictures in it, with columns of what each branch said; or with
+    `options.tree` an AffectNet+ tree with `labels.parquet` beside it. Faces of a source keep split, stem, human label
+    and all that is known of them, and get a new soft label and subset. Plain pictures get numbers for stems, and no
+    human label; nobody takes them for free to share, as it is not known whose they are. A picture that cannot be read
+    is left out with the reason; one of which neither branch knows anything has no soft label, but the reason.
+    `labelling.json` says what made it all.
 
     Args:
-        images: what `open_pictures` takes; plain pictures alone where `options.faces` is set.
-        shard: (i, n): label every n-th chunk from the i-th on. None is what torchrun or accelerate says in RANK and
-            WORLD_SIZE, and everything where they do not.
+        images: what `open_pictures` takes, plain pictures alone where `options.faces` is set; or what `StoredParts`
+            takes: a folder of tars, or the address of a folder of tars, Parquet files or pictures.
+        out: a folder; or its address in an object store.
         overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
             command is begun anew, see `unfinished`.
-        progress: of the stages "find faces" (with `options.faces`), "label" and "write", in pictures.
+        progress: of the stages "find faces" (with `options.faces`) and "label", in pictures, or where nobody knows how
+            many there are, in files; and "write".
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
         follow_links: as `open_pictures` takes it.
+        ray: "local" to share the work among processes of this machine by Ray, or the address of a Ray cluster.
 
     Returns:
-        What is written as `labelling.json`; None where other shards have still to label theirs.
+        What is written as `labelling.json`.
 
     Raises:
         FileNotFoundError: there are no such pictures, models or tables, or with `resume` no unfinished labelling.
         FileExistsError: `out` exists and is something else, or it holds or lies among the pictures.
-        ValueError: one of them is not what it should be; an unfinished labelling had other ones and
-            `overwrite` is false; a picture changed
-            while it was labelled; or not one can be read.
+        ImportError: `ray`, and it is not installed.
+        ValueError: one of them is not what it should be; an unfinished labelling had other ones and `overwrite` is
+            false; or not one picture can be read.
+        OSError: the disk is full, an object store refuses, or Ray gave up; what was done stays for the next run.
     """
-    out = led_to(out)
+    if ray is not None:
+        need_ray()
+    out = out if is_address(out) else str(led_to(out))
+    if options.tree and is_address(out):
+        raise ValueError(f"{out} is no folder of this machine, and a tree is many small files: leave --tree out")
     here = _here(options)
-    source: Images = open_pictures(images, annotated=True, photos=options.faces, follow_links=follow_links)
-    if options.faces:
-        if source.origin != UNKNOWN:
-            raise ValueError(
-                f"{images} holds faces of {source.origin}, which are cut out already: label them without faces"
-            )
-        source = FacePictures(source, progress)
-    _refuse_own_faces(out, source)
-    pictures = source.pictures()
-    names = [picture.name for picture in pictures]
-    shard = _shard(shard)
+    source = _opened(images, options, progress, follow_links)
+    if not is_address(out):
+        _refuse_own_faces(Path(out), source)
+    listed = source.parts()
+    names = _names(source, listed, options)
     loaded, demographics = load_branches(here, names), load_demographics(here, names)
     plan = _plan(source, here, loaded)
-    work = out.with_name(f"{out.name}.labelling")
-    with alone(out, say):
-        if record := _finished(out, plan, say):
-            remove(work)
+    store = Store(out)
+    work = store.beside(".labelling")
+    with nullcontext() if is_address(out) else alone(Path(out), say):
+        if record := finished(store, plan, say):
+            remove_work(work)
             return record
-        refuse_existing(out, overwrite)
-        begin(work, plan, resume, overwrite)
-    chunks = plan_chunks(pictures, work)
-    _label(source, chunks, shard, loaded, options, work, progress, say)
-    with alone(out, say):
-        if record := _finished(out, plan, say):
-            remove(work)
-            return record
-        if missing := [chunk for chunk in chunks if not is_kept(chunk.path)]:
-            say(f"{len(missing)} of {len(chunks)} chunks are left to other shards; the last of them writes {out}")
-            return None
-        generated = _generated(plan, loaded)
-        with _begun_anew_if_stale(work), writing_tree(out, overwrite, source.origin, generated) as tree:
-            tally = write_output(tree, source, chunks, loaded, demographics, options.metadata, progress)
-            record = _account(source, options, loaded, demographics, plan, tally)
-            write_json(tree.root / ACCOUNT, record)
-        remove(work)
+        _refuse_existing(store, overwrite)
+        begin_in(work, plan, resume, overwrite)
+        try:
+            done = _label(source, listed, loaded, demographics, options, work, progress, say, ray)
+            record = _write(source, store, work, done, loaded, demographics, options, plan, overwrite, progress)
+        except OSError as error:
+            if error.errno is None and not isinstance(error, FileNotFoundError):  # a sentence of ours
+                raise
+            raise OSError(
+                f"{out} is not finished: {first_line(error)}. The same command, given again, goes on from there"
+            ) from error
+        remove_work(work)
     return record
 
 
@@ -143,7 +135,30 @@ def _here(options: LabelOptions) -> LabelOptions:
     )
 
 
-def _refuse_own_faces(out: Path, source: Images) -> None:
+def _opened(images, options: LabelOptions, progress: Progress, follow_links: bool) -> InParts:
+    if in_files(images):
+        if options.faces:
+            raise ValueError(f"{images} holds pictures in files: the faces of photos are found in a folder of photos")
+        return StoredParts(images)
+    source = open_pictures(images, annotated=True, photos=options.faces, follow_links=follow_links)
+    if options.faces:
+        if source.origin != UNKNOWN:
+            raise ValueError(
+                f"{images} holds faces of {source.origin}, which are cut out already: label them without faces"
+            )
+        source = FacePictures(source, progress)
+    return ListedParts(source)
+
+
+def _names(source: InParts, listed: list[Part], options: LabelOptions) -> list[str]:
+    """Names of all pictures, which only tables are matched with."""
+    tables = [table for table in (options.action_units, options.deepface, options.fairface) if table]
+    if tables and source.count is None:
+        raise ValueError(f"{tables[0]} names pictures, and those of {source.root} have no names before they are read")
+    return [picture.name for part in listed for picture in part.pictures] if tables else []
+
+
+def _refuse_own_faces(out: Path, source: InParts) -> None:
     resolved = out.resolve()
     if any(place.resolve().is_relative_to(resolved) for place in source.places()):
         raise FileExistsError(f"{out} holds pictures that are to be labelled. Name another folder")
@@ -151,59 +166,94 @@ def _refuse_own_faces(out: Path, source: Images) -> None:
         raise FileExistsError(f"{out} lies among the pictures that are to be labelled. Name another folder")
 
 
-# --- shards ----------------------------------------------------------------------------------------------------------
+def _refuse_existing(out: Store, overwrite: bool) -> None:
+    if out.local:
+        refuse_existing(Path(out.where), overwrite)
+    elif not overwrite and (there := out.names(deep=True)) and any(name == ACCOUNT for name, _, _ in there):
+        raise FileExistsError(f"{out.where} exists. Name another folder, or pass --overwrite to replace it")
 
 
-def _shard(shard: Shard | None) -> Shard:
-    """The shard of this process, which then uses the GPU that its launcher means it to use."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    if shard is not None and world > 1:
-        raise ValueError(f"shard is {shard[0]}/{shard[1]}, and WORLD_SIZE {world} says another. Give one of the two")
-    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    return shard or (int(os.environ.get("RANK", 0)), world)
+# --- the work --------------------------------------------------------------------------------------------------------
 
 
 def _label(
-    source: Images,
-    chunks: list[PictureChunk],
-    shard: Shard,
+    source: InParts,
+    listed: list[Part],
     loaded: Branches,
+    demographics: Demographics | None,
     options: LabelOptions,
-    work: Path,
+    work: Store,
     progress: Progress,
     say: Callable[[str], None],
-) -> None:
-    own = chunks[shard[0] :: shard[1]]
-    missing = [chunk for chunk in own if not is_kept(chunk.path)]
-    total = sum(len(chunk.pictures) for chunk in own)
-    done = total - sum(len(chunk.pictures) for chunk in missing)
-    if done:
-        say(f"going on with an unfinished labelling: {done:,} of {total:,} pictures are labelled already")
-    progress("label", done, total)
+    ray: str | None,
+) -> Done:
+    done, rules = done_in(work), rules_of(loaded, demographics, options)
+    left = [part for part in listed if not done.whole(part.number)]
+    labelled = done.pictures
+    total = source.count if source.count is not None else 0
+    if labelled:
+        of = f" of {total:,}" if total else ""
+        say(f"going on with an unfinished labelling: {labelled:,}{of} pictures are labelled already")
+    progress("label", labelled, total)
 
     def step(count: int) -> None:
-        nonlocal done
-        done += count
-        progress("label", done, total)
+        nonlocal labelled
+        labelled += count
+        progress("label", labelled, total)
 
-    opened = open_landmarker(options.landmark_model, options.landmark_detector) if options.metadata else nullcontext()
-    try:
-        with opened as landmarker:
-            label_chunks.label_chunks(source, missing, loaded, landmarker, options.metadata, options.batch_size, step)
-    except FileNotFoundError:
-        if work.exists():
-            raise
-        say("another process labelled the same chunks and has finished")
+    if ray is not None and left:
+        from .label_ray import label_on_ray
+
+        label_on_ray(ray, source, left, done, loaded, rules, options, work, step)
+    elif left:
+        opened = (
+            open_landmarker(options.landmark_model, options.landmark_detector) if options.metadata else nullcontext()
+        )
+        label_here(source, left, done, loaded, rules, options, work, opened, step)
+    if missing := [part for part in listed if not done.whole(part.number)]:
+        raise OSError(f"{len(missing)} of {len(listed)} parts are not whole. Give the command again; it goes on")
+    done.notes.sort(key=lambda note: min(note.places))
+    return done
+
+
+def _write(
+    source: InParts,
+    out: Store,
+    work: Store,
+    done: Done,
+    loaded: Branches,
+    demographics: Demographics | None,
+    options: LabelOptions,
+    plan: dict,
+    overwrite: bool,
+    progress: Progress,
+) -> Account:
+    tally = total_of(done.notes)
+    if not tally.splits:
+        reasons = count_reasons(Counter(tally.unreadable).elements())
+        said = "; ".join([f"{count} x {reason}" for reason, count in reasons.items()][:3])
+        remove_work(work)
+        raise LayoutError(f"{source.root}: none of the {tally.pictures} pictures can be read: {said}")
+    remove_strays(work, done)
+    generated = _generated(plan, loaded)
+    record = _account(source, options, loaded, demographics, plan, tally)
+    if options.tree:
+        with writing_tree(out.where, overwrite, source.origin, generated) as tree:
+            write_tree(tree, work, done.notes, progress)
+            write_json(tree.root / ACCOUNT, record)
+    else:
+        facts = {name: plan["images"][name] for name in ("kind", "origin", "fingerprint")}
+        write_prepared(out, work, done.notes, facts, generated, record, progress)
+    return record
 
 
 # --- what decides about the result -----------------------------------------------------------------------------------
 
 
-def _plan(source: Images, options: LabelOptions, loaded: Branches) -> dict:
+def _plan(source: InParts, options: LabelOptions, loaded: Branches) -> dict:
     """All that the soft labels follow from. Where pictures and models lie does not matter."""
     plan = {
-        "images": {"kind": type(source).__name__, "origin": source.origin, "fingerprint": source.fingerprint()},
+        "images": {"kind": source.kind, "origin": source.origin, "fingerprint": source.fingerprint()},
         "ensemble": _digest(options.ensemble, "config.json", "model.safetensors", "seen.parquet"),
         "action units": _digest(options.action_units, "*.csv"),
         "scale of action units": options.action_unit_scale,
@@ -214,7 +264,8 @@ def _plan(source: Images, options: LabelOptions, loaded: Branches) -> dict:
         "landmark model": [_digest(options.landmark_model), _digest(options.landmark_detector)],
         "table of age, gender and race": _digest(options.deepface or options.fairface),
         "batch size": options.batch_size,
-        "chunk size": label_chunks.FACES_AT_A_TIME,
+        "part": parts.PICTURES_AT_A_TIME,
+        "tree": options.tree,
         "format": LABEL_FORMAT,
         "versions": {
             "affectnet-plus": version("affectnet-plus"),
@@ -249,33 +300,11 @@ def _digest(path, *patterns: str) -> str | None:
     return hashlib.sha256(found.encode()).hexdigest()
 
 
-def _finished(out: Path, plan: dict, say: Callable[[str], None]) -> Account | None:
-    """The account of `out`, if it is what this plan gives."""
-    try:
-        record = read_json(out / ACCOUNT, Account, "label again")
-    except (OSError, ValueError):  # no such folder, or not one of ours
-        return None
-    if record["plan"] != plan:
-        return None
-    say(f"{out} is there: the same pictures, models and options have been labelled")
-    return record
-
-
-@contextmanager
-def _begun_anew_if_stale(work: Path) -> Iterator[None]:
-    """What was labelled is of no use once pictures are others, or there are none: the next run begins anew."""
-    try:
-        yield
-    except LayoutError:
-        remove(work)
-        raise
-
-
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
 def _account(
-    source: Images,
+    source: InParts,
     options: LabelOptions,
     loaded: Branches,
     demographics: Demographics | None,
@@ -298,23 +327,27 @@ def _account(
         },
         "demographics": None if demographics is None else demographics.counts,
         "counts": {
-            "pictures": len(source.pictures()),
+            "pictures": tally.pictures,
             "files passed over": source.passed_over,
-            "in the tree": tally.splits,
-            "unreadable": count_reasons(tally.unreadable),
+            "faces": tally.splits,
+            "unreadable": _reasons(tally.unreadable),
             "with a soft label, by its sources": tally.sources,
-            "without a soft label": count_reasons(tally.reasons),
+            "without a soft label": _reasons(tally.reasons),
             "subsets": tally.subsets,
             "labelled by members that did not see them, though others did": tally.seen,
-            "without metadata": count_reasons(tally.metadata),
+            "without metadata": _reasons(tally.metadata),
         },
     }
+
+
+def _reasons(counts: dict[str, int]) -> dict[str, int]:
+    return count_reasons(Counter(counts).elements())
 
 
 def format_account(record: Account) -> str:
     """The account as lines for people."""
     counts = record["counts"]
-    lines = [f"{counts['pictures']:,} pictures; in the tree: " + _listed(counts["in the tree"])]
+    lines = [f"{counts['pictures']:,} pictures; faces: " + _listed(counts["faces"])]
     lines.append("soft labels from " + (_listed(counts["with a soft label, by its sources"]) or "nothing"))
     if counts["subsets"]:
         lines.append("subsets: " + _listed(counts["subsets"]))

@@ -1,6 +1,5 @@
 """What `label` may be told, in one typed place. No torch in here: the command line reads its defaults."""
 
-import re
 from dataclasses import dataclass
 
 from ..options import check_options, option
@@ -24,6 +23,7 @@ class LabelOptions:
     landmark_model, landmark_detector: the models that find it, as `faces.open_landmarker` takes them.
     deepface, fairface: table of age, gender and race; what it does not say of a face stays as it is in the source.
     faces: the faces of each photo are found first, and each is a picture of the tree.
+    tree: write an AffectNet+ tree, two files for each face, and not a prepared folder.
     batch_size: faces that go through the networks together. Another one changes the last digits of a confidence.
     """
 
@@ -61,6 +61,11 @@ class LabelOptions:
     deepface: str | None = option(None, help="DeepFace's results: age, gender, race", metavar="FILE")
     fairface: str | None = option(None, help="FairFace's results: gender, race", metavar="FILE")
     faces: bool = option(False, help="IMAGES are photos: find their faces first, and label each of them")
+    tree: bool = option(
+        False,
+        help="write an AffectNet+ tree, two files for each face, with labels.parquet beside it",
+        group="what is written",
+    )
     batch_size: int = option(64, help="faces in the networks at once", group="machine")
 
     def __post_init__(self):
@@ -81,15 +86,3 @@ class LabelOptions:
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(i, n) of "i/n", the i-th of n parts, counted from 0.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if not found or int(found[1]) >= int(found[2]):
-        raise ValueError(f"shard is {text!r}, expected i/n with i from 0 to n - 1, such as 0/4")
-    return int(found[1]), int(found[2])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets import Features
 from datasets.info import DatasetInfo, DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
@@ -16,7 +17,7 @@ from affectnet_plus_cards import PREPARED_CARD
 from ..files import write_json
 from ..markdown import escaped
 from ..terms import Terms, terms_of
-from .columns import column_table, markdown_table
+from .columns import Column, column_table, markdown_table
 from .croissant import croissant
 from .views import files_of, pattern_of
 
@@ -32,7 +33,14 @@ GATED_FIELDS = {
 }
 
 
-def write_card(folder: Path, report: Mapping[str, Any], views: dict[str, dict[str, int]], manifest: dict) -> None:
+def write_card(
+    folder: Path,
+    report: Mapping[str, Any],
+    views: dict[str, dict[str, int]],
+    manifest: dict,
+    further: Features | None = None,
+    meanings: Mapping[str, Column] | None = None,
+) -> None:
     """Write `README.md` and `croissant.json` of a prepared folder.
 
     The same arguments give the same bytes. Neither file names the machine, a face or its file.
@@ -45,7 +53,7 @@ def write_card(folder: Path, report: Mapping[str, Any], views: dict[str, dict[st
     """
     terms = terms_of(manifest["source"]["origin"], manifest["source"].get("soft_labels"))
     card = DatasetCard.from_template(
-        _metadata(terms, views, manifest["files"]),
+        _metadata(terms, views, manifest["files"], further),
         template_path=str(PREPARED_CARD),
         terms=terms,
         this_folder=THIS_FOLDER,
@@ -53,7 +61,9 @@ def write_card(folder: Path, report: Mapping[str, Any], views: dict[str, dict[st
         labels=_count_table(report["splits"], "labels", LABELS),
         subsets=_count_table(report["splits"], "subsets", SUBSETS),
         views=_view_table(views),
-        columns=column_table(),
+        labelled=further is not None,
+        first_view=next(iter(views)),
+        columns=column_table(further, meanings),
         quarantined=report["quarantined"],
         reasons=_reasons(report["quarantine_reasons"]),
         most_reasons=MOST_REASONS,
@@ -66,7 +76,9 @@ def write_card(folder: Path, report: Mapping[str, Any], views: dict[str, dict[st
 # --- the head --------------------------------------------------------------------------------------------------------
 
 
-def _metadata(terms: Terms, views: dict[str, dict[str, int]], sizes: dict[str, dict]) -> DatasetCardData:
+def _metadata(
+    terms: Terms, views: dict[str, dict[str, int]], sizes: dict[str, dict], further: Features | None
+) -> DatasetCardData:
     rows = sum(size["rows"] for size in sizes.values())
     gate: dict = {} if terms.free else {"extra_gated_prompt": terms.conditions, "extra_gated_fields": GATED_FIELDS}
     data = DatasetCardData(
@@ -88,7 +100,7 @@ def _metadata(terms: Terms, views: dict[str, dict[str, int]], sizes: dict[str, d
         ],
         **gate,
     )
-    infos = DatasetInfosDict({view: _info(view, splits, sizes) for view, splits in views.items()})
+    infos = DatasetInfosDict({view: _info(view, splits, sizes, further) for view, splits in views.items()})
     infos.to_dataset_card_data(data)
     listed = data["dataset_info"]
     for info in listed if isinstance(listed, list) else [listed]:
@@ -107,7 +119,7 @@ def _digest(view: str, splits: dict[str, int], sizes: dict[str, dict]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _info(view: str, splits: dict[str, int], sizes: dict[str, dict]) -> DatasetInfo:
+def _info(view: str, splits: dict[str, int], sizes: dict[str, dict], further: Features | None) -> DatasetInfo:
     """With the rows of each split, so that `load_dataset` notices a file that is missing from a copy.
 
     Its bytes are those of the files, in proportion to the rows that the view has of theirs.
@@ -120,7 +132,7 @@ def _info(view: str, splits: dict[str, int], sizes: dict[str, dict]) -> DatasetI
         downloaded += held
     return DatasetInfo(
         config_name=view,
-        features=features(view),
+        features=Features(features(view) | (further or {})),
         splits=parts,
         download_size=downloaded,
         dataset_size=sum(part["num_bytes"] for part in parts),

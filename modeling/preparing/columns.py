@@ -1,5 +1,6 @@
 """What each column of a prepared folder means, for both dataset cards and for the Croissant file."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import datasets
@@ -52,10 +53,11 @@ def type_of(feature) -> str:
     return f"{feature.length} {feature.feature.dtype}"
 
 
-def column_table() -> str:
-    """The columns as a Markdown table."""
-    kinds = {name: type_of(feature) for name, feature in features().items()}
-    rows = [(f"`{name}`", kinds[name], column.unit, column.range, column.meaning) for name, column in COLUMNS.items()]
+def column_table(further: datasets.Features | None = None, meanings: Mapping[str, Column] | None = None) -> str:
+    """The columns as a Markdown table, with further ones behind, if there are any."""
+    kinds = {name: type_of(feature) for name, feature in (features() | (further or {})).items()}
+    columns = COLUMNS | dict(meanings or {})
+    rows = [(f"`{name}`", kinds[name], column.unit, column.range, column.meaning) for name, column in columns.items()]
     return markdown_table(("column", "type", "unit", "range", "meaning and caveat"), rows)
 
 

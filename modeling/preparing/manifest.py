@@ -23,7 +23,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class ManifestSource(TypedDict):
-    """What a folder was prepared from; `path` is None in one that was published."""
+    """What a folder was prepared from; `path` is None in one that was published, or that `label` wrote."""
 
     path: str | None
     kind: str
@@ -86,9 +86,9 @@ def plan_of(source: Source, embed: bool) -> dict:
     }
 
 
-def write_manifest(folder: Path, manifest: dict) -> None:
-    """Write the manifest, with the checksums of the documents that lie in the folder by now."""
-    documents = {name: size_and_digest(folder / name) for name in DOCUMENTS}
+def write_manifest(folder: Path, manifest: dict, names: tuple[str, ...] = DOCUMENTS) -> None:
+    """Write the manifest, with the checksums of the documents of these names, which lie in the folder by now."""
+    documents = {name: size_and_digest(folder / name) for name in names}
     write_json(folder / MANIFEST, {"version": version("affectnet-plus"), **manifest, "documents": documents})
 
 
@@ -169,7 +169,7 @@ def verify(folder) -> list[Finding]:
 def _source_findings(manifest: dict) -> list[Finding]:
     path = manifest["source"]["path"]
     if path is None:
-        return [Finding("note", "source", "is not known: the folder was published")]
+        return [Finding("note", "source", "is not known: the folder was published, or label wrote it")]
     try:
         fingerprint = open_source(path, manifest["source"].get("follow_links", False)).fingerprint()
     except (LayoutError, OSError):

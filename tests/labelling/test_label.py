@@ -11,7 +11,6 @@ from inspect import getsource
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,11 +19,12 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 
 from affectnet_plus import EMOTIONS, SPLITS, LayoutError
 from affectnet_plus_modeling import images
+from affectnet_plus_modeling.data import parts
 from affectnet_plus_modeling.data.dataset import load_prepared, normalise
 from affectnet_plus_modeling.faces.landmarker import FoundFace
 from affectnet_plus_modeling.files import write_json
 from affectnet_plus_modeling.labelling import label as label_module
-from affectnet_plus_modeling.labelling import label_chunks
+from affectnet_plus_modeling.labelling import label_shards
 from affectnet_plus_modeling.labelling.action_units.emotions import score_emotions
 from affectnet_plus_modeling.labelling.action_units.tables import read_action_units
 from affectnet_plus_modeling.labelling.ensemble.model import (
@@ -33,7 +33,7 @@ from affectnet_plus_modeling.labelling.ensemble.model import (
 )
 from affectnet_plus_modeling.labelling.fusion import Fusion, pool
 from affectnet_plus_modeling.labelling.label import format_account, label
-from affectnet_plus_modeling.labelling.label_options import LabelOptions, parse_shard
+from affectnet_plus_modeling.labelling.label_options import LabelOptions
 from affectnet_plus_modeling.labels import subset_of
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.terms import UNKNOWN
@@ -50,7 +50,8 @@ def ensemble(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(label_chunks, "FACES_AT_A_TIME", 8)
+    monkeypatch.setattr(parts, "PICTURES_AT_A_TIME", 8)
+    monkeypatch.setattr(label_shards, "SHARD_FACES", 8)
 
 
 def faces_of(tree: Path) -> dict[str, bytes]:
@@ -64,7 +65,9 @@ def faces_of(tree: Path) -> dict[str, bytes]:
 
 def labelled(images, out, ensemble, **options) -> tuple[dict, dict[str, dict]]:
     """The account of a labelling, and the rows of labels.parquet by name."""
-    record = label(images, out, LabelOptions(str(ensemble), **({"batch_size": 3} | options)), say=lambda text: None)
+    record = label(
+        images, out, LabelOptions(str(ensemble), **({"batch_size": 3, "tree": True} | options)), say=lambda text: None
+    )
     return record, rows_of(out)
 
 
@@ -173,7 +176,7 @@ def test_prepare_takes_the_tree_unchanged_and_joins_the_table_by_image_id(raw_tr
     record, rows = labelled(raw_tree, tmp_path / "out", ensemble)
     report = prepare(tmp_path / "out", tmp_path / "ready")
     assert report["quarantined"] == 0
-    assert {split: part["rows"] for split, part in report["splits"].items()} == record["counts"]["in the tree"]
+    assert {split: part["rows"] for split, part in report["splits"].items()} == record["counts"]["faces"]
     assert not [finding for finding in report["findings"] if "rank of the label" in finding["message"]]
     data = load_prepared(tmp_path / "ready", "all", "train").remove_columns("image")
     by_id = {row["image_id"]: row for row in rows.values()}
@@ -223,7 +226,7 @@ def test_what_cannot_be_read_is_in_the_table_alone_and_counted(ensemble, tmp_pat
     assert rows["b.jpg"]["reason"].startswith("image cannot be read: ")
     assert rows["c.jpg"]["reason"] == "image is not a JPEG or PNG"
     assert rows["b.jpg"]["soft_label"] is rows["b.jpg"]["ensemble"] is None
-    assert sum(record["counts"]["unreadable"].values()) == 2 and record["counts"]["in the tree"] == {"no_human": 2}
+    assert sum(record["counts"]["unreadable"].values()) == 2 and record["counts"]["faces"] == {"no_human": 2}
     assert sorted(annotations_of(tmp_path / "out")) == ["no_human/1", "no_human/4"]
     assert "unreadable: 1 x image is not a JPEG or PNG" in format_account(record)
     assert prepare(tmp_path / "out", tmp_path / "ready")["quarantined"] == 0
@@ -400,7 +403,7 @@ def test_an_existing_folder_is_refused_or_replaced(ensemble, tmp_path):
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(FileExistsError, match="out exists. Name another folder, or pass --overwrite"):
         labelled(faces, tmp_path / "out", ensemble)
-    label(faces, tmp_path / "out", LabelOptions(str(ensemble)), overwrite=True)
+    label(faces, tmp_path / "out", LabelOptions(str(ensemble), tree=True), overwrite=True)
     assert not (tmp_path / "out" / "mine").exists() and (tmp_path / "out" / "labels.parquet").exists()
 
 
@@ -408,7 +411,9 @@ def test_the_same_labelling_again_does_nothing(ensemble, tmp_path):
     faces = as_folder(tmp_path / "faces", {"a.jpg": picture()})
     record, _ = labelled(faces, tmp_path / "out", ensemble)
     before, said = contents(tmp_path / "out"), []
-    again = label(faces, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3), overwrite=True, say=said.append)
+    again = label(
+        faces, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3, tree=True), overwrite=True, say=said.append
+    )
     assert again == json.loads(json.dumps(record)) and contents(tmp_path / "out") == before
     assert said == [f"{tmp_path}/out is there: the same pictures, models and options have been labelled"]
     with pytest.raises(FileExistsError, match="out exists"):
@@ -458,14 +463,7 @@ def test_options_that_do_not_go_together_are_refused(options, message):
         LabelOptions("ebc", **options)
 
 
-@pytest.mark.parametrize("text", ["", "1", "2/2", "1/0", "-1/2", "1/2/3", "a/b"])
-def test_a_shard_is_one_of_n(text):
-    with pytest.raises(ValueError, match="expected i/n with i from 0 to n - 1"):
-        parse_shard(text)
-    assert parse_shard("1/2") == (1, 2)
-
-
-# ---- interrupted, and in several parts
+# ---- interrupted
 
 
 class Stop:
@@ -482,7 +480,7 @@ class Stop:
 
 @pytest.mark.parametrize("stage, done", [("label", 0), ("label", 20), ("label", 40), ("write", 0), ("write", 40)])
 def test_an_interrupted_labelling_leaves_no_folder_and_is_gone_on_with(drawn_tree, ensemble, tmp_path, stage, done):
-    options = LabelOptions(str(ensemble), batch_size=3)
+    options = LabelOptions(str(ensemble), batch_size=3, tree=True)
     with pytest.raises(KeyboardInterrupt):
         label(drawn_tree, tmp_path / "out", options, progress=Stop(stage, done))
     assert not (tmp_path / "out").exists() and (tmp_path / "out.labelling").is_dir()
@@ -540,59 +538,33 @@ def test_another_folder_of_the_name_for_unfinished_work_is_left_alone(drawn_tree
 
 def test_a_chunk_that_the_disk_lost_is_labelled_again(drawn_tree, ensemble, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3), progress=Stop("write", 0))
-    first, second, third, *_ = sorted((tmp_path / "out.labelling").glob("*.parquet"))
+        label(
+            drawn_tree,
+            tmp_path / "out",
+            LabelOptions(str(ensemble), batch_size=3, tree=True),
+            progress=Stop("write", 0),
+        )
+    first, second, third, *_ = sorted((tmp_path / "out.labelling" / "folder" / "data").glob("*.parquet"))
     first.write_bytes(b"")
     second.write_bytes(second.read_bytes()[:-200])
     content = third.read_bytes()
     third.write_bytes(content[:200] + bytes(512) + content[712:])
     told = Stop(error=None)
-    label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3), progress=told)
+    label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble), batch_size=3, tree=True), progress=told)
     assert told.told[0] == ("label", 16, 40)
     labelled(drawn_tree, tmp_path / "undisturbed", ensemble)
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
-
-
-@pytest.mark.parametrize("what", ["picture", "label"])
-def test_a_face_that_changes_while_it_is_labelled_is_noticed(tree_copy, ensemble, tmp_path, what):
-    def change(stage, done, total):
-        if (stage, done) == ("write", 0) and what == "picture":
-            (tree_copy / SPLITS["train"] / "images" / "7.jpg").write_bytes(picture((1, 2, 3)))
-        elif (stage, done) == ("write", 0):
-            path = tree_copy / SPLITS["train"] / "annotations" / "7.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"human-label": 6}))
-
-    with pytest.raises(LayoutError, match="train/7 has changed since it was labelled"):
-        label(tree_copy, tmp_path / "out", LabelOptions(str(ensemble)), progress=change)
-    assert not (tmp_path / "out").exists() and not (tmp_path / "out.labelling").exists()
-    labelled(tree_copy, tmp_path / "out", ensemble)
-
-
-def test_shards_give_what_one_process_gives_whoever_ends_last(drawn_tree, ensemble, tmp_path, monkeypatch):
-    labelled(drawn_tree, tmp_path / "whole", ensemble)
-    options, said, told = LabelOptions(str(ensemble), batch_size=3), [], Stop(error=None)
-    assert label(drawn_tree, tmp_path / "out", options, shard=(1, 2), progress=told, say=said.append) is None
-    assert said == [f"3 of 5 chunks are left to other shards; the last of them writes {tmp_path}/out"]
-    assert told.told[0] == ("label", 0, 16) and told.told[-1] == ("label", 16, 16)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="shard is 0/2, and WORLD_SIZE 2 says another"):
-        label(drawn_tree, tmp_path / "out", options, shard=(0, 2))
-    assert label(drawn_tree, tmp_path / "out", options) is not None  # as torchrun would start it
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    monkeypatch.setenv("RANK", "1")
-    assert label(drawn_tree, tmp_path / "out", options) is not None, "one that comes late finds it done"
 
 
 PRELUDE = """
 import hashlib, json, os, random, shutil, signal, sys, time
 from pathlib import Path
 import torch
-from affectnet_plus_modeling.labelling import label_chunks
+from affectnet_plus_modeling.labelling import label_shards
 from affectnet_plus_modeling.labelling.label import label
 from affectnet_plus_modeling.labelling.label_options import LabelOptions
 torch.set_num_threads(1)
-label_chunks.FACES_AT_A_TIME = 8
+parts.PICTURES_AT_A_TIME = label_shards.SHARD_FACES = 8
 images, out, ensemble, expected = sys.argv[1], Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 
 def say(text):
@@ -602,7 +574,7 @@ def child(**others):
     number = os.fork()
     if number == 0:
         try:
-            label(images, out, LabelOptions(ensemble, batch_size=3), say=say, **others)
+            label(images, out, LabelOptions(ensemble, batch_size=3, tree=True), say=say, **others)
         except BaseException as error:
             say(f"{type(error).__name__} {error}")
             os._exit(1)
@@ -643,7 +615,7 @@ while killed < 8:
         os.kill(number, signal.SIGKILL)
         ended = status(number)
         killed += ended == -signal.SIGKILL
-        stages |= {path.name[:5] for path in (out.parent / "out.labelling").glob("*.parquet")}
+        stages |= {path.name[:5] for path in (out.parent / "out.labelling" / "notes").glob("*.json")}
         if out.exists():
             assert contents(out) == expected
         if ended == 0:
@@ -665,41 +637,6 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(drawn_tree, ensem
     word, killed, finished, stages = last.split()
     assert word == "kills" and int(killed) >= 8 and int(finished) >= 1 and int(stages) >= 1
     assert any(line.startswith("going on with an unfinished labelling") for line in said)
-
-
-SEVERAL = """
-for environment in (False, True):
-    shutil.rmtree(out, ignore_errors=True)
-    numbers = []
-    for rank in range(2):
-        if environment:
-            os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-        numbers.append(child(shard=None if environment else (rank, 2)))
-    assert [status(number) for number in numbers] == [0, 0]
-    assert contents(out) == expected
-for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-    del os.environ[name]
-shutil.rmtree(out)
-numbers = [child() for _ in range(3)]  # the same chunks at the same time: wasteful, and no harm
-assert [status(number) for number in numbers] == [0, 0, 0] and contents(out) == expected
-assert sorted(path.name for path in out.parent.iterdir()) == [".out.lock", "out"]
-"""
-
-
-def test_two_processes_share_the_work_by_shard_or_by_rank(drawn_tree, ensemble, tmp_path):
-    labelled(drawn_tree, tmp_path / "undisturbed", ensemble)
-    place = tmp_path / "place"
-    forking(SEVERAL, drawn_tree, place / "out", ensemble, contents(tmp_path / "undisturbed"))
-
-
-def test_chunks_keep_nan_and_null_apart(drawn_tree, ensemble, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        label(drawn_tree, tmp_path / "out", LabelOptions(str(ensemble)), progress=Stop("write", 0))
-    path = next((tmp_path / "out.labelling").glob("*.parquet"))
-    found = label_chunks.read_labelled(path)
-    assert np.isfinite(found["ensemble"]).all() and np.isnan(found["action_units"]).all()
-    assert found["unreadable"] == [None] * 8 and (found["fold"] == ALL_FOLDS).all()
-    assert pq.read_schema(path).field("label").type == pa.int8()
 
 
 def test_what_a_process_left_that_was_killed_at_the_very_end_goes(drawn_tree, ensemble, tmp_path):

@@ -48,8 +48,8 @@ def test_the_faces_of_photos_are_pictures(photos):
 
 def test_label_writes_a_tree_of_the_faces(photos, drawn_tree, tmp_path, capsys):
     ensemble = make_ensemble(tmp_path / "ebc", folds=(0, 1))
-    assert main(["label", str(photos), str(tmp_path / "out"), "--ensemble", str(ensemble), "--faces"]) == 0
-    assert "5 pictures; in the tree: no_human 4" in capsys.readouterr().out
+    assert main(["label", str(photos), str(tmp_path / "out"), "--ensemble", str(ensemble), "--faces", "--tree"]) == 0
+    assert "5 pictures; faces: no_human 4" in capsys.readouterr().out
     with open(tmp_path / "out" / "names.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"].partition("#")[0] for row in rows] == ["a.webp"] * 3 + ["b.png"]

@@ -23,7 +23,7 @@ def test_the_same_pictures_become_the_same_soft_labels_or_the_format_has_another
     lines = [f"train,{stem},{stem % 5 / 4},{stem % 3 / 2},{stem % 7 / 6}" for stem in range(7, 30)]
     (tmp_path / "units.csv").write_text("\n".join(["split,stem,AU01_r,AU06_r,AU12_r", *lines]) + "\n")
     (tree / SPLITS["train"] / "images" / "10.jpg").write_bytes(b"\xff\xd8 damaged")
-    options = LabelOptions(str(tmp_path / "ebc"), action_units=str(tmp_path / "units.csv"))
+    options = LabelOptions(str(tmp_path / "ebc"), action_units=str(tmp_path / "units.csv"), tree=True)
     label(tree, tmp_path / "out", options, say=lambda text: None)
     found = digest_of(tmp_path / "out")
     assert (LABEL_FORMAT, found) == (2, DIGEST), (

@@ -1,0 +1,77 @@
+"""The folder of an unfinished labelling, here or in an object store: begun, gone on with, found finished."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
+
+from ..data.stores import Store
+from ..unfinished import RUN, begin, differing, remove
+
+ACCOUNT = "labelling.json"
+
+
+class Account(TypedDict):
+    """What `label` returns and labelling.json holds."""
+
+    options: dict[str, Any]  # those that were given
+    plan: dict[str, Any]
+    pose_unit: str
+    action_units: dict[str, Any] | None  # the table that was given
+    demographics: dict[str, Any] | None
+    counts: dict[str, Any]
+
+
+def finished(out: Store, plan: dict, say: Callable[[str], None]) -> Account | None:
+    """The account of `out`, if it is what this plan gives."""
+    try:
+        record = json.loads(out.read(ACCOUNT))
+        msgspec.convert(record, Account)
+    except (OSError, ValueError, RecursionError):  # no such folder, or not one of ours
+        return None
+    if record["plan"] != plan:
+        return None
+    say(f"{out.where} is there: the same pictures, models and options have been labelled")
+    return record
+
+
+def begin_in(work: Store, plan: dict, resume: bool, overwrite: bool) -> None:
+    """As `unfinished.begin`, in an object store too, where nothing keeps two commands from the same folder.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: as `unfinished.begin`.
+    """
+    if work.local:
+        begin(Path(work.where), plan, resume, overwrite)
+        return
+    begun = {"overwrite": overwrite, "identity": plan}
+    if not work.exists(RUN):
+        if work.names(deep=True):
+            raise FileExistsError(
+                f"{work.where} is needed for unfinished work, and holds something else. Move it away"
+            )
+        if resume:
+            raise FileNotFoundError(f"{work.where} holds no unfinished run to resume. Leave --resume out")
+        work.write(RUN, json.dumps(begun).encode())
+        return
+    before = json.loads(work.read(RUN))
+    found = differing(before["identity"], plan)
+    if not found and (resume or not overwrite or before["overwrite"]):
+        return
+    if resume or not overwrite:
+        raise ValueError(
+            f"{work.where} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it "
+            "was begun with, or --overwrite without --resume to begin anew"
+        )
+    work.empty()
+    work.write(RUN, json.dumps(begun).encode())
+
+
+def remove_work(work: Store) -> None:
+    """Remove the folder with all that is in it."""
+    if work.local:
+        remove(Path(work.where))
+    else:
+        work.empty()
