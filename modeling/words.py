@@ -130,11 +130,12 @@ def about(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def faces(metrics: Mapping[str, Any]) -> str:
-    """How many faces, and of how many the truth is known."""
+    """How many faces, of how many the truth is known, and how many of the split are left out."""
+    left_out = metrics["calibrated_left_out"]
     return (
         f"{metrics['rows']:,}, of which {metrics['rows_with_label']:,} have a label and "
         f"{metrics['rows_with_soft_label']:,} a soft label"
-    )
+    ) + (f"; {left_out:,} others, which calibrated the model, are left out" if left_out else "")
 
 
 def cautions(metrics: Mapping[str, Any]) -> list[str]:
@@ -142,7 +143,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
     found = []
     if metrics["data"]["origin"] == "drawn":
         found.append("The faces were drawn by a program: these figures say nothing about photographs.")
-    if metrics["calibrated_on_this_split"]:
+    if metrics["calibrated_rows"]:
         found.append(
             f"The model's temperature was fitted on {metrics['calibrated_rows']:,} of these faces: its calibration "
             "and its KL look better here than on others."
