@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
 MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean over emotions
+MIN_OF_DIVERGENCE = 30  # faces for the interval of a mean divergence
 MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
 BEYOND_CHANCE = 0.05  # corrected p-values below it
 
@@ -169,6 +170,8 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
             f"Balanced accuracy and macro F1 have an interval from {MIN_OF_EACH_EMOTION} faces of every emotion on "
             f"({named})."
         )
+    if metrics["kl"] is not None and metrics["intervals"]["kl"] is None:
+        found.append(f"KL and JS have an interval from {MIN_OF_DIVERGENCE} faces on.")
     if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
         found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
     return found

@@ -199,12 +199,12 @@ def _named(names: tuple[str, ...], w: np.ndarray) -> dict[str, list]:
 def _fit_few(method: str, sources: Sources, target: np.ndarray) -> dict[str, dict[str, list]]:
     """Coefficients of `class-mean` and `dirichlet` for every pattern, each from all rows that have its sources."""
     terms, goal = terms_of(method, sources, EPSILON), normalised(target)
-    codes = codes_of(sources).min(axis=1)  # of a face: action units in which an emotion lacks are none here
+    codes = codes_of(sources)
     known = ~np.isnan(goal).any(axis=1)
     fit = _class_means if method == "class-mean" else _votes_of_branches
     fitted = {}
     for code, names in PATTERNS.items():
-        rows = known & ((codes & code) == code)
+        rows = known & ((codes & code) == code).any(axis=1)
         if rows.any():
             fitted["+".join(names)] = fit(names, {name: terms[name][rows] for name in names}, goal[rows])
     if not fitted:
