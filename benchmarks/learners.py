@@ -7,20 +7,17 @@ and seeds.
 """
 
 import copy
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import torch
-from ferplus import prepare
+from PIL import Image
 from torch import Tensor, nn
 
-from affectnet_plus_modeling.data.dataset import FaceDataset
 from affectnet_plus_modeling.files import written_whole
-from affectnet_plus_modeling.training.augmentation import augment
-from affectnet_plus_modeling.training.options import Augmentation
-from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 
 KINDS = ("hog", "small")
 SIDE = {"hog": 48, "small": 24}
@@ -31,34 +28,48 @@ MAIN = 4000  # faces that the main components are of
 
 @dataclass(frozen=True)
 class Faces:
-    """Grey faces (n, 48, 48) uint8, the votes of each for the 8 emotions (n, 8) as counts, and the majority label."""
+    """Grey faces (n, 48, 48) uint8, votes of each for the 8 emotions (n, 8) as counts, majority labels, names."""
 
     pixels: np.ndarray
     votes: np.ndarray
     labels: np.ndarray
+    names: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Faces":
-        return Faces(self.pixels[rows], self.votes[rows], self.labels[rows])
+        return Faces(self.pixels[rows], self.votes[rows], self.labels[rows], self.names[rows])
 
     @property
     def shares(self) -> np.ndarray:
         return self.votes / self.votes.sum(axis=1, keepdims=True)
 
 
-def read_faces(source: Path, work: Path, split: str, fewest_votes: int = 1) -> Faces:
-    """Faces of FER+, protocol A, with at least so many votes for an emotion; what was read is kept in `work`."""
-    stored = kept(work / f"faces_{split}.npz", lambda: read_split(prepare(source, work, "A"), split))
-    found = Faces(stored["pixels"], stored["votes"], stored["labels"])
-    return found.take(np.flatnonzero(found.votes.sum(axis=1) >= fewest_votes))
+def read_faces(source: Path, work: Path, split: str, fewest_votes: int = 1, count: int | None = None) -> Faces:
+    """The first `count` faces, or all, of FER+, protocol A, in one random order, with so many votes for an emotion.
+
+    What was read is kept in `work`.
+    """
+    stored = kept(work / f"faces_{split}.npz", lambda: read_split(source, work, split))
+    order = np.random.default_rng(0).permutation(len(stored["labels"]))
+    found = Faces(stored["pixels"], stored["votes"], stored["labels"], stored["names"]).take(order)
+    return found.take(np.flatnonzero(found.votes.sum(axis=1) >= fewest_votes)[:count])
 
 
-def read_split(prepared: Path, split: str) -> dict[str, np.ndarray]:
-    rows = datasets.load_dataset(str(prepared), "default", split=split)
-    faces = FaceDataset(rows, 48)
-    parts = np.array_split(np.arange(len(faces)), 50)
-    pixels = np.concatenate([faces.batch(part.tolist())["pixels"][:, 0].numpy() for part in parts])
-    votes = np.rint(10 * np.array(rows["soft_label"][:], dtype=np.float64)).astype(int)
-    return {"pixels": pixels, "votes": votes, "labels": np.array(rows["label"][:])}
+def read_split(source: Path, work: Path, split: str) -> dict[str, np.ndarray]:
+    if not (work / "prepared_A").exists():
+        from ferplus import prepare  # which takes seconds to load
+
+        prepare(source, work, "A")
+    files = sorted((work / "prepared_A/data").glob(f"{split}-*.parquet"))
+    columns = ["image", "image_id", "soft_label", "label"]
+    rows = [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
+    pixels = []
+    for row in rows:
+        given = row["image"]
+        with Image.open(given["path"] if given["bytes"] is None else io.BytesIO(given["bytes"])) as picture:
+            pixels.append(np.asarray(picture.convert("L")))
+    votes = np.rint(10 * np.array([row["soft_label"] for row in rows], dtype=np.float64)).astype(int)
+    found = {"pixels": np.stack(pixels), "votes": votes, "labels": np.array([row["label"] for row in rows])}
+    return found | {"names": np.array([row["image_id"] for row in rows])}
 
 
 def inputs(kind: str, pixels: np.ndarray) -> Tensor:
@@ -102,6 +113,8 @@ def network(kind: str, features: int, classes: int = 8, other: bool = False) -> 
         return nn.Sequential(
             nn.Dropout(0.1), nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width, classes)
         )
+    from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels  # which takes seconds
+
     stem = (32, 64, 96) if other else (16, 32, 64)
     config = AffectNetPlusConfig(
         image_size=24,
@@ -192,6 +205,9 @@ def drawn(count: int, steps: int, weights: np.ndarray | None, generator: torch.G
 def shown(kind: str, given: Tensor, generator: torch.Generator) -> Tensor:
     if kind == "hog":
         return given[torch.arange(len(given)), torch.randint(2, (len(given),), generator=generator)]
+    from affectnet_plus_modeling.training.augmentation import augment
+    from affectnet_plus_modeling.training.options import Augmentation
+
     return augment(given[:, None], Augmentation())[:, 0]
 
 

@@ -19,17 +19,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from learners import KINDS, Faces, inputs, kept, logits, read_faces, trained
 from measuring import RESULTS, commit, hardware, write_csv
 from scipy.optimize import minimize_scalar
 from scipy.special import logit, softmax
 from sklearn.model_selection import KFold
-from sklearn.neural_network import MLPRegressor
+from torch import nn
 
-from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean, paired_difference
+from affectnet_plus_modeling.evaluation.bootstrap import bootstrap_mean
 from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration, fit_calibration
 from affectnet_plus_modeling.labelling.ensemble.sampling import balanced_draws
-from affectnet_plus_modeling.labelling.fitting import fit_fusion
+from affectnet_plus_modeling.labelling.fitting import fitted
 from affectnet_plus_modeling.labelling.fusion import Sources, absent, normalised
 from affectnet_plus_modeling.labels import subsets
 from affectnet_plus_modeling.metrics.soft_label.formulas import jensen_shannon, kl_divergence
@@ -37,6 +38,7 @@ from affectnet_plus_modeling.metrics.soft_label.formulas import jensen_shannon, 
 SUBSETS = ("all", "easy", "challenging", "difficult")
 BUDGETS = (30, 100, 300, 1000, 3000, 10**9)
 DRAWS = 10
+STEPS = 1000
 TOLD = ("folds", "judged", "epochs", "seed", "hardware", "commit", "command")
 COLUMNS = ("method", "label_given", "votes_used", "subset", "faces", "kl", "kl_low", "kl_high")
 COLUMNS += ("difference", "difference_low", "difference_high", "js", "top_1", *TOLD)
@@ -65,11 +67,13 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--judged", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=25)
+    parser.add_argument("--faces", type=int, help="as many, instead of all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     told = {name: getattr(options, name) for name in ("folds", "judged", "epochs", "seed")}
     told |= {"hardware": hardware(), "commit": commit()}
     words = f"--kind {options.kind} --folds {options.folds} --judged {options.judged} --epochs {options.epochs:g}"
+    words += f" --faces {options.faces}" if options.faces else ""
     told["command"] = f"python benchmarks/one_annotator.py FERPLUS WORK {words} --seed {options.seed}"
     judged = judge(options)
     print({name: int(n) for name, n in zip(SUBSETS[1:], np.bincount(subsets(judged.labels, judged.others)))})
@@ -89,7 +93,7 @@ def one_vote(faces: Faces, seed: int) -> np.ndarray:
 
 
 def judge(options) -> Judged:
-    faces = read_faces(options.source, options.work, "train", fewest_votes=2)
+    faces = read_faces(options.source, options.work, "train", 2, options.faces)
     labels = one_vote(faces, options.seed)
     others = faces.votes - np.eye(8, dtype=int)[labels]
     others = others / others.sum(axis=1, keepdims=True)
@@ -97,7 +101,7 @@ def judge(options) -> Judged:
     splits = KFold(options.folds, shuffle=True, random_state=options.seed).split(labels)
     places, said = [], []
     for fold, (known, held) in list(enumerate(splits))[: options.judged]:
-        name = f"{options.kind}-folds{options.folds}-epochs{options.epochs:g}-seed{options.seed}"
+        name = f"{options.kind}-{len(labels)}-folds{options.folds}-epochs{options.epochs:g}-seed{options.seed}"
         file = options.work / "one_annotator" / name / f"{fold}.npz"
         say = Networks(options, given, labels, faces.shares, known, held, options.seed * 100 + 10 * fold)
         said.append(kept(file, say.answers))
@@ -201,7 +205,7 @@ def dirichlet(name: str) -> Fit:
 
 def fusion(name: str, method: str = "softmax") -> Fit:
     def made(fit: Judged):
-        found, _ = fit_fusion(method, sources(fit, name), fit.others, folds=2)
+        found, _ = fitted(method, sources(fit, name), fit.others)
         return lambda faces: normalised(found.apply(sources(faces, name))[0])
 
     return made
@@ -213,20 +217,30 @@ def sources(faces: Judged, name: str) -> Sources:
 
 
 def small_network(name: str) -> Fit:
-    """A layer of 32 units over eight log-odds and the label; three of them, with early stopping."""
+    """A layer of 32 units over eight log-odds and the label, 1,000 steps of 128 faces, with a decay of .01."""
 
-    def seen(faces: Judged) -> np.ndarray:
+    def seen(faces: Judged) -> torch.Tensor:
         confidences = faces.said["ebc"] if name == "binary" else answer(faces, name)
-        return np.concatenate([logit(confidences.clip(1e-3, 1 - 1e-3)), 3 * np.eye(8)[faces.labels]], axis=1)
+        log_odds = logit(confidences.clip(1e-3, 1 - 1e-3)) / 3
+        return torch.from_numpy(np.concatenate([log_odds, np.eye(8)[faces.labels]], axis=1)).float()
 
     def made(fit: Judged):
-        target = np.sqrt(fit.others)  # squares of what it says, as shares: a square loss that is fair to small shares
-        chosen = {"hidden_layer_sizes": (32,), "early_stopping": len(fit) >= 300, "max_iter": 200, "alpha": 1e-3}
-        nets = [MLPRegressor(random_state=seed, **chosen).fit(seen(fit), target) for seed in range(3)]
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 8))
+        optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=0.01)
+        given, goal = seen(fit), torch.from_numpy(fit.others).float()
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=STEPS)
+        for _ in range(STEPS):
+            rows = torch.randint(len(given), (min(128, len(given)),))
+            loss = -(goal[rows] * network(given[rows]).log_softmax(-1)).sum(-1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
 
         def said(faces: Judged) -> np.ndarray:
-            squares = np.mean([net.predict(seen(faces)) for net in nets], axis=0).clip(1e-3) ** 2
-            return normalised(squares)
+            with torch.no_grad():
+                return network(seen(faces)).double().softmax(-1).numpy()
 
         return said
 
@@ -273,18 +287,19 @@ def table(judged: Judged, seed: int) -> list[dict]:
     parts = np.array(SUBSETS[1:])[subsets(judged.labels, judged.others)]
     found = {name: kl_divergence(judged.others, soft) for name, soft in said.items()}
     rows = []
-    for name, (given, used, _) in METHODS.items():
-        js = jensen_shannon(judged.others, said[name])
-        top = judged.others[np.arange(len(judged)), said[name].argmax(axis=1)] == judged.others.max(axis=1)
-        for subset in SUBSETS:
-            own = np.ones(len(judged), bool) if subset == "all" else parts == subset
+    for subset in SUBSETS:
+        own = np.ones(len(judged), bool) if subset == "all" else parts == subset
+        kl = np.stack([found[name][own] for name in METHODS], axis=1)
+        both = np.concatenate([kl, kl - found[BASELINE][own][:, None]], axis=1)
+        ends = np.stack(bootstrap_mean(both, resamples=1000, seed=seed)).reshape(3, 2, len(METHODS))
+        for place, (name, (given, used, _)) in enumerate(METHODS.items()):
+            top = judged.others[np.arange(len(judged)), said[name].argmax(axis=1)] == judged.others.max(axis=1)
             row = {"method": name, "label_given": given, "votes_used": used, "subset": subset, "faces": int(own.sum())}
-            ends = bootstrap_mean(found[name][own], resamples=1000, seed=seed)
-            row |= dict(zip(("kl", "kl_low", "kl_high"), ends, strict=True))
-            ends = paired_difference(found[name][own], found[BASELINE][own], resamples=1000, seed=seed)
-            row |= dict(zip(("difference", "difference_low", "difference_high"), ends, strict=True))
+            row |= dict(zip(COLUMNS[5:11], ends[:, :, place].T.ravel().tolist(), strict=True))
+            js = jensen_shannon(judged.others, said[name])
             rows.append(row | {"js": float(js[own].mean()), "top_1": float(top[own].mean())})
-        print(f"{name:48} {found[name].mean():.4f}", flush=True)
+    for row in rows[: len(METHODS)]:
+        print(f"{row['method']:48} {row['kl']:.4f} ({row['kl_low']:.4f} - {row['kl_high']:.4f})", flush=True)
     return rows
 
 

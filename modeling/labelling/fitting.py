@@ -92,7 +92,7 @@ def fit_fusion(
         ValueError: as `cross_fitted`.
     """
     target = checked("target", target, len(sources))
-    fusion, candidates = _fit(method, sources, target)
+    fusion, candidates = fitted(method, sources, target)
     fused, _ = cross_fitted(method, sources, target, folds, groups, seed)
     unknown, null = np.isnan(normalised(target)).any(axis=1), np.isnan(fused).any(axis=1)
     return fusion, {
@@ -127,14 +127,15 @@ def cross_fitted(
     fused = absent(len(target))
     reasons: list[str | None] = [None] * len(target)
     for others, part in splitter(folds, shuffle=True, random_state=seed).split(target, groups=groups):
-        fusion, _ = _fit(method, sources.take(others), target[others])
+        fusion, _ = fitted(method, sources.take(others), target[others])
         fused[part], found = fusion.apply(sources.take(part))
         for row, reason in zip(part, found, strict=True):
             reasons[row] = reason
     return fused, reasons
 
 
-def _fit(method: str, sources: Sources, target: np.ndarray) -> tuple[Fusion, list[dict]]:
+def fitted(method: str, sources: Sources, target: np.ndarray) -> tuple[Fusion, list[dict]]:
+    """The fusion that `fit_fusion` gives, and the candidates of its report, without the cross-validated KL."""
     check_method(method)
     if method in FITTED:
         return Fusion(method, _fit_patterns(method, sources, target)), []
@@ -202,14 +203,14 @@ def _fit_few(method: str, sources: Sources, target: np.ndarray) -> dict[str, dic
     codes = codes_of(sources)
     known = ~np.isnan(goal).any(axis=1)
     fit = _class_means if method == "class-mean" else _votes_of_branches
-    fitted = {}
+    found = {}
     for code, names in PATTERNS.items():
         rows = known & ((codes & code) == code).any(axis=1)
         if rows.any():
-            fitted["+".join(names)] = fit(names, {name: terms[name][rows] for name in names}, goal[rows])
-    if not fitted:
+            found["+".join(names)] = fit(names, {name: terms[name][rows] for name in names}, goal[rows])
+    if not found:
         raise ValueError(_NOTHING)
-    return fitted
+    return found
 
 
 def _class_means(names: tuple[str, ...], terms: dict[str, np.ndarray], goal: np.ndarray) -> dict[str, list]:
