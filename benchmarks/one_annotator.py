@@ -1,6 +1,7 @@
 """Soft labels for faces that one person labelled: which method comes nearest to what the others say?
 
     python benchmarks/one_annotator.py SOURCE WORK [--kind hog|small] [--folds 2] [--judged 2] [--epochs 25] [--seed 0]
+    python benchmarks/one_annotator.py SOURCE WORK --answers one=A.csv other=B.csv votes=C.csv [--seed 0]
 
 The label of a face of FER+ is one random vote of its ten, as AffectNet's is one annotator's; the target is the
 distribution of its other votes. That is the protocol for AffectNet+; with the majority of ten votes as the label
@@ -8,12 +9,17 @@ distribution of its other votes. That is the protocol for AffectNet+; with the m
 other votes too) and judge the faces of theirs; `--judged 1` trains for one fold and judges that one alone. What is
 fitted to votes (an epsilon, class means, a fusion) is fitted by five folds, without the faces that it is used for.
 
+With --answers nothing is trained: files of predictions of FER2013Valid, as `peers.py` writes them, stand for the
+networks, of which `one` and `other` learnt single labels, and `votes` votes; FER2013Valid is judged, and no binary
+ensemble.
+
 WORK keeps what the networks said. Figures, with 95 % intervals of each method and of its paired difference from the
 class mean, by subset, go to benchmarks/results/one-annotator-KIND-<date>-<commit>.csv; KL against the number of faces
 with votes to vote-budget-KIND-<date>-<commit>.csv: each size is drawn ten times, the test faces are always the same.
 """
 
 import argparse
+import csv
 import datetime
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +45,7 @@ SUBSETS = ("all", "easy", "challenging", "difficult")
 BUDGETS = (30, 100, 300, 1000, 3000, 10**9)
 DRAWS = 10
 STEPS = 1000
+FLOOR = 1e-4  # of a probability of a tool: some give contempt none
 TOLD = ("folds", "judged", "epochs", "seed", "hardware", "commit", "command")
 COLUMNS = ("method", "label_given", "votes_used", "subset", "faces", "kl", "kl_low", "kl_high")
 COLUMNS += ("difference", "difference_low", "difference_high", "js", "top_1", *TOLD)
@@ -67,6 +74,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--judged", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=25)
+    parser.add_argument("--answers", nargs="+", help="NAME=FILE of predictions, instead of networks that are trained")
     parser.add_argument("--faces", type=int, help="as many, instead of all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -75,7 +83,13 @@ def main() -> None:
     words = f"--kind {options.kind} --folds {options.folds} --judged {options.judged} --epochs {options.epochs:g}"
     words += f" --faces {options.faces}" if options.faces else ""
     told["command"] = f"python benchmarks/one_annotator.py FERPLUS WORK {words} --seed {options.seed}"
-    judged = judge(options)
+    if options.answers:
+        options.kind = "answers"
+        told["command"] = "python benchmarks/one_annotator.py FERPLUS WORK --answers " + " ".join(
+            f"{name}={Path(file).name}" for name, file in (text.split("=", 1) for text in options.answers)
+        )
+        told |= {"folds": None, "judged": None, "epochs": None}
+    judged = judge_answers(options) if options.answers else judge(options)
     print({name: int(n) for name, n in zip(SUBSETS[1:], np.bincount(subsets(judged.labels, judged.others)))})
     end = f"{options.kind}-{datetime.date.today()}-{told['commit']}.csv"
     write_csv(RESULTS / f"one-annotator-{end}", COLUMNS, [row | told for row in table(judged, options.seed)])
@@ -92,11 +106,26 @@ def one_vote(faces: Faces, seed: int) -> np.ndarray:
     return (places > faces.shares.cumsum(axis=1)).sum(axis=1).clip(max=7)
 
 
+def split_votes(faces: Faces, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The label of each face, and the distribution of its other votes."""
+    labels = one_vote(faces, seed)
+    others = faces.votes - np.eye(8, dtype=int)[labels]
+    return labels, others / others.sum(axis=1, keepdims=True)
+
+
+def judge_answers(options) -> Judged:
+    faces, said = read_faces(options.source, options.work, "validation", 2), {}
+    for text in options.answers:
+        name, file = text.split("=", 1)
+        with open(file, newline="") as stream:
+            rows = {row["image_id"]: [float(row[f"p{code}"]) for code in range(8)] for row in csv.DictReader(stream)}
+        said[name] = np.log(np.array([rows[name] for name in faces.names]).clip(FLOOR))
+    return Judged(*split_votes(faces, options.seed), said)
+
+
 def judge(options) -> Judged:
     faces = read_faces(options.source, options.work, "train", 2, options.faces)
-    labels = one_vote(faces, options.seed)
-    others = faces.votes - np.eye(8, dtype=int)[labels]
-    others = others / others.sum(axis=1, keepdims=True)
+    labels, others = split_votes(faces, options.seed)
     given = inputs(options.kind, faces.pixels)
     splits = KFold(options.folds, shuffle=True, random_state=options.seed).split(labels)
     places, said = [], []
@@ -282,23 +311,30 @@ BASELINE = "mean vote of the label's class"
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+def possible(judged: Judged) -> dict[str, tuple[str, str, Fit]]:
+    """The methods for which there are answers."""
+    lacking = [word for name, word in (("binary", "binary"), ("other", "two classifiers")) if name not in judged.said]
+    return {name: method for name, method in METHODS.items() if not any(word in name for word in lacking)}
+
+
 def table(judged: Judged, seed: int) -> list[dict]:
-    said = {name: cross_fitted(fit, judged, seed) for name, (_, _, fit) in METHODS.items()}
+    methods = possible(judged)
+    said = {name: cross_fitted(fit, judged, seed) for name, (_, _, fit) in methods.items()}
     parts = np.array(SUBSETS[1:])[subsets(judged.labels, judged.others)]
     found = {name: kl_divergence(judged.others, soft) for name, soft in said.items()}
     rows = []
     for subset in SUBSETS:
         own = np.ones(len(judged), bool) if subset == "all" else parts == subset
-        kl = np.stack([found[name][own] for name in METHODS], axis=1)
+        kl = np.stack([found[name][own] for name in methods], axis=1)
         both = np.concatenate([kl, kl - found[BASELINE][own][:, None]], axis=1)
-        ends = np.stack(bootstrap_mean(both, resamples=1000, seed=seed)).reshape(3, 2, len(METHODS))
-        for place, (name, (given, used, _)) in enumerate(METHODS.items()):
+        ends = np.stack(bootstrap_mean(both, resamples=1000, seed=seed)).reshape(3, 2, len(methods))
+        for place, (name, (given, used, _)) in enumerate(methods.items()):
             top = judged.others[np.arange(len(judged)), said[name].argmax(axis=1)] == judged.others.max(axis=1)
             row = {"method": name, "label_given": given, "votes_used": used, "subset": subset, "faces": int(own.sum())}
             row |= dict(zip(COLUMNS[5:11], ends[:, :, place].T.ravel().tolist(), strict=True))
             js = jensen_shannon(judged.others, said[name])
             rows.append(row | {"js": float(js[own].mean()), "top_1": float(top[own].mean())})
-    for row in rows[: len(METHODS)]:
+    for row in rows[: len(methods)]:
         print(f"{row['method']:48} {row['kl']:.4f} ({row['kl_low']:.4f} - {row['kl_high']:.4f})", flush=True)
     return rows
 
@@ -312,6 +348,8 @@ def cross_fitted(fit: Fit, judged: Judged, seed: int) -> np.ndarray:
 
 def calibrated(judged: Judged, rows: np.ndarray) -> Judged:
     """With `ebc`: the ensemble's confidences, its temperatures fitted to the single votes of those rows."""
+    if "binary" not in judged.said:
+        return judged
     fitted = fit_calibration("temperature", judged.said["binary"][rows], judged.labels[rows], "one vote")
     ebc = apply_calibration(judged.said["binary"], fitted)
     return Judged(judged.labels, judged.others, judged.said | {"ebc": ebc})

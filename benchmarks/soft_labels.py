@@ -76,7 +76,8 @@ def main() -> None:
         "faces": "FER2013Train, protocol A, without images of FER2013Valid",
         "seed": SEED,
         "commit": commit(),
-        "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK",
+        "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK"
+        + (" --action-units CSV" if options.action_units else ""),
     }
     write_csv(RESULTS / f"soft-labels-{datetime.date.today()}-{commit()}.csv", COLUMNS, [row | about for row in rows])
     for row in rows:
