@@ -118,7 +118,9 @@ def judge_answers(options) -> Judged:
     for text in options.answers:
         name, file = text.split("=", 1)
         with open(file, newline="") as stream:
-            rows = {row["image_id"]: [float(row[f"p{code}"]) for code in range(8)] for row in csv.DictReader(stream)}
+            rows = {
+                row["image_id"]: [float(row.get(f"p{code}", 0)) for code in range(8)] for row in csv.DictReader(stream)
+            }
         said[name] = np.log(np.array([rows[name] for name in faces.names]).clip(FLOOR))
     return Judged(*split_votes(faces, options.seed), said)
 

@@ -77,22 +77,22 @@ def _error(confidence, truth) -> float:
 
 @pytest.mark.parametrize("faces", [MIN_OF_DIVERGENCE, 50, 200, 1000])
 def test_intervals_of_kl_cover_that_of_all_faces_though_few_are_far_off(faces):
-    """A model that is mostly right about one label a face: percentiles of resamples cover .90 at 30, .92 at 50."""
+    """Votes of ten people, and a model that does not know all of them; percentiles of resamples cover .90 at 30."""
     generator = np.random.default_rng(1)
-    truth = np.eye(8)[generator.integers(8, size=20000)] * 0.9 + 0.0125
-    said = np.exp(1.25 * (np.log(truth) + generator.normal(0, 0.9, truth.shape)))
+    truth = generator.multinomial(10, generator.dirichlet(np.full(8, 0.2), 20000)) / 10
+    said = np.exp(1.25 * (np.log(0.85 * truth + 0.15 / 8) + generator.normal(0, 0.9, truth.shape)))
     every = kl_divergence(truth, said / said.sum(axis=1, keepdims=True))
     inside = percentiles = 0
-    for _ in range(repeats := 800):
+    for place in range(repeats := 4000):
         values = every[generator.integers(len(every), size=faces)]
         low, high = divergence_interval(values, 0.95)
         inside += low <= every.mean() <= high
-        if faces == MIN_OF_DIVERGENCE:
+        if faces == MIN_OF_DIVERGENCE and place < 800:
             resampled = values[generator.integers(faces, size=(300, faces))].mean(axis=1)
             ends = np.percentile(resampled, [2.5, 97.5])
             percentiles += ends[0] <= every.mean() <= ends[1]
     assert inside / repeats > 0.93
-    assert faces > MIN_OF_DIVERGENCE or percentiles / repeats < 0.93
+    assert faces > MIN_OF_DIVERGENCE or percentiles / 800 < 0.93
     assert np.isnan(divergence_interval(every[: MIN_OF_DIVERGENCE - 1], 0.95)).all()
     assert divergence_interval(np.zeros(faces), 0.95) == (0, 0)
 
