@@ -39,11 +39,11 @@ def tables(page: Path) -> list[tuple[int, list[str], list[str]]]:
 
 
 def numbers_of(cells: list[str]) -> list[tuple[str, float, int]]:
-    """Each number of the cells: as it stands, its value, and its decimals."""
+    """Each number of the cells, but for counts below 100: as it stands, its value, and its decimals."""
     found = []
     for cell in cells:
         for text in NUMBER.findall(re.sub(r"`[^`]*`|\([*]\)", "", cell.replace("**", ""))):
-            if re.search(r"\d", text):
+            if "." in text or len(text) > 2:
                 found.append((text, float(text.replace(",", "")), len(text.partition(".")[2])))
     return found
 
