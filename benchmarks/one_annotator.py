@@ -321,7 +321,7 @@ def possible(judged: Judged) -> dict[str, tuple[str, str, Fit]]:
 
 def table(judged: Judged, seed: int) -> list[dict]:
     methods = possible(judged)
-    said = {name: cross_fitted(fit, judged, seed) for name, (_, _, fit) in methods.items()}
+    said = cross_fitted({name: fit for name, (_, _, fit) in methods.items()}, judged, seed)
     parts = np.array(SUBSETS[1:])[subsets(judged.labels, judged.others)]
     found = {name: kl_divergence(judged.others, soft) for name, soft in said.items()}
     rows = []
@@ -341,10 +341,12 @@ def table(judged: Judged, seed: int) -> list[dict]:
     return rows
 
 
-def cross_fitted(fit: Fit, judged: Judged, seed: int) -> np.ndarray:
-    found = np.empty((len(judged), 8))
+def cross_fitted(fits: dict[str, Fit], judged: Judged, seed: int) -> dict[str, np.ndarray]:
+    found = {name: np.empty((len(judged), 8)) for name in fits}
     for others, part in KFold(5, shuffle=True, random_state=seed).split(judged.labels):
-        found[part] = fit(calibrated(judged, others).take(others))(calibrated(judged, others).take(part))
+        faces = calibrated(judged, others)
+        for name, fit in fits.items():
+            found[name][part] = fit(faces.take(others))(faces.take(part))
     return found
 
 
