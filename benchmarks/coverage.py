@@ -1,6 +1,6 @@
 """How often do the intervals of an evaluation hold the number of all faces, and how often is a gap called real?
 
-    python benchmarks/coverage.py PREPARED [--repeats 400] [--sizes 50 200 1000 3553] [--seed 0]
+    python benchmarks/coverage.py PREPARED [--repeats 400] [--sizes 50 200 1000 3553] [--seed 0] [--divergences]
 
 The population are the soft labels of all faces of PREPARED (FER+ has 31,603) and a model that is simulated: the log of
 the soft label, a little mixed with the mean one, with noise of .9 and divided by a temperature. Samples of each size
@@ -8,7 +8,8 @@ are drawn with replacement and evaluated as `affectnet-plus evaluate` does; an i
 number of the whole population. Four models: as good as ours and nearly calibrated, one that is not sure enough, one
 that is too sure, and one whose labels and votes are drawn from what it says, so that it is calibrated exactly. For
 gaps, groups of the sample are drawn by lot, so that no difference is real. Figures go to
-benchmarks/results/coverage-<date>-<commit>.csv: the share of samples whose interval covers, how many had one, and its
+benchmarks/results/coverage-<date>-<commit>.csv (coverage-of-divergences-... with --divergences, which asks for KL and
+JS alone and takes seconds): the share of samples whose interval covers, how many had one, and its
 mean width; `size under the null` is the share of samples with any gap called more than chance.
 """
 
@@ -24,17 +25,16 @@ from tqdm import tqdm
 
 from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.audit import audit
+from affectnet_plus_modeling.evaluation.covering import divergence_interval
 from affectnet_plus_modeling.evaluation.fairness import every_gap
 from affectnet_plus_modeling.evaluation.groups import Grouping
 from affectnet_plus_modeling.evaluation.predictions import Predictions
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, soft_label_rows
 from affectnet_plus_modeling.words import BEYOND_CHANCE
 
-COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats")
-PLACE = ("hardware", "commit", "command")
+COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats", "hardware", "commit")
+COLUMNS += ("command",)
 RESAMPLES = 400
-ERRORS = ("ece", "ece_soft", "classwise_ece", "classwise_ece_soft")
-NUMBERS = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", *ERRORS)
 POWERS = {"nearly calibrated": 1.25, "not sure enough": 0.6, "too sure": 2.5, "calibrated": 1.25}
 NOISE, MIXED = 0.9, 0.15
 
@@ -45,23 +45,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200, 1000, 3553])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--divergences", action="store_true")
     options = parser.parse_args()
     common = {
         "repeats": options.repeats,
         "hardware": hardware(),
         "commit": commit(),
-        "command": f"python benchmarks/coverage.py PREPARED --repeats {options.repeats} --seed {options.seed}",
+        "command": f"python benchmarks/coverage.py PREPARED --repeats {options.repeats} --seed {options.seed}"
+        + (" --divergences" if options.divergences else ""),
     }
     soft, rows = soft_labels(options.prepared), []
     for model in POWERS:
         population = simulated(model, soft, np.random.default_rng(options.seed))
         for size in options.sizes:
-            found = covered(population, size, options.repeats, options.seed + 1)
+            cover = covered_divergences if options.divergences else covered
+            found = cover(population, size, options.repeats, options.seed + 1)
             rows += [{"model": model, "faces": size, **row, **common} for row in found]
             print(model, size, {row["number"]: round(row["covered"], 3) for row in found}, flush=True)
-    write_csv(
-        RESULTS / f"coverage-{datetime.date.today().isoformat()}-{common['commit']}.csv", (*COLUMNS, *PLACE), rows
-    )
+    name = "coverage-of-divergences" if options.divergences else "coverage"
+    write_csv(RESULTS / f"{name}-{datetime.date.today().isoformat()}-{common['commit']}.csv", COLUMNS, rows)
 
 
 def soft_labels(prepared: Path) -> np.ndarray:
@@ -89,10 +91,25 @@ def simulated(model: str, soft: np.ndarray, generator: np.random.Generator) -> P
 def flat(metrics: dict, key: str | None = None) -> dict:
     """The numbers, or with "intervals" their intervals, by name."""
     part = metrics if key is None else metrics[key]
-    found = {name: part[name] for name in NUMBERS}
+    names = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_soft")
+    names += ("classwise_ece", "classwise_ece_soft")
+    found = {name: part[name] for name in names}
     for emotion, row in metrics["per_class"].items():
         cell = row if key is None else row[key]
         found |= {f"{number} of {emotion}": cell[number] for number in ("recall", "precision", "f1")}
+    return found
+
+
+def covered_divergences(population: Predictions, size: int, repeats: int, seed: int) -> list[dict]:
+    generator, found = np.random.default_rng(seed), []
+    every = soft_label_rows(population)
+    for name in ("kl", "js"):
+        samples = generator.integers(len(every[name]), size=(repeats, size))
+        low, high = np.array([divergence_interval(every[name][rows], 0.95) for rows in samples]).T
+        truth = every[name].mean()
+        inside = (low <= truth) & (truth <= high)
+        row = {"number": name, "truth": float(truth), "covered": float(inside.mean())}
+        found.append(row | {"with_interval": float(np.mean(~np.isnan(low))), "width": float(np.mean(high - low))})
     return found
 
 

@@ -47,7 +47,8 @@ from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibra
 from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
 from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
 from affectnet_plus_modeling.labelling.ensemble.train import OUT_OF_FOLD_FILE, train_ensemble
-from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
+from affectnet_plus_modeling.labelling.fitting import cross_fitted
+from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, normalised
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.sources.synthetic.draw import ACTION_UNIT_FILE

@@ -32,7 +32,8 @@ from affectnet_plus_modeling.labelling.action_units.emotions import score_emotio
 from affectnet_plus_modeling.labelling.action_units.tables import match_images, read_action_units
 from affectnet_plus_modeling.labelling.ensemble.calibration import apply_calibration
 from affectnet_plus_modeling.labelling.ensemble.model import load_ensemble
-from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, cross_fitted, normalised
+from affectnet_plus_modeling.labelling.fitting import cross_fitted
+from affectnet_plus_modeling.labelling.fusion import DEFAULT, Sources, absent, normalised
 from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence, spearman
 
 # Most votes of most faces are equal, at 0, and Spearman's correlation takes every difference between equals for an
@@ -75,7 +76,8 @@ def main() -> None:
         "faces": "FER2013Train, protocol A, without images of FER2013Valid",
         "seed": SEED,
         "commit": commit(),
-        "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK",
+        "command": f"{train}; python benchmarks/soft_labels.py FERPLUS WORK"
+        + (" --action-units CSV" if options.action_units else ""),
     }
     write_csv(RESULTS / f"soft-labels-{datetime.date.today()}-{commit()}.csv", COLUMNS, [row | about for row in rows])
     for row in rows:

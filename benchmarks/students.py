@@ -1,143 +1,272 @@
-"""Does a student learn better from soft labels? The same small ViT on hard labels, generated soft labels and votes.
+"""Does a student learn better from soft labels, and is it less biased? One network on hard labels, votes and between.
 
-    python benchmarks/students.py SOURCE WORK [--seeds 2] [--epochs 15]
+    python benchmarks/students.py SOURCE WORK [--kind hog|small] [--seeds 5] [--epochs 25] [--fairface FAIRFACE]
 
-WORK is that of benchmarks/soft_labels.py, which goes before: it holds the ensemble. The students differ in their
-target alone; 5 % of the training faces choose the checkpoint, each by its own loss. All are measured on FER2013Valid
-against people's votes; images of it that also occur in training were left out of training. What is there is not made
-again, a killed training goes on, and several of this command share the work. Figures go to
-benchmarks/results/students-<date>-<commit>.csv.
+Students of FER2013Train (protocol A, images of FER2013Valid left out) differ in their target, or in how often each
+emotion is drawn, alone: majority label, the same smoothed by .1, votes; natural, square-root and balanced sampling;
+and, as AffectNet's labels are, one random vote. A temperature, fitted to the votes of the 5 % of the training faces
+that were held back, is tried on each. All are measured on FER2013Valid. A difference is from the student of the
+majority label with the same sampling; its interval draws seeds and faces again. McNemar's mid-p is of each seed, and
+the median is given. Subsets are those of one random vote of a face against its other votes.
+
+FAIRFACE is a folder of faces.tar and labels.csv: with it, the gap between groups in the confidence that is given to
+the same expression, for which the label of the model that the package ships is taken: largest less smallest group
+mean of the share given to it, in the mean over the expressions of 50 faces a group, and beside it the gap of groups
+drawn by lot.
+
+WORK keeps what the students said. Figures go to benchmarks/results/students-KIND-<date>-<commit>.csv, differences to
+student-differences-KIND-<date>-<commit>.csv.
 """
 
 import argparse
+import csv
 import datetime
-import json
+import io
+import tarfile
 from pathlib import Path
 
-import datasets
 import numpy as np
-from ferplus import prepare, run
-from filelock import FileLock, Timeout
-from measuring import RESULTS, TRAIN_ONLY_CARD, commit, hardware, write_csv
-from soft_labels import judged
+import torch
+from learners import KINDS, Faces, inputs, kept, logits, read_faces, trained
+from measuring import RESULTS, commit, hardware, write_csv
+from one_annotator import SUBSETS, one_vote
+from PIL import Image
+from scipy.special import softmax
+from sklearn.metrics import f1_score
 
-from affectnet_plus_modeling.data.dataset import FaceDataset
-from affectnet_plus_modeling.evaluation.predict import load_model, predict_faces
-from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
-from affectnet_plus_modeling.files import fresh_folder
+import affectnet_plus_modeling as ap
+from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.evaluation.compare import mcnemar
+from affectnet_plus_modeling.evaluation.uncertainty import fit_temperature, soften
+from affectnet_plus_modeling.labels import subsets
+from affectnet_plus_modeling.metrics.calibration.formulas import expected_calibration_error
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 
 RARE = ("fear", "disgust", "contempt")
-MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "kl", "js", "ece")
-COLUMNS = (
-    "target",
-    "seed",
-    "rows",
-    *MEASURES,
-    *(f"recall_{name}" for name in RARE),
-    "faces",
-    "epochs",
-    "parameters",
-    "best_step",
-    "seconds",
-    "hardware",
-    "commit",
-    "command",
-)
-TARGETS = {  # name of the student -> what it is trained on, the data, --target
-    "hard": ("majority label, cross-entropy", "prepared_A", "hard"),
-    "ensemble": ("soft labels of the ensemble alone", "prepared_ensemble", "soft"),
-    "fused": ("soft labels of ensemble and label, fusion fitted to votes", "prepared_fused", "soft"),
-    "soft": ("votes", "prepared_A", "soft"),
-}
+SMOOTHING = 0.1
+HELD = 0.05
+MEASURES = ("accuracy", "macro_f1", "kl", "ece", "ece_soft", *(f"recall_{name}" for name in RARE))
+TOLD = ("seeds", "epochs", "training_faces", "hardware", "commit", "command")
+COLUMNS = ("student", "sampling", "temperature", "subset", "faces", *MEASURES)
+COLUMNS += ("least_accuracy", "most_accuracy", "race_gap", "race_gap_by_chance", "gender_gap", "gender_gap_by_chance")
+COLUMNS += ("group_faces", *TOLD)
+DIFFERENCE_COLUMNS = ("student", "less", "sampling", "subset", "measure", "difference", "low", "high", "mcnemar_p")
+DIFFERENCE_COLUMNS += TOLD
+SAMPLINGS = ("natural", "square-root", "balanced")
+STUDENTS = [("hard", "natural"), ("smoothed", "natural"), ("votes", "natural"), ("one vote", "natural")]
+STUDENTS += [(target, sampling) for sampling in SAMPLINGS[1:] for target in ("hard", "votes")]
+Said = dict[tuple[str, str], np.ndarray]  # (seeds, faces, 8) logits of each student
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--kind", choices=KINDS, default="small")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=float, default=25)
+    parser.add_argument("--fairface", type=Path)
     options = parser.parse_args()
-    data = prepare(options.source, options.work, "A")
-    with FileLock(options.work / "labelling.lock"):
-        relabel(options.work, data)
-    jobs = [(name, seed) for name in TARGETS for seed in range(options.seeds)]
-    for patience in (0, -1):  # first what nobody does, then wait for the others
-        for name, seed in jobs:
-            train(options, name, seed, patience)
-    rows = [measure(options, name, seed, data) for name, seed in jobs]
-    write_csv(RESULTS / f"students-{datetime.date.today()}-{commit()}.csv", COLUMNS, rows)
-    for row in rows:
-        figures = " ".join(f"{name} {row[name]:.3f}" for name in COLUMNS[3:12])
-        print(f"{row['target']:<58} seed {row['seed']} {figures}")
-
-
-def relabel(work: Path, data: Path) -> None:
-    """The same faces with the ensemble's out-of-fold soft labels, and with those fused with the label."""
-    made = {name: work / f"prepared_{name}" for name in ("ensemble", "fused")}
-    if all(folder.exists() for folder in made.values()):
-        return
-    _, _, found = judged(data, work / "ensemble", None)
-    for name, method in (("ensemble", "ensemble"), ("fused", "ensemble + label, stacking")):
-        soft = found[method][2].astype(np.float32)
-        with fresh_folder(made[name], overwrite=True) as folder:
-            rows = datasets.load_dataset(str(data), "default", split="train")
-            table = rows.remove_columns("soft_label_normalized").add_column("soft_label_normalized", list(soft))
-            table.cast(rows.features).to_parquet(folder / "train.parquet")
-            (folder / "README.md").write_text(TRAIN_ONLY_CARD)
-
-
-def train(options, name: str, seed: int, patience: float) -> None:
-    model = options.work / f"student_{name}_{seed}"
-    _, data, target = TARGETS[name]
-    try:
-        with FileLock(options.work / f"{model.name}.lock", timeout=patience):
-            if not model.exists():
-                run("train", options.work / data, model, *arguments(options, target, seed))
-    except Timeout:
-        print(f"{model.name}: another process has it")
-
-
-def arguments(options, target: str, seed: int) -> list:
-    return [
-        "--size",
-        "mini",
-        "--target",
-        target,
-        "--epochs",
-        options.epochs,
-        "--batch-size",
-        128,
-        "--learning-rate",
-        "1e-3",
-        "--holdout",
-        "0.05",
-        "--seed",
-        seed,
-    ]
-
-
-def measure(options, name: str, seed: int, data: Path) -> dict:
-    folder = options.work / f"student_{name}_{seed}"
-    training = json.loads((folder / "training.json").read_text())
-    model = load_model(folder)
-    faces = FaceDataset(datasets.load_dataset(str(data), "default", split="validation"), model.config.image_size)
-    metrics = evaluate_predictions(predict_faces(model, faces, batch_size=256))
-    target, source, kind = TARGETS[name]
-    words = " ".join(map(str, arguments(options, kind, seed)))
-    return {key: metrics[key] for key in ("rows", *MEASURES)} | {
-        "target": target,
-        "seed": seed,
-        **{f"recall_{emotion}": metrics["per_class"][emotion]["recall"] for emotion in RARE},
-        "faces": training["training_faces"],
-        "epochs": options.epochs,
-        "parameters": training["parameters"],
-        "best_step": training["best_step"],
-        "seconds": training["seconds"],
-        "hardware": f"{training['hardware']} of {hardware()}",
+    training = read_faces(options.source, options.work, "train")
+    validation = read_faces(options.source, options.work, "validation")
+    groups = read_fairface(options) if options.fairface else None
+    pixels = [training.pixels, validation.pixels, *([groups["pixels"]] if groups else [])]
+    given = inputs(options.kind, np.concatenate(pixels)).split([len(part) for part in pixels])
+    held = np.random.default_rng(0).random(len(training.labels)) < HELD
+    told = {"seeds": options.seeds, "epochs": options.epochs, "training_faces": int((~held).sum())}
+    words = f"--kind {options.kind} --seeds {options.seeds} --epochs {options.epochs:g} --fairface FAIRFACE"
+    told |= {
+        "hardware": hardware(),
         "commit": commit(),
-        "command": f"affectnet-plus train {source} MODEL {words}",
+        "command": f"python benchmarks/students.py FERPLUS WORK {words}",
     }
+    said = {student: ask(options, student, training, held, given) for student in STUDENTS}
+    rows, differences = figures(said, training.shares[held], validation, groups)
+    end = f"{options.kind}-{datetime.date.today()}-{told['commit']}.csv"
+    write_csv(RESULTS / f"students-{end}", COLUMNS, [row | told for row in rows])
+    write_csv(RESULTS / f"student-differences-{end}", DIFFERENCE_COLUMNS, [row | told for row in differences])
+
+
+# --- the students ----------------------------------------------------------------------------------------------------
+
+
+def ask(options, student: tuple[str, str], training: Faces, held: np.ndarray, given) -> list[np.ndarray]:
+    """Logits (seeds, faces, 8) of each set of faces: those held back, FER2013Valid, FairFace where it is there."""
+    target, sampling = student
+    own = torch.from_numpy(np.flatnonzero(~held))
+    sets = (given[0][torch.from_numpy(held)], *given[1:])
+    found = []
+    for seed in range(options.seeds):
+        name = f"{options.kind}-epochs{options.epochs:g}-{target}-{sampling}-{seed}".replace(" ", "-")
+        weights = None if sampling == "natural" else odds(training.labels[~held], sampling)
+        taught = targets(target, training, seed)[~held]
+
+        def learn(weights=weights, taught=taught, seed=seed) -> dict[str, np.ndarray]:
+            made = trained(options.kind, given[0][own], taught, options.epochs, seed, weights)
+            return {f"set{place}": logits(options.kind, made, one) for place, one in enumerate(sets)}
+
+        found.append(kept(options.work / "students" / f"{name}.npz", learn))
+        print(name, flush=True)
+    return [np.stack([one[f"set{place}"] for one in found]) for place in range(len(sets))]
+
+
+def targets(kind: str, faces: Faces, seed: int) -> np.ndarray:
+    if kind == "votes":
+        return faces.shares
+    if kind == "one vote":  # another draw for each seed
+        return np.eye(8)[one_vote(faces, seed)]
+    epsilon = SMOOTHING if kind == "smoothed" else 0
+    return (1 - epsilon) * np.eye(8)[faces.labels] + epsilon / 8
+
+
+def odds(labels: np.ndarray, sampling: str) -> np.ndarray:
+    """How often each face is drawn, as the samplers of `train` draw hard labels."""
+    counts = np.bincount(labels, minlength=8)[labels]
+    return 1 / (counts if sampling == "balanced" else np.sqrt(counts))
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def figures(said, held_shares: np.ndarray, validation: Faces, groups) -> tuple[list[dict], list[dict]]:
+    votes = one_vote(validation, 0)
+    others = validation.votes - np.eye(8, dtype=int)[votes]
+    parts = np.array([*SUBSETS[1:], "none"])[subsets(votes, others / others.sum(axis=1, keepdims=True).clip(1))]
+    rows, differences, plain = [], [], {}
+    for (target, sampling), (held, seen, *fairface) in said.items():
+        temperatures = [fit_temperature(softmax(one, axis=1), held_shares) for one in held]
+        for tempered in (False, True):
+            answers = [softmax(one, axis=1) for one in seen]
+            if tempered:
+                answers = [soften(one, t) for one, t in zip(answers, temperatures, strict=True)]
+            name = target + (", temperature" if tempered else "")
+            plain[name, sampling] = np.stack(answers)
+            told = {"student": name, "sampling": sampling}
+            told["temperature"] = float(np.mean(temperatures)) if tempered else 1.0
+            for subset in SUBSETS:
+                own = np.ones(len(parts), bool) if subset == "all" else parts == subset
+                each = [measured(one[own], validation.take(own)) for one in answers]
+                row = {key: float(np.mean([one[key] for one in each])) for key in MEASURES}
+                row |= {"least_accuracy": min(e["accuracy"] for e in each), "faces": int(own.sum())}
+                row |= {"most_accuracy": max(e["accuracy"] for e in each), "subset": subset}
+                if fairface and subset == "all":
+                    row |= group_gaps([softmax(one, axis=1) for one in fairface[0]], temperatures, tempered, groups)
+                rows.append(told | row)
+            print({key: round(value, 4) if isinstance(value, float) else value for key, value in rows[-4].items()})
+    for (name, sampling), answers in plain.items():
+        if name == "hard":
+            continue
+        for subset in SUBSETS:
+            own = np.ones(len(parts), bool) if subset == "all" else parts == subset
+            known = validation.take(own)
+            differences += compared(name, sampling, subset, answers[:, own], plain["hard", sampling][:, own], known)
+    return rows, differences
+
+
+def measured(said: np.ndarray, faces: Faces) -> dict[str, float]:
+    right = said.argmax(axis=1) == faces.labels
+    mass = faces.shares[np.arange(len(said)), said.argmax(axis=1)]
+    found = {
+        "accuracy": float(right.mean()),
+        "macro_f1": float(
+            f1_score(faces.labels, said.argmax(axis=1), labels=range(8), average="macro", zero_division=0)
+        ),
+        "kl": float(kl_divergence(faces.shares, said).mean()),
+        "ece": float(expected_calibration_error(said.max(axis=1), right)),
+        "ece_soft": float(expected_calibration_error(said.max(axis=1), mass)),
+    }
+    for name in RARE:
+        own = faces.labels == EMOTIONS.index(name)
+        found[f"recall_{name}"] = float(right[own].mean()) if own.any() else float("nan")
+    return found
+
+
+def compared(name, sampling, subset, said: np.ndarray, other: np.ndarray, faces: Faces) -> list[dict]:
+    """Differences with intervals that draw seeds and faces again, each of both students together."""
+    right = [(one.argmax(axis=2) == faces.labels).astype(float) for one in (said, other)]
+    kl = [np.stack([kl_divergence(faces.shares, one) for one in students]) for students in (said, other)]
+    rare = {key: faces.labels == EMOTIONS.index(key) for key in RARE} if subset == "all" else {}
+    every = {"accuracy": right[0] - right[1], "kl": kl[0] - kl[1]}
+    every |= {f"recall_{key}": (right[0] - right[1])[:, own] for key, own in rare.items() if own.any()}
+    tests = [mcnemar(one > 0, two > 0)["p_mid"] for one, two in zip(*right, strict=True)]
+    rows = []
+    for measure, values in every.items():
+        low, high = drawn_interval(values)
+        row = {"student": name, "less": "hard", "sampling": sampling, "subset": subset, "measure": measure}
+        row |= {"difference": float(values.mean()), "low": low, "high": high}
+        rows.append(row | ({"mcnemar_p": float(np.median(tests))} if measure == "accuracy" else {}))
+    return rows
+
+
+def drawn_interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
+    generator, (seeds, faces) = np.random.default_rng(0), values.shape
+    means = np.empty(draws)
+    for place in range(draws):
+        by_face = values[generator.integers(seeds, size=seeds)].mean(axis=0)
+        means[place] = by_face @ np.bincount(generator.integers(faces, size=faces), minlength=faces) / faces
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+# --- groups of FairFace ----------------------------------------------------------------------------------------------
+
+
+def read_fairface(options) -> dict[str, np.ndarray]:
+    """Grey faces of 48 pixels, race and gender by FairFace's own labels, and the expression by the shipped model."""
+
+    def made() -> dict[str, np.ndarray]:
+        with open(options.fairface / "labels.csv", newline="") as file:
+            rows = {row["file"]: row for row in csv.DictReader(file)}
+        pixels, names, coloured = [], [], []
+        with tarfile.open(options.fairface / "faces.tar") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if name not in rows:
+                    continue
+                picture = Image.open(io.BytesIO(archive.extractfile(member).read()))  # type: ignore[union-attr]
+                side = picture.size[0]
+                inner = picture.convert("L").crop((side // 6, side // 6, side - side // 6, side - side // 6))
+                pixels.append(np.asarray(inner.resize((48, 48), Image.Resampling.BILINEAR)))
+                names.append(name)
+                coloured.append(inner)
+        answers = ap.predict(ap.pretrained(), coloured)
+        return {
+            "pixels": np.stack(pixels),
+            "race": np.array([rows[name]["race"] for name in names]),
+            "gender": np.array([rows[name]["gender"] for name in names]),
+            "expression": np.array([EMOTIONS.index(one["label"]) for one in answers]),
+        }
+
+    return kept(options.work / "fairface.npz", made)
+
+
+def group_gaps(answers: list[np.ndarray], temperatures: list[float], tempered: bool, groups) -> dict[str, float]:
+    """The mean gap over the seeds, and that of groups by lot: 200 permutations of the groups of an expression."""
+    found = {"group_faces": len(groups["expression"])}
+    given = np.arange(len(groups["expression"])), groups["expression"]
+    scores = [soften(one, t)[given] if tempered else one[given] for one, t in zip(answers, temperatures, strict=True)]
+    confidence = np.mean(scores, axis=0)
+    generator = np.random.default_rng(0)
+    for attribute in ("race", "gender"):
+        gaps, chance = [], []
+        for code in range(8):
+            own = groups["expression"] == code
+            names, counts = np.unique(groups[attribute][own], return_counts=True)
+            if len(names) < 2 or counts.min() < 50:
+                continue
+            member = groups[attribute][own]
+            gaps.append(gap(confidence[own], member, names))
+            lots = [gap(confidence[own], generator.permutation(member), names) for _ in range(200)]
+            chance.append(np.mean(lots))
+        if gaps:
+            found[f"{attribute}_gap"] = float(np.mean(gaps))
+            found[f"{attribute}_gap_by_chance"] = float(np.mean(chance))
+    return found
+
+
+def gap(confidence: np.ndarray, member: np.ndarray, names: np.ndarray) -> float:
+    means = [confidence[member == name].mean() for name in names]
+    return max(means) - min(means)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from affectnet_plus import CITATION, HOMEPAGE, LICENCE
 from .markdown import escaped
 
 _AFFECTNET_LINK = "https://mohammadmahoor.com/pages/databases/affectnet/"
+_AFFECTNET_PLUS_LINK = "https://mohammadmahoor.com/pages/databases/affectnetplus/"
 _AFFECTNET_CONDITIONS = f"{LICENCE} This folder stays there too."
 _WEB_PEOPLE = "Photographs of real people, found on the web: personal data under the GDPR."
 _AFFECTNET_PEOPLE = (
@@ -72,12 +73,37 @@ class SoftLabels:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """How the labels were made, in the words of Croissant RAI; "unknown" where nobody says.
+
+    Attributes:
+        protocol: what was asked, and of whom.
+        per_item: how many annotators saw a face.
+        annotators: who they were.
+        tools: machines that annotated; empty where none did.
+    """
+
+    protocol: str
+    per_item: str
+    annotators: str
+    tools: tuple[str, ...] = ()
+
+
+NOT_KNOWN = "unknown"
+_AFFECTNET_ANNOTATION = Annotation(
+    "One of twelve annotators chose one of eleven labels, valence and arousal for each face.",
+    "1; two for a part of the faces, on whose labels they agreed in about 60 %.",
+    "Twelve annotators; who they were is unknown.",
+)
+
+
+@dataclass(frozen=True)
 class Terms:
     """What is known of the faces of one origin.
 
     `free` says that everybody may have them. `licence` holds the keys of a card on the Hub. `published` is an ISO
     date, `collected` and `people` say where the faces come from and who is seen on them; `faces` is `collected`
-    without the soft labels, for folders where others stand in their place.
+    without the soft labels, for folders where others stand in their place; `annotation`, how labels were made.
     """
 
     name: str
@@ -90,6 +116,7 @@ class Terms:
     biases: str
     conditions: str
     people: str
+    annotation: Annotation
     citation: str | None
 
     @property
@@ -112,6 +139,12 @@ TERMS = {
         conditions="The pictures and their annotations are free under the Apache License 2.0, as the program that "
         "drew them is. Figures measured on drawn faces say nothing about photographs.",
         people="None: nobody is seen on these pictures.",
+        annotation=Annotation(
+            "The program that drew a face wrote what it drew; no person labelled it.",
+            "0",
+            "None: no person annotated these faces.",
+            ("the program that drew the faces",),
+        ),
         citation=None,
     ),
     "FER+": Terms(
@@ -132,6 +165,11 @@ TERMS = {
         conditions="The votes are Microsoft's, under the MIT licence. The pictures are those of FER2013 (Kaggle, ICML "
         "2013 workshop), which was given out for research; no licence is known that lets anybody pass them on.",
         people=_WEB_PEOPLE,
+        annotation=Annotation(
+            "Each annotator chose one of eight emotions, unknown or not a face; the votes are given as counts.",
+            "10",
+            "Workers of a crowd; who they were is unknown.",
+        ),
         citation="""\
 @inproceedings{barsoum2016training,
   title     = {Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution},
@@ -152,6 +190,9 @@ TERMS = {
         conditions="The pictures of FER2013 (Kaggle, ICML 2013 workshop) were given out for research; no licence is "
         "known that lets anybody pass them on.",
         people=_WEB_PEOPLE,
+        annotation=Annotation(
+            "The label is the word that the picture was searched with, checked by people.", NOT_KNOWN, NOT_KNOWN
+        ),
         citation="""\
 @inproceedings{goodfellow2013challenges,
   title     = {Challenges in Representation Learning: A Report on Three Machine Learning Contests},
@@ -173,6 +214,7 @@ TERMS = {
         conditions="RAF-DB is given for non-commercial research to those who ask its authors for it (Beijing "
         "University of Posts and Telecommunications), and may not be passed on.",
         people=_WEB_PEOPLE,
+        annotation=Annotation("The label is what most annotators chose.", "about 40", NOT_KNOWN),
         citation="""\
 @inproceedings{li2017reliable,
   title     = {Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in the Wild},
@@ -194,12 +236,13 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions=_AFFECTNET_CONDITIONS,
         people=_AFFECTNET_PEOPLE,
+        annotation=_AFFECTNET_ANNOTATION,
         citation=_AFFECTNET_CITATION,
     ),
     "AffectNet+": Terms(
         name="AffectNet+, prepared",
         free=False,
-        licence={"license": "other", "license_name": "affectnet-academic", "license_link": _AFFECTNET_LINK},
+        licence={"license": "other", "license_name": "affectnet-academic", "license_link": _AFFECTNET_PLUS_LINK},
         link=HOMEPAGE,
         published="2024-10-29",
         collected="The photographs of AffectNet, which three web search engines gave for 1,250 emotion words in six "
@@ -211,6 +254,13 @@ TERMS = {
         biases=_WEB_BIASES,
         conditions=_AFFECTNET_CONDITIONS,
         people=_AFFECTNET_PEOPLE,
+        annotation=replace(
+            _AFFECTNET_ANNOTATION,
+            tools=(
+                "soft labels: an ensemble of binary classifiers and a score of facial action units; weights unknown",
+                "age, gender, ethnicity, head pose and landmarks: models, of unknown accuracy on these faces",
+            ),
+        ),
         citation=CITATION,
     ),
     UNKNOWN: Terms(
@@ -224,6 +274,7 @@ TERMS = {
         biases="Not known.",
         conditions="Not known. Treat the faces as licensed, and do not pass them on before you have asked.",
         people="Not known. Faces of real people are personal data under the GDPR.",
+        annotation=Annotation(NOT_KNOWN, NOT_KNOWN, NOT_KNOWN),
         citation=None,
     ),
 }
@@ -259,6 +310,13 @@ def _with_generated(terms: Terms, soft_labels: SoftLabels) -> Terms:
         terms,
         name=f"{terms.name}, with generated soft labels",
         collected=f"{terms.faces} {said}",
+        annotation=replace(
+            terms.annotation,
+            tools=(
+                *(tool for tool in terms.annotation.tools if not tool.startswith("soft labels")),
+                f"soft labels: affectnet-plus label {escaped(soft_labels.version)}",
+            ),
+        ),
         biases=f"{terms.biases} Generated soft labels carry the errors of the models that made them.",
         conditions=f"{terms.conditions} The soft labels stand under the terms of the ensemble as well, which are "
         "those of the faces that it was trained on.",

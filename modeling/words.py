@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypedDict, get_type_hints
 
 MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean over emotions
+MIN_OF_DIVERGENCE = 30  # faces for the interval of a mean divergence
 MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
 BEYOND_CHANCE = 0.05  # corrected p-values below it
 
@@ -130,11 +131,12 @@ def about(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def faces(metrics: Mapping[str, Any]) -> str:
-    """How many faces, and of how many the truth is known."""
+    """How many faces, of how many the truth is known, and how many of the split are left out."""
+    left_out = metrics["calibrated_left_out"]
     return (
         f"{metrics['rows']:,}, of which {metrics['rows_with_label']:,} have a label and "
         f"{metrics['rows_with_soft_label']:,} a soft label"
-    )
+    ) + (f"; {left_out:,} others, which calibrated the model, are left out" if left_out else "")
 
 
 def cautions(metrics: Mapping[str, Any]) -> list[str]:
@@ -142,7 +144,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
     found = []
     if metrics["data"]["origin"] == "drawn":
         found.append("The faces were drawn by a program: these figures say nothing about photographs.")
-    if metrics["calibrated_on_this_split"]:
+    if metrics["calibrated_rows"]:
         found.append(
             f"The model's temperature was fitted on {metrics['calibrated_rows']:,} of these faces: its calibration "
             "and its KL look better here than on others."
@@ -168,6 +170,8 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
             f"Balanced accuracy and macro F1 have an interval from {MIN_OF_EACH_EMOTION} faces of every emotion on "
             f"({named})."
         )
+    if metrics["kl"] is not None and metrics["intervals"]["kl"] is None:
+        found.append(f"KL and JS have an interval from {MIN_OF_DIVERGENCE} faces on.")
     if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
         found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
     return found

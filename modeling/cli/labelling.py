@@ -150,9 +150,11 @@ class FitFusion:
     )
     out: str = words.out("JSON file to write, for label --fusion")
     method: str = option(
-        "stacking", help="how the branches are combined", choices=("mean", "product", "stacking", "softmax")
+        "best",
+        help="how the branches are combined; best is the one with the least cross-validated KL",
+        choices=("best", "mean", "product", "class-mean", "dirichlet", "stacking", "softmax"),
     )
-    human_label: bool = option(False, help="the human label is a source too (stacking, softmax)")
+    human_label: bool = option(False, help="the human label is a source too (not for mean and product)")
     view: str = words.view()
     split: str = words.split("train")
     revision: str | None = words.revision()
@@ -180,6 +182,11 @@ def _fit_fusion(options: FitFusion) -> int:
         options.seed,
     )
     print(json.dumps(report, indent=2))
+    if report.get("too_few_votes"):
+        print(
+            f"{report['rows']:,} faces with votes are too few, or say too little, for a fusion of many coefficients: "
+            f"{report['method']} is as near to them. Some hundred faces with votes change that"
+        )
     return 0
 
 

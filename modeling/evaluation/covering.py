@@ -1,18 +1,21 @@
-"""The intervals that hold what they promise where percentiles of resamples do not: of rates and calibration errors."""
+"""The intervals that hold what they promise where percentiles of resamples do not: of rates, of calibration errors and
+of mean divergences."""
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from ..metrics.calibration.formulas import top_mass
-from ..words import MIN_CLASSWISE, MIN_OF_EACH_EMOTION
+from ..words import MIN_CLASSWISE, MIN_OF_DIVERGENCE, MIN_OF_EACH_EMOTION
 from .calibration_interval import calibration_interval
 from .intervals import plain_interval
 from .predictions import Predictions
 from .rates import exact_interval, f1_interval, interval_of_mean
-from .scores import top_confidence, top_label_agrees
+from .scores import soft_label_rows, top_confidence, top_label_agrees
 
 UNKNOWN = (np.nan, np.nan)
+DIVERGENCES = ("kl", "kl_unsmoothed", "js")
 
 
 def covering_intervals(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
@@ -20,16 +23,38 @@ def covering_intervals(predictions: Predictions, level: float) -> dict[str, list
 
     Rates have exact ones, also where few faces are; the mean recall and the mean F1 one of the exact ones of the
     emotions, and None where one of these has fewer than MIN_OF_EACH_EMOTION faces; a calibration error that of
-    `calibration_interval`, classwise ones None for fewer than MIN_CLASSWISE faces. What cannot be computed is None.
+    `calibration_interval`, classwise ones None for fewer than MIN_CLASSWISE faces; a mean divergence that of
+    `divergence_interval`, None for fewer than MIN_OF_DIVERGENCE. What cannot be computed is None.
     """
     found = _of_rates(predictions, level) | _of_classes(predictions, level) | _of_calibration(predictions, level)
+    found |= _of_divergences(predictions, level, DIVERGENCES)
     return {name: plain_interval(*ends) for name, ends in found.items()}
 
 
 def covering_intervals_of_cell(predictions: Predictions, level: float) -> dict[str, list[float] | None]:
     """Those of them that `intervals.CELL` names, of the faces of a cell."""
     found = _of_rates(predictions, level) | {"ece": _of_top(predictions, level)}
+    found |= _of_divergences(predictions, level, ("kl", "js"))
     return {name: plain_interval(*ends) for name, ends in found.items()}
+
+
+def divergence_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """The interval of the mean of numbers of at least 0 of which few are large.
+
+    Student's, of the mean's logarithm, and its upper end further up by what the skewness asks for (Johnson 1978).
+    Percentiles of resamples reach too little upwards: a sample of 50 faces that has drawn none of the hard ones does
+    not know of them. NaN for fewer than MIN_OF_DIVERGENCE numbers.
+    """
+    if len(values) < MIN_OF_DIVERGENCE:
+        return UNKNOWN
+    mean, spread, root = values.mean(), values.std(ddof=1), np.sqrt(len(values))
+    if not spread > 0:
+        return float(mean), float(mean)
+    t = student.ppf((1 + level) / 2, len(values) - 1)
+    reach = t * spread / root / mean
+    skewness = ((values - mean) ** 3).mean() / spread**3
+    shift = max(skewness, 0) * spread * (1 + 2 * t**2) / (6 * len(values))
+    return float(mean * np.exp(-reach)), float(mean * np.exp(reach) + shift)
 
 
 class _Counts(NamedTuple):
@@ -78,6 +103,11 @@ def _of_classes(predictions: Predictions, level: float) -> dict[str, tuple]:
         for place, name in enumerate(predictions.names)
         for number, (low, high) in ends.items()
     }
+
+
+def _of_divergences(predictions: Predictions, level: float, names: tuple[str, ...]) -> dict[str, tuple]:
+    rows = soft_label_rows(predictions)
+    return {name: divergence_interval(rows[name][~np.isnan(rows[name])], level) for name in names}
 
 
 def _of_top(predictions: Predictions, level: float) -> tuple[float, float]:

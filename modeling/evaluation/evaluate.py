@@ -12,8 +12,9 @@ What was measured:
   it says nothing), `missing_are` (what became of them: refuse, skip or uniform) and `rounded_to` (decimals, where rows
   were scaled to sum to 1, null elsewhere).
 - `calibrated_on_this_split`: whether the temperature of the model was fitted on faces of this very split of data of
-  this name, `calibrated_share`, of which share of them (null where it was not), and `calibrated_rows`, how many of
-  the faces measured here are among these.
+  this name, `calibrated_share`, of which share of them (null where it was not), `calibrated_rows`, how many of the
+  faces measured here are among these, and `calibrated_left_out`, how many faces of the split are not measured, since
+  this model, or the one that it is compared with, was calibrated on them.
 - `rows`, `rows_with_label`, `rows_with_soft_label`.
 - `seed`, `resamples`, `level` of every interval; `min_cell`, the least rows of which a number is shown in a group.
 
@@ -162,13 +163,14 @@ def measure(
         if options.missing != "refuse":
             raise ValueError(f"what becomes of faces without a prediction is given, {no_file}")
     faces = choose(data, view, split)
-    this, *others = _answered((model, options.compare), faces.rows, batch_size, progress, options)
+    (this, *others), left_out = _answered((model, options.compare), faces, batch_size, progress, options)
     faces = faces._replace(rows=_judged(faces.rows, this.predictions))
     groups, yaw_edges = attribute_groupings(faces.rows)
     chosen = {name: getattr(options, name) for name in ("resamples", "level", "seed", "min_cell")}
     found = {
         **_about(model, faces, options),
         **_calibrated(this, faces),
+        "calibrated_left_out": left_out,
         "predictions": this.source,
         **chosen,
         **audit(this.predictions, _prior(model), subset_grouping(faces.rows), groups, **chosen),
@@ -203,8 +205,7 @@ def compare(
     Raises:
         OSError, ValueError: as `measure`.
     """
-    rows = choose(data, view, split).rows
-    this, that = _answered((model, other), rows, batch_size, progress, options)
+    (this, that), _ = _answered((model, other), choose(data, view, split), batch_size, progress, options)
     return _compared(this, that, name_of(other), options)
 
 
@@ -226,17 +227,35 @@ class _Answers(NamedTuple):
 
 
 def _answered(
-    models: Sequence, rows: datasets.Dataset, batch_size: int, progress: Progress, options: EvaluationOptions
-) -> list[_Answers]:
-    """What each model says of the same faces: of all, or with `skip` of those of which each says something."""
-    found = [_answers(model, rows, batch_size, progress, options) for model in models if model is not None]
-    missing = {row for one in found for row in one.missing} if options.missing == "skip" else set()
-    if not missing:
-        return found
-    left = [row for row in range(len(rows)) if row not in missing]
-    if not left:
-        raise ValueError(f"of the {len(rows)} faces of the split none has a prediction of both")
-    return [one._replace(predictions=one.predictions.take(left)) for one in found]
+    models: Sequence, faces: Chosen, batch_size: int, progress: Progress, options: EvaluationOptions
+) -> tuple[list[_Answers], int]:
+    """What each model says of the same faces, and how many of the split are left out as they calibrated one of them.
+
+    Left out too, with `missing="skip"`, are those of which one of them says nothing. Where all faces calibrated a
+    model none are left out: there are no others.
+    """
+    found = [_answers(model, faces.rows, batch_size, progress, options) for model in models if model is not None]
+    rows = len(faces.rows)
+    missing = np.zeros(rows, bool)
+    if options.missing == "skip":
+        missing[[row for one in found for row in one.missing]] = True
+        if missing.all():
+            raise ValueError(f"of the {rows} faces of the split none has a prediction of both")
+    fitted = np.any([_among_fitted(one, faces) for one in found], axis=0) & ~missing
+    if options.calibrated_faces == "measure" or (fitted | missing).all():
+        fitted[:] = False
+    if not (missing | fitted).any():
+        return found, 0
+    left = np.flatnonzero(~(missing | fitted)).tolist()
+    return [one._replace(predictions=one.predictions.take(left)) for one in found], int(fitted.sum())
+
+
+def _among_fitted(one: _Answers, faces: Chosen) -> np.ndarray:
+    """(n,) bool: on which of the faces a model was calibrated."""
+    fitted = one.uncertainty
+    if fitted is None or (fitted["data"], fitted["split"]) != (faces.about["name"], faces.split):
+        return np.zeros(len(faces.rows), bool)
+    return in_share(faces.rows["image_id"][:], fitted["share"], fitted["seed"])
 
 
 def _answers(
@@ -289,13 +308,11 @@ def _crop(origin: str | None, rows: datasets.Dataset) -> str:
 def _calibrated(this: _Answers, faces: Chosen) -> dict:
     """Whether numbers of calibration are of faces that the temperature was fitted to, and of how many of these."""
     fitted = this.uncertainty
-    if fitted is None or (fitted["data"], fitted["split"]) != (faces.about["name"], faces.split):
-        return {"calibrated_on_this_split": False, "calibrated_share": None, "calibrated_rows": 0}
-    among = in_share(faces.rows["image_id"][:], fitted["share"], fitted["seed"])
+    here = fitted is not None and (fitted["data"], fitted["split"]) == (faces.about["name"], faces.split)
     return {
-        "calibrated_on_this_split": True,
-        "calibrated_share": fitted["share"],
-        "calibrated_rows": int(among.sum()),
+        "calibrated_on_this_split": here,
+        "calibrated_share": fitted["share"] if fitted and here else None,
+        "calibrated_rows": int(_among_fitted(this, faces).sum()),
     }
 
 

@@ -32,6 +32,12 @@ class EvaluationOptions:
         "likely",
         choices=("refuse", "skip", "uniform"),
     )
+    calibrated_faces: str = option(
+        "skip",
+        help="faces of the split that the model was calibrated on (calibrate --share): left out, unless there are no "
+        "others, or measured with the others",
+        choices=("skip", "measure"),
+    )
 
     def __post_init__(self):
         check_options(self)

@@ -73,6 +73,7 @@ class Metrics(OverallNumbers, CalibrationNumbers):
     calibrated_on_this_split: bool
     calibrated_share: float | None
     calibrated_rows: int
+    calibrated_left_out: int
     rows: int
     rows_with_label: int
     rows_with_soft_label: int

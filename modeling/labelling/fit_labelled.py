@@ -10,7 +10,8 @@ from affectnet_plus import EMOTIONS
 
 from ..data.dataset import load_prepared
 from ..files import write_json
-from .fusion import Sources, fit_fusion
+from .fitting import BEST, choose_fusion, fit_fusion
+from .fusion import Sources
 from .label_output import TABLE
 from .label_work import ACCOUNT
 
@@ -19,7 +20,7 @@ def fit_labelled(
     labelled,
     data,
     out,
-    method: str,
+    method: str = BEST,
     human_label: bool = False,
     view: str = "default",
     split: str = "train",
@@ -32,10 +33,11 @@ def fit_labelled(
         labelled: folder that `label` wrote; the branches' confidences come from its rows, or from the labels.parquet
             beside a tree.
         data: prepared folder whose `soft_label` is the target; faces are matched by `image_id`.
-        method, human_label, folds, seed: see `fusion.fit_fusion`.
+        method: "best" takes what `fitting.choose_fusion` finds by cross-validation, else one of `fusion.METHODS`.
+        human_label, folds, seed: see `fitting.fit_fusion`.
 
     Returns:
-        The report of `fit_fusion`.
+        The report of `choose_fusion` or of `fit_fusion`.
 
     Raises:
         FileNotFoundError: `label` did not write `labelled`, or `data` is no prepared folder.
@@ -64,7 +66,10 @@ def fit_labelled(
     )
     unknown = [np.nan] * len(EMOTIONS)
     target = np.array([targets[names[place]] or unknown for place in places], dtype=float)
-    fusion, report = fit_fusion(method, sources, target, folds=folds, seed=seed)
+    if method == BEST:
+        fusion, report = choose_fusion(sources, target, folds=folds, seed=seed)
+    else:
+        fusion, report = fit_fusion(method, sources, target, folds=folds, seed=seed)
     write_json(out, fusion.to_dict())
     return report
 

@@ -104,6 +104,15 @@ def _responsible(terms: Terms) -> dict:
     """The vocabulary of Croissant RAI 1.0."""
     return {
         "rai:dataCollection": terms.collected,
+        "rai:dataAnnotationProtocol": terms.annotation.protocol,
+        "rai:annotationsPerItem": terms.annotation.per_item,
+        "rai:annotatorDemographics": terms.annotation.annotators,
+        "rai:machineAnnotationTools": list(terms.annotation.tools) or ["none"],
+        "rai:dataSocialImpact": [
+            "May help to study how expressions are perceived, and how unequally models perceive them.",
+            "Labels of observers are easily taken for feelings, to the harm of those who are judged by them; how "
+            "expressions are shown and read differs between persons, cultures and situations.",
+        ],
         "rai:personalSensitiveInformation": [
             terms.people,
             "Age, gender and ethnicity, where present, were predicted by a machine and not stated by the people seen.",

@@ -46,6 +46,7 @@ _METRICS_KEYS = (
     "predictions",
     "calibrated_on_this_split",
     "calibrated_rows",
+    "calibrated_left_out",
     "rows",
     "rows_with_label",
     "rows_with_soft_label",

@@ -8,10 +8,11 @@ from scipy.stats import binomtest
 
 from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.evaluation.calibration_interval import calibration_interval
-from affectnet_plus_modeling.evaluation.covering import covering_intervals
+from affectnet_plus_modeling.evaluation.covering import covering_intervals, divergence_interval
 from affectnet_plus_modeling.evaluation.rates import exact_interval, f1_interval, interval_of_mean
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
-from affectnet_plus_modeling.words import MIN_CLASSWISE
+from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
+from affectnet_plus_modeling.words import MIN_CLASSWISE, MIN_OF_DIVERGENCE
 from support.predictions import informed_predictions
 
 
@@ -72,6 +73,28 @@ def test_intervals_of_calibration_errors_cover_the_error_of_all_faces(power, sof
 def _error(confidence, truth) -> float:
     index = np.maximum(np.ceil(confidence * 15).astype(int) - 1, 0)
     return np.abs(np.bincount(index, truth - confidence, minlength=15)).sum() / len(confidence)
+
+
+@pytest.mark.parametrize("faces", [MIN_OF_DIVERGENCE, 50, 200, 1000])
+def test_intervals_of_kl_cover_that_of_all_faces_though_few_are_far_off(faces):
+    """Votes of ten people, and a model that does not know all of them; percentiles of resamples cover .90 at 30."""
+    generator = np.random.default_rng(1)
+    truth = generator.multinomial(10, generator.dirichlet(np.full(8, 0.2), 20000)) / 10
+    said = np.exp(1.25 * (np.log(0.85 * truth + 0.15 / 8) + generator.normal(0, 0.9, truth.shape)))
+    every = kl_divergence(truth, said / said.sum(axis=1, keepdims=True))
+    inside = percentiles = 0
+    for place in range(repeats := 4000):
+        values = every[generator.integers(len(every), size=faces)]
+        low, high = divergence_interval(values, 0.95)
+        inside += low <= every.mean() <= high
+        if faces == MIN_OF_DIVERGENCE and place < 800:
+            resampled = values[generator.integers(faces, size=(300, faces))].mean(axis=1)
+            ends = np.percentile(resampled, [2.5, 97.5])
+            percentiles += ends[0] <= every.mean() <= ends[1]
+    assert inside / repeats > 0.93
+    assert faces > MIN_OF_DIVERGENCE or percentiles / 800 < 0.93
+    assert np.isnan(divergence_interval(every[: MIN_OF_DIVERGENCE - 1], 0.95)).all()
+    assert divergence_interval(np.zeros(faces), 0.95) == (0, 0)
 
 
 def test_every_interval_holds_the_number_that_is_reported():

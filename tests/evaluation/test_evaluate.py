@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_the_numbers_are_those_of_the_model_on_the_split(drawn, trained):
         "calibrated_on_this_split": False,
         "calibrated_share": None,
         "calibrated_rows": 0,
+        "calibrated_left_out": 0,
         "predictions": None,
         "resamples": 2000,
         "level": 0.95,
@@ -177,7 +179,7 @@ def test_the_same_seed_gives_the_same_intervals_and_the_command_says_what_was_as
     assert first == second
     assert first["command"].endswith("--split train --resamples 30 --level 0.5 --seed 3 --min-cell 5")
     other, _ = measure(trained, drawn, split="train", options=EvaluationOptions(30, 0.5, 4, 5))
-    assert other["kl"] == first["kl"] and other["intervals"]["kl"] != first["intervals"]["kl"]
+    assert other["kl"] == first["kl"] and other["intervals"]["cosine"] != first["intervals"]["cosine"]
     assert "accuracy" in first["groups"]["age"]["60+"], "32 faces in 4 bands are enough for 5"
 
 
@@ -213,15 +215,25 @@ def test_another_model_is_set_beside_it_face_by_face(drawn, trained, model_copy)
     assert "This model minus model, over the same 32 faces" in told and max(map(len, told.splitlines())) <= 79
 
 
-def test_faces_that_a_model_was_calibrated_on_are_counted(drawn, model_copy):
+def test_faces_that_a_model_was_calibrated_on_are_left_out(drawn, model_copy, trained):
     calibrate(model_copy, drawn, CalibrationOptions(share=0.5, coverage=0.5), split="train")
-    told, _ = measure(model_copy, drawn, split="train", options=FEW)
-    ids = load_prepared(drawn, "default", "train")["image_id"][:]
-    assert told["calibrated_on_this_split"] and told["calibrated_share"] == 0.5
-    assert 0 < told["calibrated_rows"] == in_share(ids, 0.5, 0).sum() < 32
-    assert "fitted on" in format_metrics(told)
+    among = in_share(load_prepared(drawn, "default", "train")["image_id"][:], 0.5, 0)
+    told, predictions = measure(model_copy, drawn, split="train", options=FEW)
+    assert told["calibrated_on_this_split"] and told["calibrated_share"] == 0.5 and told["calibrated_rows"] == 0
+    assert told["rows"] == len(predictions.image_ids) == (~among).sum() and told["calibrated_left_out"] == among.sum()
+    assert f"{among.sum()} others, which calibrated the model" in format_metrics(told).replace("\n", " ")
+    assert "fitted on" not in format_metrics(told)
+    all_of_them = replace(FEW, calibrated_faces="measure")
+    whole, _ = measure(model_copy, drawn, split="train", options=all_of_them)
+    assert whole["rows"] == len(among) and whole["calibrated_rows"] == among.sum() and not whole["calibrated_left_out"]
+    assert "fitted on" in format_metrics(whole) and "--calibrated-faces measure" in whole["command"]
+    rival, _ = measure(trained, drawn, split="train", options=replace(FEW, compare=str(model_copy)))
+    assert rival["comparison"]["rows"] == rival["rows"] == (~among).sum() and not rival["calibrated_on_this_split"]
     other, _ = measure(model_copy, drawn, options=FEW)
-    assert not other["calibrated_on_this_split"] and other["calibrated_rows"] == 0
+    assert not other["calibrated_on_this_split"] and other["calibrated_rows"] == other["calibrated_left_out"] == 0
+    calibrate(model_copy, drawn, CalibrationOptions(coverage=0.5), split="train")
+    none_left, _ = measure(model_copy, drawn, split="train", options=FEW)
+    assert none_left["calibrated_rows"] == none_left["rows"] == len(among)
 
 
 def test_a_head_that_was_never_trained_is_not_measured(drawn, model_copy):

@@ -11,17 +11,17 @@ from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 
 from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.labelling.fitting import choose_fusion, cross_fitted, fit_fusion
 from affectnet_plus_modeling.labelling.fusion import (
     DEFAULT,
     EPSILON,
     FITTED,
     METHODS,
+    TAKE_LABELS,
     WEIGHTS,
     Fusion,
     Sources,
     absent,
-    cross_fitted,
-    fit_fusion,
     normalised,
     pool,
 )
@@ -85,6 +85,49 @@ def test_the_fitted_forms_by_hand():
     np.testing.assert_allclose(Fusion("stacking", pattern).apply(sources)[0], 1 / (1 + np.exp(-z)))
     found, _ = Fusion("softmax", pattern).apply(sources)
     np.testing.assert_allclose(found, np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))
+
+
+def test_in_the_dirichlet_the_label_is_one_vote_and_a_branch_as_many_as_fit():
+    """The posterior mean by hand, and the number of votes found again that the faces were made of."""
+    sources, _ = faces(400)
+    shares, one_hot = sources.ensemble / sources.ensemble.sum(axis=1, keepdims=True), np.eye(8)[sources.labels]
+    alone = Sources(sources.ensemble, absent(400), sources.labels)
+    fusion, report = fit_fusion("dirichlet", alone, (2.5 * shares + one_hot) / 3.5)
+    found = fusion.coefficients["ensemble+label"]
+    np.testing.assert_allclose(found["ensemble"], [2.5] * 8, rtol=0.01)
+    assert found["constant"] == [0.0] * 8 and found["label"] == np.eye(8).tolist() and report["kl"] < 1e-4
+    np.testing.assert_allclose(fusion.apply(alone)[0], (2.5 * shares + one_hot) / 3.5, atol=1e-3)
+    np.testing.assert_allclose(fusion.apply(without_labels(alone))[0], shares)
+    units = sources.action_units / sources.action_units.sum(axis=1, keepdims=True)
+    both, _ = fit_fusion("dirichlet", sources, (2 * shares + 0.5 * units + one_hot) / 3.5)
+    found = both.coefficients[BOTH + "+label"]
+    np.testing.assert_allclose([found["ensemble"][0], found["action_units"][0]], [2, 0.5], rtol=0.02)
+    lacking = sources.action_units.copy()
+    lacking[0, 3] = np.nan
+    single, _ = both.apply(Sources(sources.ensemble, lacking, sources.labels))
+    expected, _ = both.apply(alone)
+    np.testing.assert_allclose(single[0], expected[0])
+    with pytest.raises(ValueError, match="expected to be >= 0"):
+        Fusion("dirichlet", {"ensemble": {"constant": [0.0] * 8, "ensemble": [-1.0] * 8}})
+
+
+def test_the_class_mean_is_the_mean_target_of_the_label():
+    sources, votes = faces(4000)
+    found, reasons = fit_fusion("class-mean", sources, votes)[0].apply(sources)
+    means = np.stack([normalised(votes)[sources.labels == code].mean(axis=0) for code in range(8)])
+    np.testing.assert_allclose(found, means[sources.labels], atol=0.02)
+    assert not any(reasons)
+
+
+def test_the_best_fusion_has_few_numbers_where_votes_are_few_and_many_where_they_are_many():
+    sources, votes = faces(4000, seed=1)
+    few, told = choose_fusion(sources.take(slice(0, 30)), votes[:30])
+    assert few.method in ("dirichlet", "class-mean") and told["too_few_votes"]
+    many, report = choose_fusion(sources, votes)
+    assert many.method in FITTED and not report["too_few_votes"] and report["method"] == many.method
+    kl = {row["method"]: row["kl"] for row in report["candidates"]}
+    assert kl[many.method] == pytest.approx(report["kl"]) and kl["dirichlet"] > report["kl"] < kl["class-mean"]
+    assert choose_fusion(without_labels(sources).take(slice(0, 500)), votes[:500])[0].method != "dirichlet"
 
 
 def test_zero_and_one_are_no_veto_and_the_mean_keeps_them():
@@ -392,7 +435,7 @@ def test_cross_fitted_is_the_fit_to_the_others():
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_and_another_seed_other_folds(method):
     sources, votes = faces(60)
-    sources = sources if method in FITTED else without_labels(sources)
+    sources = sources if method in TAKE_LABELS else without_labels(sources)
     first = fit_fusion(method, sources, votes, seed=1)
     assert first == fit_fusion(method, sources, votes, seed=1)
     if method in FITTED:
@@ -405,7 +448,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_other_folds(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_fusion_comes_back_from_json_the_same(method):
     sources, votes = faces(60)
-    sources = sources if method in FITTED else without_labels(sources)
+    sources = sources if method in TAKE_LABELS else without_labels(sources)
     sources.action_units[:, 5] = np.nan
     fusion, _ = fit_fusion(method, sources, votes, folds=2)
     back = Fusion.from_dict(json.loads(json.dumps(fusion.to_dict(), allow_nan=False)))

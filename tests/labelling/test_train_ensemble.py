@@ -238,3 +238,12 @@ def test_what_cannot_be_trained_on_is_refused_before_the_work(drawn, tmp_path, p
         options(label_smoothing=1.5)
     with pytest.raises(ValueError, match="needs a backbone"):
         options(backbones=())
+
+
+@pytest.mark.parametrize("name, parameters", [("resnet-50", 23_512_130), ("efficientnet-b3", 10_699_306)])
+def test_the_backbones_that_are_named_are_those_of_transformers(name, parameters):
+    """As many weights as the published networks have without their thousand classes, and two classes."""
+    with torch.device("meta"):
+        network = module.make_network(module._backbone(name, 48))
+    assert sum(value.numel() for value in network.parameters()) == parameters
+    assert network.config.id2label == {0: "rest", 1: "emotion"}

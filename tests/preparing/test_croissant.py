@@ -169,6 +169,10 @@ def test_the_metadata_of_every_origin_is_valid(tmp_path, origin, soft_labels):
     assert data["name"] == terms.name and data["citeAs"] == (terms.citation or terms.name)
     assert data["rai:dataCollection"] == terms.collected and data["isLiveDataset"] is False
     assert terms.people in data["rai:personalSensitiveInformation"] and terms.biases in data["rai:dataBiases"]
+    assert data["rai:dataAnnotationProtocol"] and data["rai:annotationsPerItem"] == terms.annotation.per_item
+    assert data["rai:annotatorDemographics"] == terms.annotation.annotators and data["rai:dataSocialImpact"]
+    made = any("affectnet-plus label" in tool for tool in data["rai:machineAnnotationTools"])
+    assert made == (soft_labels is not None)
     assert any("not a felt emotion" in text for text in data["rai:dataLimitations"])
     assert any("Article 5(1)(f)" in text for text in data["rai:dataUseCases"])
     assert "/home/somebody" not in json.dumps(data)

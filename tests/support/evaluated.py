@@ -70,6 +70,7 @@ def some_metrics(predictions: Predictions, unknown=False, compared=False, **othe
         "calibrated_on_this_split": False,
         "calibrated_share": None,
         "calibrated_rows": 0,
+        "calibrated_left_out": 0,
         "predictions": None,
         "resamples": 20,
         "level": 0.95,

@@ -17,15 +17,27 @@ RESNET = {
     "depths": [2, 2, 2],
     "layer_type": "basic",
 }
-OWN_BACKBONES = ("resnet", *SIZES)
+# Two that a public repository says the paper's ensemble is made of, as `transformers` has them, with nothing learnt;
+# it has no Xception, which is named as the third.
+RESNET_50 = {"model_type": "resnet"}
+EFFICIENTNET_B3 = {
+    "model_type": "efficientnet",
+    "width_coefficient": 1.2,
+    "depth_coefficient": 1.4,
+    "hidden_dim": 1536,
+    "image_size": 300,
+    "dropout_rate": 0.3,
+    "depthwise_padding": [5, 18],
+}
+OWN_BACKBONES = ("resnet", "resnet-50", "efficientnet-b3", *SIZES)
 
 
 @dataclass(frozen=True)
 class EnsembleOptions:
     """Attributes, beside the obvious ones:
 
-    backbones: "resnet", a size of our ViT, "ferplus", which is the model that comes with the package, or an
-        image-classification checkpoint (folder or Hub name) to start from.
+    backbones: "resnet", "resnet-50", "efficientnet-b3", a size of our ViT, "ferplus", which is the model that comes
+        with the package, or an image-classification checkpoint (folder or Hub name) to start from.
     seeds: members of each backbone.
     folds: parts of the training faces, each unseen by the members that label it; 1 is no cross-fitting.
     trunk_epochs: passes over the faces in which a network first learns all eight emotions, before eight copies of it

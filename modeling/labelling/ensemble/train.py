@@ -44,7 +44,7 @@ from .calibration import fit_calibration
 from .card import ensemble_card
 from .fit import LabelledDraws, ask_network, fit
 from .model import ALL_FOLDS, BinaryEnsemble, BinaryEnsembleConfig, log_odds, make_network
-from .options import OWN_BACKBONES, RESNET, EnsembleOptions
+from .options import EFFICIENTNET_B3, OWN_BACKBONES, RESNET, RESNET_50, EnsembleOptions
 from .sampling import balanced_draws
 from .seen import SEEN_FILE, assign_folds, pixel_digests, write_seen
 
@@ -212,8 +212,9 @@ def _identity(run: Training) -> dict:
 def _backbone(name: str, size: int) -> dict:
     """The configuration of a two-class network, as a dict."""
     names = {"id2label": {0: "rest", 1: "emotion"}}
-    if name == "resnet":
-        return AutoConfig.for_model(**(RESNET | names)).to_dict()
+    of_transformers: dict[str, dict] = {"resnet": RESNET, "resnet-50": RESNET_50, "efficientnet-b3": EFFICIENTNET_B3}
+    if name in of_transformers:
+        return AutoConfig.for_model(**(of_transformers[name] | names)).to_dict()
     if name in SIZES:
         patch = patch_for(size)
         shape = {"image_size": size, "patch_size": patch, "valence_arousal_weight": 0.0}
