@@ -236,7 +236,9 @@ def _votes_of_branches(names: tuple[str, ...], terms: dict[str, np.ndarray], goa
         return float(kl_divergence(goal, normalised(np.tensordot(weighed(logs), shares, axes=1))).mean())
 
     best = minimize(loss, np.zeros(free), bounds=[(-7, 7)] * free).x if free else np.zeros(0)
-    found = {name: [float(weight)] * len(EMOTIONS) for name, weight in zip(names, weighed(best), strict=True)}
+    found: dict[str, list] = {
+        name: [float(weight)] * len(EMOTIONS) for name, weight in zip(names, weighed(best), strict=True)
+    }
     if "label" in names:
         found["label"] = np.eye(len(EMOTIONS)).tolist()
     return {"constant": [0.0] * len(EMOTIONS)} | found
