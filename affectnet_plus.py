@@ -159,7 +159,7 @@ def _parse(text: bytes) -> dict:
         raise BadRow(f"annotation has {len(text)} bytes, expected at most {MAX_ANNOTATION_BYTES}")
     try:
         decoded = text.decode(json.detect_encoding(text), "surrogatepass")  # as json.loads does
-        if _is_deep(decoded):  # what a parser can stand depends on the process that it runs in
+        if is_deep(decoded):  # what a parser can stand depends on the process that it runs in
             raise BadRow(f"annotation is nested more than {MAX_DEPTH} deep")
         record = json.loads(decoded, object_pairs_hook=_fold_keys, parse_constant=_refuse_constant)
     except ValueError as error:
@@ -169,7 +169,8 @@ def _parse(text: bytes) -> dict:
     return record
 
 
-def _is_deep(text: str) -> bool:
+def is_deep(text: str) -> bool:
+    """Whether objects and lists in JSON are nested more than `MAX_DEPTH` deep."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
     depth = 0

@@ -14,8 +14,9 @@ from affectnet_plus_modeling.evaluation.records import Comparison, Metrics
 from affectnet_plus_modeling.examination import doctor
 from affectnet_plus_modeling.exporting.export import export
 from affectnet_plus_modeling.exporting.records import ExportReport
+from affectnet_plus_modeling.labelling.ensemble.card import EnsembleRecord
 from affectnet_plus_modeling.labelling.ensemble.options import EnsembleOptions
-from affectnet_plus_modeling.labelling.ensemble.train import EnsembleRecord, train_ensemble
+from affectnet_plus_modeling.labelling.ensemble.train import train_ensemble
 from affectnet_plus_modeling.labelling.label import Account, label
 from affectnet_plus_modeling.labelling.label_options import LabelOptions
 from affectnet_plus_modeling.preparing.prepare import PreparingReport, prepare

@@ -5,9 +5,12 @@ from typing import Any
 
 import yaml
 
+from affectnet_plus import MAX_DEPTH, is_deep
+
 from .arguments import WHOLE, Leaf, did_you_mean
 
-# A training.json has some kB for each epoch; yaml takes minutes for a million letters, or for thousands of brackets.
+# A training.json has some kB for each epoch; yaml takes minutes for a million letters, or for thousands of brackets,
+# and seconds until those that lie in one another are too many for it.
 MOST_LETTERS, MOST_BRACKETS = 3_000_000, 20_000
 
 
@@ -26,6 +29,8 @@ def read_options(file: str, known: list[Leaf]) -> dict[tuple[str, ...], Any]:
         text = Path(file).read_text(encoding="utf-8")
         if len(text) > MOST_LETTERS or text.count("[") + text.count("{") > MOST_BRACKETS:
             raise ValueError(f"{file} is no file of options: it has {len(text)} letters")
+        if is_deep(text):
+            raise ValueError(f"{file} is no file of options: it is nested more than {MAX_DEPTH} deep")
         found = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is neither YAML nor JSON: {error}") from error

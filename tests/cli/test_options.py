@@ -140,6 +140,7 @@ def test_the_record_of_a_run_gives_its_options(tmp_path):
         ("holdout: 2", "holdout is 2.0; it must be in [0, 1)"),
         ("- size", "holds list, expected a mapping"),
         ("size: [", "is neither YAML nor JSON"),
+        ("size: " + "[" * 33 + "]" * 33, "is no file of options: it is nested more than 32 deep"),
     ],
 )
 def test_a_file_that_says_nothing_of_use_is_refused(tmp_path, capsys, text, complaint):

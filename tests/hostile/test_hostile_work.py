@@ -37,7 +37,7 @@ def interrupted(raw_tree, tmp_path_factory, request):
     return place, request.param, whole
 
 
-@runs(5, 1_500)
+@runs(3, 300)
 def test_what_a_power_cut_left_of_a_preparation_is_made_again(raw_tree, interrupted, monkeypatch, count):
     place, embed, whole = interrupted
     monkeypatch.setattr(reading, "FACES_AT_A_TIME", 5)

@@ -1,9 +1,10 @@
 """The README.md of an ensemble's folder; every number in it is from its training.json."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from affectnet_plus import EMOTIONS
+
+from ...preparing.manifest import About
 
 _TEXT = """---
 library_name: affectnet-plus
@@ -32,7 +33,29 @@ AffectNet+ that is non-commercial research.
 """
 
 
-def ensemble_card(name: str, record: Mapping[str, Any]) -> str:
+class CalibrationFacts(TypedDict):
+    """How the confidences of an ensemble were made, and on how many faces."""
+
+    kind: str
+    split: str
+    faces: int
+
+
+class EnsembleRecord(TypedDict):
+    """What `train_ensemble` returns and training.json of an ensemble holds."""
+
+    options: dict[str, Any]
+    emotions: list[str]
+    faces: list[int]  # of each emotion
+    left_out: int  # faces whose picture cannot be decoded
+    members: int
+    networks: int
+    calibration: CalibrationFacts
+    versions: dict[str, str]
+    data: About
+
+
+def ensemble_card(name: str, record: EnsembleRecord) -> str:
     """The card of the ensemble `name` whose training.json is `record`."""
     options, calibration = record["options"], record["calibration"]
     folds = options["folds"]

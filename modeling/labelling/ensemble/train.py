@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +40,7 @@ from ...training.work_folder import CHECKPOINT_FORMAT
 from ...unfinished import alone, begin, demand, is_kept, keep, kept, remove
 from ...vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from .calibration import fit_calibration
-from .card import ensemble_card
+from .card import EnsembleRecord, ensemble_card
 from .fit import LabelledDraws, ask_network, fit
 from .model import ALL_FOLDS, BinaryEnsemble, BinaryEnsembleConfig, log_odds, make_network
 from .options import EFFICIENTNET_B3, OWN_BACKBONES, RESNET, RESNET_50, EnsembleOptions
@@ -95,28 +94,6 @@ class Training:
     def held(self, fold: int) -> np.ndarray:
         """Rows of the fold, which its units never see; none without cross-fitting."""
         return np.flatnonzero(self.folds == fold) if self.options.folds > 1 else np.arange(0)
-
-
-class CalibrationFacts(TypedDict):
-    """How the confidences of an ensemble were made, and on how many faces."""
-
-    kind: str
-    split: str
-    faces: int
-
-
-class EnsembleRecord(TypedDict):
-    """What `train_ensemble` returns and training.json of an ensemble holds."""
-
-    options: dict[str, Any]
-    emotions: list[str]
-    faces: list[int]  # of each emotion
-    left_out: int  # faces whose picture cannot be decoded
-    members: int
-    networks: int
-    calibration: CalibrationFacts
-    versions: dict[str, str]
-    data: About
 
 
 def train_ensemble(
