@@ -108,11 +108,9 @@ def _responsible(terms: Terms) -> dict:
         "rai:annotationsPerItem": terms.annotation.per_item,
         "rai:annotatorDemographics": terms.annotation.annotators,
         "rai:machineAnnotationTools": list(terms.annotation.tools) or ["none"],
-        "rai:dataSocialImpact": [
-            "May help to study how expressions are perceived, and how unequally models perceive them.",
-            "Labels of observers are easily taken for feelings, to the harm of those who are judged by them; how "
-            "expressions are shown and read differs between persons, cultures and situations.",
-        ],
+        "rai:dataSocialImpact": "May help to study how expressions are perceived, and how unequally models perceive "
+        "them. Labels of observers are easily taken for feelings, to the harm of those who are judged by them; how "
+        "expressions are shown and read differs between persons, cultures and situations.",
         "rai:personalSensitiveInformation": [
             terms.people,
             "Age, gender and ethnicity, where present, were predicted by a machine and not stated by the people seen.",

@@ -544,7 +544,9 @@ def test_nothing_to_fit_to_is_an_error(method):
 def test_labels_where_they_have_no_place_are_refused():
     sources, votes = faces(20)
     for method in ("mean", "product"):
-        with pytest.raises(ValueError, match=f"a {method} has no place for labels, expected stacking or softmax"):
+        with pytest.raises(
+            ValueError, match=f"a {method} has no place for labels, expected class-mean or dirichlet or stacking"
+        ):
             fit_fusion(method, sources, votes)
     with pytest.raises(ValueError, match="labels are given to a product that was made without"):
         DEFAULT.apply(replace(sources, labels=np.full(20, -1)))
