@@ -21,14 +21,19 @@ TRIES = 2  # a process may be killed for another reason, and hardly twice at the
 
 @contextmanager
 def tried(work: Store, name: str) -> Iterator[bool]:
-    """Note in the folder `work` that something is tried, as long as the block lasts; whether it was noted before."""
+    """Note in the folder `work` that something is tried, as long as the block lasts; whether it was noted before.
+
+    Then the note stays: the process may die of something else, and what it did here would be tried once more.
+    """
     note = f"tried/{name}"
     before = work.exists(note)
-    work.mark(note)
+    if not before:
+        work.mark(note)
     try:
         yield before
     finally:
-        work.remove(note)
+        if not before:
+            work.remove(note)
 
 
 def crashing(reader: Images, pictures: list[Picture]) -> dict[int, int]:
