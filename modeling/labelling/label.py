@@ -118,10 +118,8 @@ def label(
             done = _label(source, listed, loaded, demographics, options, work, progress, say, ray)
             record = _write(source, store, work, done, loaded, demographics, options, plan, overwrite, progress)
         except OSError as error:
-            if error.errno is None and not isinstance(error, FileNotFoundError):  # a sentence of ours
-                raise
             raise OSError(
-                f"{out} is not finished: {first_line(error)}. The same command, given again, goes on from there"
+                f"{out} is not finished: {first_line(error).rstrip('.')}. The same command, given again, goes on from there"
             ) from error
         remove_work(work)
     return record
@@ -211,7 +209,7 @@ def _label(
         )
         label_here(source, left, done, loaded, rules, options, work, opened, step)
     if missing := [part for part in listed if not done.whole(part.number)]:
-        raise OSError(f"{len(missing)} of {len(listed)} parts are not whole. Give the command again; it goes on")
+        raise OSError(f"{len(missing)} of {len(listed)} parts are not whole")
     done.notes.sort(key=lambda note: min(note.places))
     return done
 

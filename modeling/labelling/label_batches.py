@@ -101,14 +101,16 @@ def batches_of(
 def _read(
     reader: Images, pictures: list[Picture], place: Place, first: int, work: Store, decode: Decode, each: Map
 ) -> Batch:
-    read = [_read_one(reader, picture) for picture in pictures]
-    contents = [content for _, content, _ in read]
     with tried(work, f"{place.part}-{place.start}") as before:
-        crash = crashing(contents) if before else {}
-        found = list(each(decode, [b"" if n in crash else content for n, content in enumerate(contents)]))
+        crash = crashing(reader, pictures) if before else {}
+        left = [
+            picture._replace(problem=CRASHES.format(crash[number])) if number in crash else picture
+            for number, picture in enumerate(pictures)
+        ]
+        read = [_read_one(reader, picture) for picture in left]
+        contents = [content for _, content, _ in read]
+        found = list(each(decode, contents))
     problems = [problem or answer.problem for (_, _, problem), answer in zip(read, found, strict=True)]
-    for number, signal in crash.items():
-        problems[number] = CRASHES.format(signal)
     readable = [number for number, answer in enumerate(found) if answer.pixels]
     sides = found[readable[0]].pixels if readable else ()
     return Batch(

@@ -99,7 +99,7 @@ def _landmarker(model: str, detector: str | None) -> Landmarker:
 class _Asker:
     """One for each GPU or processor, with the networks."""
 
-    def __init__(self, shared):
+    def __init__(self, shared: "ray.ObjectRef"):
         torch.set_num_threads(1)
         branches: Branches = ray.get(shared)
         self._branches = branches.to("cuda" if ray.get_gpu_ids() else "cpu")

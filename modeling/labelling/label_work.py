@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from ..data.stores import Store
+from ..files import read_json
 from ..unfinished import RUN, begin, differing, remove
 
 ACCOUNT = "labelling.json"
@@ -27,8 +28,10 @@ class Account(TypedDict):
 def finished(out: Store, plan: dict, say: Callable[[str], None]) -> Account | None:
     """The account of `out`, if it is what this plan gives."""
     try:
-        record = json.loads(out.read(ACCOUNT))
-        msgspec.convert(record, Account)
+        if out.local:
+            record = read_json(Path(out.where) / ACCOUNT, Account, "label again")
+        else:
+            record = msgspec.convert(json.loads(out.read(ACCOUNT)), Account)
     except (OSError, ValueError, RecursionError):  # no such folder, or not one of ours
         return None
     if record["plan"] != plan:

@@ -1,15 +1,18 @@
 """Pictures at which a decoder crashes, and takes the process with it: found in a process of their own, and left out.
 
-What is being decoded is noted beside the work. A note that is still there was left by a process that died: then each
-picture of the batch is first decoded by another process, whose end says which of them it cannot be given.
+What is being read is noted beside the work. A note that is still there was left by a process that died: then each
+picture of the batch is first read and decoded by another process, whose end says which of them is to be left alone.
 """
 
-import struct
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from affectnet_plus import BadRow
+
+from ..data.readers import Images, Picture
 from ..data.stores import Store
 
 CRASHES = "image crashes the decoder (signal {})"
@@ -18,25 +21,30 @@ TRIES = 2  # a process may be killed for another reason, and hardly twice at the
 
 @contextmanager
 def tried(work: Store, name: str) -> Iterator[bool]:
-    """Note in the folder `work` that something is tried, as long as the block lasts; whether it was noted before."""
+    """Note in the folder `work` that something is tried, as long as the block lasts; whether it was noted before.
+
+    Then the note stays: the process may die of something else, and what it did here would be tried once more.
+    """
     note = f"tried/{name}"
     before = work.exists(note)
-    work.mark(note)
+    if not before:
+        work.mark(note)
     try:
         yield before
     finally:
-        work.remove(note)
+        if not before:
+            work.remove(note)
 
 
-def crashing(contents: list[bytes]) -> dict[int, int]:
+def crashing(reader: Images, pictures: list[Picture]) -> dict[int, int]:
     """The numbers of the pictures that crash a decoder, each with the signal that ends the process."""
     found: dict[int, int] = {}
     begin = tries = 0
-    while begin < len(contents):
-        given = b"".join(struct.pack("<I", len(content)) + content for content in contents[begin:])
+    while begin < len(pictures):
+        given = pickle.dumps((reader.without_list(), pictures[begin:]))
         done = subprocess.run([sys.executable, "-m", __name__], input=given, capture_output=True)
         reached = begin + len(done.stdout)
-        if done.returncode >= 0 or reached >= len(contents):
+        if done.returncode >= 0 or reached >= len(pictures):
             break
         tries = tries + 1 if reached == begin else 1
         if tries == TRIES:
@@ -47,15 +55,13 @@ def crashing(contents: list[bytes]) -> dict[int, int]:
 
 
 def _main() -> None:
-    """Decode what comes in, and say of each picture that it is done; whether it can be decoded does not matter."""
+    """Read and decode the pictures that come in, and say of each that it is done, whether or not it is a picture."""
     from .. import images
 
-    while head := sys.stdin.buffer.read(4):
-        content = sys.stdin.buffer.read(*struct.unpack("<I", head))
-        try:
-            images.decode(content)
-        except OSError:
-            pass
+    reader, pictures = pickle.load(sys.stdin.buffer)
+    for picture in pictures:
+        with suppress(BadRow, OSError):
+            images.decode(reader.read(picture)[1])
         sys.stdout.buffer.write(b".")
         sys.stdout.buffer.flush()
 

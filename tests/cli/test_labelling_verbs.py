@@ -28,7 +28,7 @@ def work(tmp_path_factory):
             "prepare raw prepared",
             "train-ensemble prepared ebc --backbone resnet --folds 2 --image-size 24 --trunk-epochs 1 --epochs 1 "
             "--fewest-positives 20 --batch-size 32",
-            "label prepared labelled --ensemble ebc --action-units raw/action_units.csv",
+            "label prepared labelled --ensemble ebc --action-units raw/action_units.csv --tree",
         ):
             assert main(words.split()) == 0
     return place
@@ -53,7 +53,7 @@ def test_a_fusion_that_was_fitted_is_nearer_to_the_truth(work, tmp_path, monkeyp
     assert report["rows"] == 128 and report["rows_without_fusion"] == 0
     assert Fusion.from_dict(json.loads(fusion.read_text())).method == "stacking"
     words = ["label", "prepared", str(tmp_path / "fused"), "--ensemble", "ebc", "--fusion", str(fusion)]
-    assert main([*words, "--action-units", "raw/action_units.csv", "--human-label"]) == 0
+    assert main([*words, "--action-units", "raw/action_units.csv", "--human-label", "--tree"]) == 0
     truth = load_prepared("prepared", "default", "train")
     true = dict(zip(truth["image_id"], truth["soft_label"], strict=True))
     error = {}
@@ -74,7 +74,7 @@ def test_without_its_human_label_a_fusion_is_of_the_branches(work, tmp_path):
 def test_what_cannot_be_fitted_is_said(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
     assert main(["fit-fusion", "prepared", "prepared", "out.json"]) == 1
-    assert "labels.parquet does not exist" in capsys.readouterr().err
+    assert "prepared holds no labelling.json; give the folder that label wrote" in capsys.readouterr().err
     assert main(["draw", str(tmp_path / "raw"), "-n", "4", "--no-human", "3"]) == 0
     assert main(["prepare", str(tmp_path / "raw"), str(tmp_path / "others")]) == 0
     with pytest.raises(ValueError, match="none in both"):
@@ -87,7 +87,7 @@ def test_what_cannot_be_fitted_is_said(work, tmp_path, monkeypatch, capsys):
         ("label raw out --ensemble ebc --metadata landmarks", "the model that finds it None"),
         ("label raw out --ensemble ebc --metadata age --landmark-model x.task", "metadata age is not known"),
         ("label raw out --ensemble ebc --metadata pose --landmark-model x.task", "x.task"),
-        ("label raw out --ensemble ebc --shard 3/3", "shard is '3/3'"),
+        ("label raw s3://faces/out --ensemble ebc --tree", "leave --tree out"),
         ("label raw out --ensemble raw", "no config.json"),
         ("train-ensemble prepared out --folds 0", "needs a backbone, a seed and a fold"),
         ("train-au prepared raw/source.json out", "source.json"),

@@ -179,7 +179,6 @@ MISTAKES = [
     "train-au prepared gone.csv out",
     "label gone out --ensemble there",
     "label there out --ensemble gone",
-    "label there out --ensemble there --shard 3/3",
     "fit-fusion gone prepared out.json",
     "publish gone you/name",
     "publish there you/name",

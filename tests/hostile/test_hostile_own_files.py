@@ -14,12 +14,13 @@ from affectnet_plus_modeling.cli.arguments import leaves
 from affectnet_plus_modeling.cli.options_file import read_options
 from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.data.pictures import open_pictures
+from affectnet_plus_modeling.data.stores import Store
 from affectnet_plus_modeling.evaluation.evaluate import _prior
 from affectnet_plus_modeling.evaluation.external import read_external
 from affectnet_plus_modeling.files import read_json
 from affectnet_plus_modeling.labelling.branches import load_fusion
 from affectnet_plus_modeling.labelling.fusion import DEFAULT
-from affectnet_plus_modeling.labelling.label import Account, _finished
+from affectnet_plus_modeling.labelling.label_work import Account, finished
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.preparing.manifest import about, differences, verify
 from affectnet_plus_modeling.publishing import publish_model
@@ -153,7 +154,7 @@ def test_a_labelling(tmp_path, count):
         with refused_or_done():
             read_json(tmp_path / "labelling.json", Account, "label again")
         with refused_or_done():
-            _finished(tmp_path, {"a": 1}, lambda said: None)
+            finished(Store(tmp_path), {"a": 1}, lambda said: None)
 
     many(count, damaged_json(good), check)
 

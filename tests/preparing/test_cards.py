@@ -254,7 +254,7 @@ def test_what_label_wrote_is_prepared_with_its_word_about_the_soft_labels(tmp_pa
         faces = tmp_path / "faces"
         with writing_tree(faces) as tree:  # without a source.json, as the release
             tree.add("train", 1, picture(), full_record(1, 0))
-    options = LabelOptions(str(ensemble), action_units=table)
+    options = LabelOptions(str(ensemble), action_units=table, tree=True)
     record = label(faces, tmp_path / "labelled", options, say=lambda text: None)
     prepare(tmp_path / "labelled", tmp_path / "out")
     source = json.loads((tmp_path / "out" / "manifest.json").read_text())["source"]
