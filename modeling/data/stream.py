@@ -232,7 +232,7 @@ def _draw(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _as_it_is(batch: Streamed) -> Streamed:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
@@ -261,11 +261,8 @@ class StreamLoader:
             yield found.faces
 
     def _loader(self) -> DataLoader:
-        # A generator of its own: else each beginning would draw from the one that changes the pictures.
-        generator = torch.Generator().manual_seed(0)
-        workers, pin = self.stream.workers, self._pin
         return DataLoader(
-            self.stream, None, num_workers=workers, collate_fn=_as_it_is, pin_memory=pin, generator=generator
+            self.stream, None, num_workers=self.stream.workers, collate_fn=_as_it_is, pin_memory=self._pin
         )
 
     def close(self) -> None:

@@ -88,6 +88,7 @@ class TrainingFaces(ABC):
         """Of the Trainer."""
         return self.options.epochs
 
+    @abstractmethod
     def close(self) -> None:
         """What reads the faces is not needed any more."""
 
@@ -184,6 +185,9 @@ class HeldFaces(TrainingFaces):
     @property
     def counts(self) -> dict[str, int]:
         return self._counts | {"left_out": len(self._unread)}
+
+    def close(self) -> None:
+        pass  # all of it is in memory, or goes with the DataLoader
 
 
 def readable(faces: FaceDataset, rows: Sequence[int]) -> Subset:

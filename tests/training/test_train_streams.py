@@ -16,7 +16,7 @@ from affectnet_plus_modeling.preparing import prepare, shards
 from affectnet_plus_modeling.sources.synthetic import draw_tree
 from affectnet_plus_modeling.training import arguments, faces
 from affectnet_plus_modeling.training import train as train_module
-from affectnet_plus_modeling.training.options import SIZES, TrainingOptions
+from affectnet_plus_modeling.training.options import TrainingOptions
 from affectnet_plus_modeling.training.soft_label_trainer import SoftLabelTrainer
 from affectnet_plus_modeling.training.train import train
 from support.models import TINY, quick
@@ -82,14 +82,13 @@ def test_a_loader_goes_on_from_any_batch(embedded, workers):
     def loader(batches: int) -> StreamLoader:
         return StreamLoader(stream(embedded, workers=workers, batch_size=4), batches)
 
-    whole = loader(30)
-    expected = [names([batch]) for batch in whole]
-    for taken in (0, 1, 2, 5, 8, 9, 13, 20):
-        begun = loader(taken)
-        list(begun)
-        state = json.loads(json.dumps(begun.state_dict()))
-        again = loader(30 - taken)
-        again.load_state_dict(state)
+    whole, states, expected = loader(1), [], []
+    for _ in range(20):  # more than two passes
+        states.append(json.loads(json.dumps(whole.state_dict())))
+        expected.append(names(whole))
+    for taken in (1, 5, 9, 12):
+        again = loader(20 - taken)
+        again.load_state_dict(states[taken])
         assert [names([batch]) for batch in again] == expected[taken:], taken
 
 
@@ -169,6 +168,16 @@ def test_a_stream_that_is_interrupted_ends_as_a_whole_one(embedded, tmp_path, ti
     again = train(embedded, tmp_path / "model", options, resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "model"))
     assert again["log"] == record["log"] and again["best_step"] == record["best_step"]
+
+
+def test_workers_do_not_change_what_a_resumed_run_draws(embedded, tmp_path, tiny, monkeypatch):
+    """Each of their beginnings draws a number, of the faces at hand too."""
+    monkeypatch.setattr(arguments, "reading_workers", lambda: 2)
+    options = quick(epochs=3)
+    train(embedded, tmp_path / "whole", options)
+    interrupt(embedded, tmp_path / "model", options, step=3)
+    train(embedded, tmp_path / "model", options, resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "model"))
 
 
 def test_a_stream_learns_from_the_faces_that_a_folder_has(embedded, tmp_path, tiny):
