@@ -29,6 +29,7 @@ from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_repeated_tree
 from affectnet_plus_modeling.training import soft_label_trainer
 from affectnet_plus_modeling.training import train as training
+from affectnet_plus_modeling.training.faces import order_of
 from affectnet_plus_modeling.training.options import Augmentation, TrainingOptions
 
 STILL = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erase=0)
@@ -115,14 +116,14 @@ def options_of(arguments, augmentation: Augmentation, work: Path) -> TrainingOpt
 
 def trainer_of(faces: FaceDataset, dataset, options: TrainingOptions, steps: int, work: Path) -> WatchedTrainer:
     model = training._model(options, options.image_size, knows_affect=True)
-    arguments = training._arguments(work, options)
+    arguments = training._arguments(work, options, options.epochs)
     arguments.max_steps, arguments.disable_tqdm = steps, True
     arguments.eval_strategy = arguments.save_strategy = arguments.logging_strategy = "no"
     arguments.load_best_model_at_end = False
     if dataset.__class__ is Ready:
         arguments.dataloader_num_workers, arguments.dataloader_persistent_workers = 0, False
         arguments.dataloader_pin_memory = False
-    order = training._order(faces, list(range(len(dataset))), options, 1)
+    order = order_of(faces, list(range(len(dataset))), options, 1)
     return WatchedTrainer(model, options, order, args=arguments, train_dataset=dataset)
 
 

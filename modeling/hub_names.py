@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -59,10 +60,13 @@ def on_hub(given, kind: Kind) -> HubName | None:
     return None if found is None or here else HubName(found[1], found[2], kind)
 
 
-def fetched(given, kind: Kind = "dataset") -> Path:
+def fetched(given, kind: Kind = "dataset", only: Sequence[str] | None = None) -> Path:
     """The folder that holds what is named: fetched from the Hub, of which what is here already is not sent again.
 
     No pickle is fetched. What is no name of the Hub is taken for a path, and may not exist.
+
+    Args:
+        only: names of the files that are wanted; without it, all.
 
     Raises:
         FileNotFoundError: the Hub has no such repository or revision that you may read.
@@ -85,7 +89,12 @@ def fetched(given, kind: Kind = "dataset") -> Path:
     from huggingface_hub.utils import httpx
 
     try:
-        return Path(snapshot_download(name.repo, repo_type=kind, revision=name.revision, ignore_patterns=_UNREAD))
+        some = None if only is None else list(only)
+        return Path(
+            snapshot_download(
+                name.repo, repo_type=kind, revision=name.revision, allow_patterns=some, ignore_patterns=_UNREAD
+            )
+        )
     except GatedRepoError as error:
         raise PermissionError(
             f"{name.repo} is gated: ask for access on its page on the Hub, then sign in with hf auth login"

@@ -9,7 +9,7 @@ in FER+ both call some 3,200 near; looked at from the doubtful end, they are the
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import imagehash
@@ -26,7 +26,6 @@ from .findings import EXAMPLES, Finding
 PHASH_DISTANCE = 4
 DHASH_DISTANCE = 6
 FLAT = 16  # of 255: a picture with less between its darkest and its brightest pixel has noise for a hash
-BLOCK = 256
 
 
 def perceptual_hash(image: bytes) -> tuple[int, int] | None:
@@ -63,8 +62,9 @@ def group_near(hashes: np.ndarray) -> np.ndarray:
 def near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
     """Every pair of hashes that differ in at most `distance` bits, found exactly.
 
-    Two hashes that differ in `distance` bits agree in at least one of `distance` + 1 bands of bits, so only hashes
-    that share a band are compared.
+    Cut into m bands of bits, two hashes that differ in `distance` bits agree in m - `distance` of the bands at least,
+    so only hashes that share that many are compared (Manku, Jain & Das Sarma 2007). The more hashes there are, the
+    more bands, and bits that have to be shared: few share them by chance, and the time grows by little more than n.
 
     Args:
         hashes: (n,) uint64.
@@ -73,26 +73,41 @@ def near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
     Returns:
         (pairs, 2) indices, the smaller one first, in ascending order.
     """
-    edges = np.linspace(0, 64, distance + 2).astype(int)
     found = [np.empty((0, 2), dtype=np.int64)]
-    for low, high in zip(edges[:-1], edges[1:]):
-        mask = np.uint64((1 << int(high - low)) - 1)
-        found += _near_in_band(hashes, (hashes >> np.uint64(low)) & mask, distance)
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    for mask in _masks(_bands(len(hashes), distance), distance):
+        found.append(np.unique(np.sort(_near_with_key(hashes, hashes & mask, distance), axis=1), axis=0))
+    return np.unique(np.concatenate(found), axis=0)
 
 
-def _near_in_band(hashes: np.ndarray, band: np.ndarray, distance: int) -> list[np.ndarray]:
-    """Pairs among the hashes with the same band; a block of them against all that follow, to bound the memory."""
-    order = np.argsort(band, kind="stable")
-    found = []
-    for rows in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-        values = hashes[rows]
-        for start in range(0, len(rows) - 1, BLOCK):
-            apart = np.bitwise_count(values[start : start + BLOCK, None] ^ values[None, start + 1 :])
-            left, right = np.nonzero(apart <= distance)
-            once = right >= left  # the block's own pairs are met from both sides
-            found.append(np.column_stack([rows[start + left[once]], rows[start + 1 + right[once]]]))
-    return found
+def _bands(number: int, distance: int) -> int:
+    """As few as leave a hash some 8 others by chance to be compared with."""
+    bands = distance + 1
+    while 64 * (bands - distance) / bands < np.log2(max(number, 1)) - 3 and bands < 64:
+        bands += 1
+    return bands
+
+
+def _masks(bands: int, distance: int) -> Iterator[np.uint64]:
+    """The bits of every choice of bands - `distance` bands."""
+    edges = np.linspace(0, 64, bands + 1).astype(int).tolist()
+    parts = [(1 << high) - (1 << low) for low, high in itertools.pairwise(edges)]
+    for chosen in itertools.combinations(parts, bands - distance):
+        yield np.uint64(sum(chosen))
+
+
+def _near_with_key(hashes: np.ndarray, keys: np.ndarray, distance: int) -> np.ndarray:
+    """Pairs (m, 2) among the hashes with the same key: in the order of the keys, each is compared with the one after
+    it, then with the second, and so on to the end of its group. Memory is that of the hashes and of what is found."""
+    order = np.argsort(keys, kind="stable")
+    keys, values = keys[order], hashes[order]
+    ends = np.repeat(groups := np.flatnonzero(np.r_[keys[1:] != keys[:-1], True]) + 1, np.diff(groups, prepend=0))
+    left, found = np.arange(len(order)), [np.empty((0, 2), dtype=np.int64)]
+    step = 1
+    while len(left := left[left + step < ends[left]]):
+        near = left[np.bitwise_count(values[left] ^ values[left + step]) <= distance]
+        found.append(np.column_stack([order[near], order[near + step]]))
+        step += 1
+    return np.concatenate(found)
 
 
 def group_equal(keys: np.ndarray) -> np.ndarray:

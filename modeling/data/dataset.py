@@ -2,8 +2,9 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from errno import EACCES, EEXIST, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from .readers import Encoded
 MEMORY_BYTES = 1_000_000_000  # a set that is smaller than this once decoded is decoded once, not every epoch
 AT_A_TIME = 64  # faces whose files are held in memory together
 MOST_NAMED = 20  # of the faces that are left out
+LABEL_COLUMNS = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
 
 
 class FaceDataset(torch.utils.data.Dataset):
@@ -65,15 +67,10 @@ class FaceDataset(torch.utils.data.Dataset):
         self.image_size = image_size
         self.unreadable: dict[int, str] = {}
         self._lenient = lenient
-        names = ["image_id", "label", "soft_label_normalized", "valence", "arousal"]
-        columns = data.select_columns(names).with_format("arrow")[:]
+        columns = data.select_columns(LABEL_COLUMNS).with_format("arrow")[:]
         self.image_ids: list[str] = columns["image_id"].to_pylist()
         self.names = class_names(data)
-        self.labels = _labels(columns, self.names)
-        self.soft_labels = _distributions(columns["soft_label_normalized"], self.names)
-        self.targets = self.soft_labels if target == "soft" else _one_hot(self.labels, self.names)
-        affect = [columns[name].to_numpy() for name in ("valence", "arousal")]
-        self.valence_arousal = torch.from_numpy(np.stack(affect, axis=1))
+        self.labels, self.soft_labels, self.targets, self.valence_arousal = known_of(columns, self.names, target)
         self._images = data.select_columns("image").with_format("arrow")
         self._pixels: Tensor | None = None
         if 3 * image_size**2 * len(data) <= MEMORY_BYTES:
@@ -191,7 +188,30 @@ def targets_of(data: datasets.Dataset, target: str) -> Tensor:
     return _one_hot(_labels(columns, names), names)
 
 
-def class_names(data: datasets.Dataset) -> tuple[str, ...]:
+class Known(NamedTuple):
+    """What is known of some faces: `labels` (n,), -1 where unknown; the others NaN there: `soft_labels` and `targets`
+    (n, classes), `valence_arousal` (n, 2)."""
+
+    labels: Tensor
+    soft_labels: Tensor
+    targets: Tensor
+    valence_arousal: Tensor
+
+
+def known_of(columns: pa.Table, names: tuple[str, ...], target: str) -> Known:
+    """What the LABEL_COLUMNS of some rows say; `names` are their `class_names`, `target` as for `FaceDataset`.
+
+    Raises:
+        ValueError: as `FaceDataset`.
+    """
+    labels = _labels(columns, names)
+    soft_labels = _distributions(columns["soft_label_normalized"], names)
+    affect = [columns[name].to_numpy() for name in ("valence", "arousal")]
+    targets = soft_labels if target == "soft" else _one_hot(labels, names)
+    return Known(labels, soft_labels, targets, torch.from_numpy(np.stack(affect, axis=1)))
+
+
+def class_names(data: datasets.Dataset | datasets.IterableDataset) -> tuple[str, ...]:
     """The emotions that the labels of a split count: the first 7 in the view `7-class`, else all 8.
 
     Raises:
@@ -216,7 +236,7 @@ def demand_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
         )
 
 
-def first_side(pictures: datasets.Dataset) -> int:
+def first_side(pictures: datasets.Dataset | datasets.IterableDataset) -> int:
     """The longer side of the first picture that can be read, in pixels: what the faces of one source have in common.
 
     Raises:
@@ -252,11 +272,22 @@ def load_prepared(data, view: str, split: str | None = None):
     folder = fetched(data)
     if not is_prepared(folder):
         raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
-    try:
+    with opening(folder):
         return datasets.load_dataset(str(folder), view, split=split)
+
+
+@contextmanager
+def opening(folder) -> Iterator[None]:
+    """What datasets, yaml and Arrow raise of a damaged README.md or Parquet file becomes a sentence.
+
+    Raises:
+        OSError, ValueError: see `load_prepared`.
+    """
+    try:
+        yield
     except OSError as error:
         raise _of_the_cache(error) from error
-    except Exception as error:  # what a damaged README.md or Parquet file makes datasets, yaml and Arrow raise
+    except Exception as error:
         if type(error) is ValueError:  # no such view or split, in words of datasets
             raise
         raise ValueError(f"{folder} cannot be opened: {first_line(error)}. Prepare again") from error
@@ -301,7 +332,7 @@ def about_faces(data) -> About:
         data = next(iter(data.values()))
     if isinstance(data, datasets.Dataset):
         return {"name": data.info.dataset_name or "dataset", "origin": None, "fingerprint": None}
-    found = about(fetched(data))
+    found = about(fetched(data, only=(MANIFEST,)))
     return {**found, "name": data} if on_hub(data, "dataset") else found
 
 

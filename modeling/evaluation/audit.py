@@ -13,7 +13,7 @@ from .intervals import (
     Estimate,
     Numbers,
     cell_numbers,
-    confusion_columns,
+    confusion_counts,
     estimate,
     every_number,
     plain_cell,
@@ -117,12 +117,7 @@ def _gaps(
 
 def _confusions(predictions: Predictions, grouping: Grouping) -> dict[str, np.ndarray]:
     """Known group -> its confusion matrix, rows are labels."""
-    columns, classes = confusion_columns(predictions), len(predictions.names)
-    return {
-        name: columns[rows].sum(axis=0).astype(int).reshape(classes, classes)
-        for name, rows in grouping.rows_of().items()
-        if name != UNKNOWN
-    }
+    return {name: confusion_counts(predictions, rows) for name, rows in grouping.rows_of().items() if name != UNKNOWN}
 
 
 def _fairness(

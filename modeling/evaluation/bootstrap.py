@@ -2,13 +2,21 @@
 
 A number that follows from sums over images, as a mean, a confusion matrix or a correlation does, needs no loop over
 the drawn images: how often each was drawn, times what is summed of each, is one product of matrices.
+
+Of more than `MOST_ROWS` images, bundles are drawn instead: each image is put into one of `BUNDLES` by lot, and what is
+summed of a bundle takes the place of what is summed of an image. The sum of a resample has the same mean and variance,
+and memory and time of the draws do not grow with the images; the ends of an interval get a noise of about 1 % of its
+width (1 / sqrt(2 BUNDLES)) more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
+MOST_ROWS = 2**16  # that are drawn one by one; also how many have their columns in memory at a time
+BUNDLES = 2**13
 BLOCK = 2**18  # counts in memory at a time: 2 MB
 
 
@@ -17,12 +25,12 @@ class Part(NamedTuple):
 
     Attributes:
         rows: (m,) positions of these rows among all that are drawn from.
-        columns: (m, sums) float64, what is summed over them.
+        columns: positions (k,) -> (k, sums) float64, what is summed over these rows.
         of_sums: gives the numbers (resamples, numbers) of the sums (resamples, sums); NaN where there is none.
     """
 
     rows: np.ndarray
-    columns: np.ndarray
+    columns: Callable[[np.ndarray], np.ndarray]
     of_sums: Callable[[np.ndarray], np.ndarray]
 
 
@@ -30,13 +38,36 @@ def resampled(parts: Sequence[Part], rows: int, resamples: int, seed: int) -> li
     """The numbers (resamples, numbers) of each part, all of the same draws of `rows` rows out of `rows`.
 
     A part has as many rows in a resample as are drawn, as it would in another sample of faces; and two parts may be
-    compared resample by resample. Memory: what is returned, the columns, and a few MB.
+    compared resample by resample. Memory: what is returned, the columns of `MOST_ROWS` rows, and a few MB.
     """
+    if rows > MOST_ROWS:
+        parts, rows = _bundled(parts, rows, seed), BUNDLES
+    columns = [part.columns(part.rows) for part in parts]
     found: list[list[np.ndarray]] = [[] for _ in parts]
     for counts in _draw(rows, resamples, seed):
-        for part, numbers in zip(parts, found, strict=True):
-            numbers.append(part.of_sums(counts[:, part.rows] @ part.columns))
+        for part, summed, numbers in zip(parts, columns, found, strict=True):
+            numbers.append(part.of_sums(counts[:, part.rows] @ summed))
     return [np.concatenate(numbers) for numbers in found]
+
+
+def blocks_of(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions (m,) in pieces of `MOST_ROWS`, in their order."""
+    for start in range(0, len(rows), MOST_ROWS):
+        yield rows[start : start + MOST_ROWS]
+
+
+def _bundled(parts: Sequence[Part], rows: int, seed: int) -> list[Part]:
+    """The same parts with bundles as their rows."""
+    bundle_of = np.random.default_rng([seed, rows]).permutation(rows) % BUNDLES
+    every = np.arange(BUNDLES)
+    found = []
+    for part in parts:
+        sums: np.ndarray | float = 0.0
+        for block in blocks_of(part.rows):
+            places = (bundle_of[block], np.arange(len(block)))
+            sums = sums + csr_array((np.ones(len(block)), places), (BUNDLES, len(block))) @ part.columns(block)
+        found.append(Part(every, np.asarray(sums).__getitem__, part.of_sums))
+    return found
 
 
 def percentile_interval(numbers: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +101,15 @@ def bootstrap_mean(values, resamples: int = 2000, seed: int = 0, level: float = 
     if np.isinf(values).any():
         raise ValueError(f"row {int(np.argmax(np.isinf(values).reshape(len(values), -1).any(axis=1)))} is infinite")
     check_resampling(resamples, level)
-    columns = values.reshape(len(values), -1)
-    known = ~np.isnan(columns)
-    both = np.concatenate([np.where(known, columns, 0), known], axis=1)
-    [means] = resampled([Part(np.arange(len(values)), both, _quotient)], len(values), resamples, seed)
-    mean = _quotient(both.sum(axis=0, keepdims=True))[0]
+    columns, rows = values.reshape(len(values), -1), np.arange(len(values))
+
+    def both(some: np.ndarray) -> np.ndarray:
+        known = ~np.isnan(columns[some])
+        return np.concatenate([np.where(known, columns[some], 0), known], axis=1)
+
+    [means] = resampled([Part(rows, both, _quotient)], len(rows), resamples, seed)
+    sums = sum(both(block).sum(axis=0, keepdims=True) for block in blocks_of(rows))
+    mean = _quotient(np.asarray(sums))[0]
     low, high = percentile_interval(means, level)
     return tuple(float(found[0]) if values.ndim == 1 else found for found in (mean, low, high))
 

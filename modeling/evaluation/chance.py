@@ -8,7 +8,9 @@ what gap to expect, and how often it is as large as the one that was found (Fish
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from .bootstrap import MOST_ROWS, blocks_of
 from .intervals import Numbers
 
 BLOCK = 2**22  # cells of memberships at a time: 32 MB
@@ -24,8 +26,17 @@ def by_lot(numbers: Numbers, groups: Mapping[str, np.ndarray], draws: int, seed:
         group -> name of the number -> (draws,), NaN where undefined.
     """
     rows, sizes = np.concatenate(list(groups.values())), [len(members) for members in groups.values()]
-    columns, member = numbers.columns[rows], np.repeat(np.arange(len(sizes)), sizes)
     generator = np.random.default_rng(seed)
+    if len(rows) > MOST_ROWS:
+        drawn = _in_blocks(numbers, rows, sizes, draws, generator)
+    else:
+        drawn = _at_once(numbers, rows, sizes, draws, generator)
+    return {group: dict(zip(numbers.names, drawn[:, place].T, strict=True)) for place, group in enumerate(groups)}
+
+
+def _at_once(numbers: Numbers, rows: np.ndarray, sizes: list[int], draws: int, generator) -> np.ndarray:
+    """(draws, groups, numbers)."""
+    columns, member = numbers.columns(rows), np.repeat(np.arange(len(sizes)), sizes)
     block = max(1, BLOCK // (len(rows) * len(sizes)))
     found: list[np.ndarray] = []
     for start in range(0, draws, block):
@@ -33,8 +44,23 @@ def by_lot(numbers: Numbers, groups: Mapping[str, np.ndarray], draws: int, seed:
         inside = (shuffled[:, None, :] == np.arange(len(sizes))[:, None]).astype(np.float64)
         sums = inside.reshape(-1, len(rows)) @ columns
         found.append(numbers.of_sums(sums).reshape(len(shuffled), len(sizes), -1))
-    drawn = np.concatenate(found)
-    return {group: dict(zip(numbers.names, drawn[:, place].T, strict=True)) for place, group in enumerate(groups)}
+    return np.concatenate(found)
+
+
+def _in_blocks(numbers: Numbers, rows: np.ndarray, sizes: list[int], draws: int, generator) -> np.ndarray:
+    """The same of many rows, with the columns of some of them in memory at a time: how many of a block are in which
+    group is drawn first (hypergeometric), then which."""
+    left = np.tile(np.array(sizes), (draws, 1))  # places of each group that are still to be drawn
+    sums = np.zeros((draws, len(sizes), numbers.width))
+    for block in blocks_of(rows):
+        columns = numbers.columns(block)
+        for draw in range(draws):
+            taken = generator.multivariate_hypergeometric(left[draw], len(block), method="marginals")
+            left[draw] -= taken
+            order, ends = generator.permutation(len(block)), np.cumsum(taken)
+            inside = csr_array((np.ones(len(block)), order, [0, *ends]), (len(sizes), len(block)))
+            sums[draw] += inside @ columns
+    return numbers.of_sums(sums.reshape(draws * len(sizes), -1)).reshape(draws, len(sizes), -1)
 
 
 def share_as_large(drawn: np.ndarray, gap: float) -> float:

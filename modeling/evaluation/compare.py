@@ -43,10 +43,11 @@ def paired_differences(this: Predictions, other: Predictions, resamples: int, se
 
 def _difference(this: Numbers, other: Numbers) -> Numbers:
     """Each number of this less the same one of the other."""
-    width = this.columns.shape[1]
+    width = this.width
     return Numbers(
         this.names,
-        np.concatenate([this.columns, other.columns], axis=1),
+        width + other.width,
+        lambda rows: np.concatenate([this.columns(rows), other.columns(rows)], axis=1),
         lambda sums: this.of_sums(sums[:, :width]) - other.of_sums(sums[:, width:]),
     )
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..metrics.calibration.formulas import CALIBRATION_BINS, bin_of, top_mass
-from .bootstrap import Part, percentile_interval, resampled
+from .bootstrap import Part, blocks_of, percentile_interval, resampled
 from .predictions import Predictions
 from .scores import soft_label_rows, top_confidence
 
@@ -25,34 +25,44 @@ class Numbers(NamedTuple):
 
     Attributes:
         names: of the numbers.
-        columns: (n, sums) float64: what is summed.
+        width: how many sums.
+        columns: positions (m,) -> (m, width) float64: what is summed over these faces; made when they are asked for,
+            as for all faces together they are far larger than what they are made of.
         of_sums: (k, sums) -> (k, numbers), NaN where undefined.
     """
 
     names: tuple[str, ...]
-    columns: np.ndarray
+    width: int
+    columns: Callable[[np.ndarray], np.ndarray]
     of_sums: Callable[[np.ndarray], np.ndarray]
 
     def part(self, rows: np.ndarray) -> Part:
         """What `bootstrap.resampled` takes, of the faces at these positions."""
-        return Part(rows, self.columns[rows], self.of_sums)
+        return Part(rows, self.columns, self.of_sums)
 
     def of(self, rows: np.ndarray) -> dict[str, float]:
         """The numbers of the faces at these positions."""
-        values = self.of_sums(self.columns[rows].sum(axis=0, keepdims=True))[0]
+        sums = np.zeros((1, self.width))
+        for block in blocks_of(rows):
+            sums += self.columns(block).sum(axis=0, keepdims=True)
+        values = self.of_sums(sums)[0]
         return dict(zip(self.names, values.tolist(), strict=True))
 
 
 def together(several: Sequence[Numbers]) -> Numbers:
     """Several families as one."""
-    ends = np.cumsum([family.columns.shape[1] for family in several])
+    ends = np.cumsum([family.width for family in several])
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
         pieces = np.split(sums, ends[:-1], axis=1)
         return np.concatenate([f.of_sums(piece) for f, piece in zip(several, pieces, strict=True)], axis=1)
 
     names = tuple(name for family in several for name in family.names)
-    return Numbers(names, np.concatenate([family.columns for family in several], axis=1), of_sums)
+
+    def columns(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([family.columns(rows) for family in several], axis=1)
+
+    return Numbers(names, int(ends[-1]), columns, of_sums)
 
 
 # --- families --------------------------------------------------------------------------------------------------------
@@ -60,20 +70,24 @@ def together(several: Sequence[Numbers]) -> Numbers:
 
 def mean_numbers(values: dict[str, np.ndarray]) -> Numbers:
     """The mean of each (n,) array over the rows in which it is no NaN."""
-    rows = np.stack(list(values.values()), axis=1)
-    known = ~np.isnan(rows)
+
+    def columns(rows: np.ndarray) -> np.ndarray:
+        found = np.stack([value[rows] for value in values.values()], axis=1)
+        known = ~np.isnan(found)
+        return np.concatenate([np.where(known, found, 0), known], axis=1)
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
         totals, counts = np.split(sums, 2, axis=1)
         return _quotient(totals, counts)
 
-    return Numbers(tuple(values), np.concatenate([np.where(known, rows, 0), known], axis=1), of_sums)
+    return Numbers(tuple(values), 2 * len(values), columns, of_sums)
 
 
 def label_numbers(predictions: Predictions) -> Numbers:
     """accuracy, balanced_accuracy, macro_f1, and recall:NAME, precision:NAME and f1:NAME of each class."""
     names = predictions.names
     per_class = tuple(f"{number}:{name}" for number in ("recall", "precision", "f1") for name in names)
+    cells = _confusion_cells(predictions)
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
         counts = sums.reshape(-1, len(names), len(names))
@@ -82,39 +96,52 @@ def label_numbers(predictions: Predictions) -> Numbers:
         overall = [_quotient(right.sum(axis=1), true.sum(axis=1)), _known_mean(recall), _known_mean(f1)]
         return np.concatenate([np.stack(overall, axis=1), recall, _quotient(right, said), f1], axis=1)
 
-    return Numbers(("accuracy", "balanced_accuracy", "macro_f1", *per_class), confusion_columns(predictions), of_sums)
+    def columns(rows: np.ndarray) -> np.ndarray:
+        return (cells[rows][:, None] == np.arange(len(names) ** 2)).astype(np.float64)
+
+    return Numbers(("accuracy", "balanced_accuracy", "macro_f1", *per_class), len(names) ** 2, columns, of_sums)
 
 
-def confusion_columns(predictions: Predictions) -> np.ndarray:
-    """(n, classes^2): 1 in the cell of the confusion matrix (rows are labels) that a face counts in; else 0."""
-    classes = len(predictions.names)
-    cell = predictions.labels * classes + predictions.probabilities.argmax(axis=1)
-    found = (cell[:, None] == np.arange(classes**2)) & (predictions.labels >= 0)[:, None]
-    return found.astype(np.float64)
+def _confusion_cells(predictions: Predictions) -> np.ndarray:
+    """(n,) the cell of the confusion matrix (rows are labels) that a face counts in; -1 without a label."""
+    cells = predictions.labels * len(predictions.names) + predictions.probabilities.argmax(axis=1)
+    return np.where(predictions.labels >= 0, cells, -1)
+
+
+def confusion_counts(predictions: Predictions, rows: np.ndarray) -> np.ndarray:
+    """(classes, classes) faces of each label and answer, of those at these positions."""
+    classes, cells = len(predictions.names), _confusion_cells(predictions)[rows]
+    return np.bincount(cells[cells >= 0], minlength=classes**2).reshape(classes, classes)
 
 
 def calibration_numbers(predictions: Predictions) -> Numbers:
     """ece: the top class against the label."""
-    known = predictions.labels >= 0
-    gaps = np.zeros((len(known), CALIBRATION_BINS + 1))
-    gaps[known] = _gap_columns(*top_confidence(predictions))
-    return Numbers(("ece",), gaps, _mean_gap)
+    known, right = predictions.labels >= 0, np.full(len(predictions.labels), np.nan)
+    right[known] = top_confidence(predictions)[1]
+    return _gaps("ece", predictions.probabilities.max(axis=1), right)
 
 
 def more_calibration_numbers(predictions: Predictions) -> Numbers:
     """ece_soft, classwise_ece and classwise_ece_soft."""
     soft, labels = predictions.soft_labels, predictions.labels
-    hard = np.where((labels >= 0)[:, None], np.eye(len(predictions.names))[labels], np.nan)
-    confidence, mass = top_mass(predictions.probabilities, soft)
-    top = Numbers(("ece_soft",), _gap_columns(confidence, mass), _mean_gap)
-    pairs = (("classwise_ece", hard), ("classwise_ece_soft", soft))
+    top = _gaps("ece_soft", *top_mass(predictions.probabilities, soft))
+    hard = [np.where(labels >= 0, labels == place, np.nan) for place in range(len(predictions.names))]
+    pairs = (("classwise_ece", hard), ("classwise_ece_soft", soft.T))
     return together([top, *(_classwise(name, predictions.probabilities, truth) for name, truth in pairs)])
 
 
-def _classwise(name: str, probabilities: np.ndarray, truth: np.ndarray) -> Numbers:
-    columns = zip(probabilities.T, truth.T, strict=True)
-    every = together([Numbers((name,), _gap_columns(p, q), _mean_gap) for p, q in columns])
-    return Numbers((name,), every.columns, lambda sums: every.of_sums(sums).mean(axis=1, keepdims=True))
+def _classwise(name: str, probabilities: np.ndarray, truth: Iterable[np.ndarray]) -> Numbers:
+    every = together([_gaps(name, p, q) for p, q in zip(probabilities.T, truth, strict=True)])
+    return every._replace(names=(name,), of_sums=lambda sums: every.of_sums(sums).mean(axis=1, keepdims=True))
+
+
+def _gaps(name: str, confidence: np.ndarray, truth: np.ndarray) -> Numbers:
+    """The mean gap of the bins, of (n,) confidences and what came true; NaN where that is not known."""
+
+    def columns(rows: np.ndarray) -> np.ndarray:
+        return _gap_columns(confidence[rows], truth[rows])
+
+    return Numbers((name,), CALIBRATION_BINS + 1, columns, _mean_gap)
 
 
 def _gap_columns(confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -134,14 +161,24 @@ def affect_numbers(predictions: Predictions) -> Numbers:
     families = []
     for column, dimension in enumerate(("valence", "arousal")):
         guess, true = predictions.valence_arousal[:, column], predictions.true_valence_arousal[:, column]
-        known = ~np.isnan(guess) & ~np.isnan(true)
-        x, y = np.where(known, guess, 0), np.where(known, true, 0)
-        first = int(known.argmax())
-        u, v = np.where(known, x - x[first], 0), np.where(known, y - y[first], 0)  # a constant becomes an exact 0
-        columns = [known, u, v, u * u, v * v, u * v, known * (x - y), (x - y) ** 2, known & (np.sign(x) == np.sign(y))]
         names = tuple(f"{dimension}_{name}" for name in AFFECT)
-        families.append(Numbers(names, np.stack(columns, axis=1).astype(np.float64), _affect_of_sums))
+        families.append(Numbers(names, 9, _affect_columns(guess, true), _affect_of_sums))
     return together(families)
+
+
+def _affect_columns(guess: np.ndarray, true: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    both = ~np.isnan(guess) & ~np.isnan(true)
+    first = int(both.argmax())
+    at_guess, at_true = (values[first] if both[first] else 0.0 for values in (guess, true))
+
+    def columns(rows: np.ndarray) -> np.ndarray:
+        known = both[rows]
+        x, y = np.where(known, guess[rows], 0), np.where(known, true[rows], 0)
+        u, v = np.where(known, x - at_guess, 0), np.where(known, y - at_true, 0)  # a constant becomes an exact 0
+        sums = [known, u, v, u * u, v * v, u * v, known * (x - y), (x - y) ** 2, known & (np.sign(x) == np.sign(y))]
+        return np.stack(sums, axis=1).astype(np.float64)
+
+    return columns
 
 
 def _affect_of_sums(sums: np.ndarray) -> np.ndarray:

@@ -73,10 +73,10 @@ class Predictions:
 
     def take(self, rows) -> "Predictions":
         """The same for chosen rows only, in the order given; `rows` is a sequence of positions."""
-        rows = [int(row) for row in rows]
+        rows = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            image_ids=[self.image_ids[row] for row in rows],
+            image_ids=[self.image_ids[row] for row in rows.tolist()],
             probabilities=self.probabilities[rows],
             soft_labels=self.soft_labels[rows],
             labels=self.labels[rows],

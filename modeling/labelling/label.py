@@ -118,8 +118,9 @@ def label(
             done = _label(source, listed, loaded, demographics, options, work, progress, say, ray)
             record = _write(source, store, work, done, loaded, demographics, options, plan, overwrite, progress)
         except OSError as error:
+            why = first_line(error).rstrip(".")
             raise OSError(
-                f"{out} is not finished: {first_line(error).rstrip('.')}. The same command, given again, goes on from there"
+                f"{out} is not finished: {why}. The same command, given again, goes on from there"
             ) from error
         remove_work(work)
     return record

@@ -57,8 +57,16 @@ class Shard:
     name: str
     split: str
     first: int
-    pieces: list[Piece]
+    chunks: list[Path]  # all of the split, the same list for every shard
+    starts: np.ndarray  # the first row of it in each chunk
+    stops: np.ndarray
     faces: dict[str, Face] = field(default_factory=dict)  # where the source holds no files
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """Made when they are asked for: chunks times shards of them would be a hundred bytes a row."""
+        runs = zip(self.chunks, self.starts.tolist(), self.stops.tolist(), strict=True)
+        return [Piece(chunk, start, stop) for chunk, start, stop in runs if start < stop]
 
 
 def cut(sizes: np.ndarray, most_rows: int, most_bytes: int) -> Iterator[tuple[int, int]]:
@@ -83,17 +91,16 @@ def plan_shards(split: str, chunks: list[StoredRows], embed: bool) -> list[Shard
     order = np.argsort(lots, kind="stable")
     starts = [start for start, _ in cut(sizes[order], SHARD_ROWS, SHARD_BYTES)]
     firsts = np.array([0, *lots[order[starts[1:]]]], np.uint64)
-    cuts = [[*np.searchsorted(chunk.lots, firsts).tolist(), len(chunk.lots)] for chunk in chunks]
+    cuts = np.array([[*np.searchsorted(chunk.lots, firsts), len(chunk.lots)] for chunk in chunks], np.int32)
+    paths = [chunk.chunk for chunk in chunks]
     return [
         Shard(
             f"{split}-{number:05d}.parquet",
             split,
             int(first),
-            [
-                Piece(chunk.chunk, places[number], places[number + 1])
-                for chunk, places in zip(chunks, cuts)
-                if places[number] < places[number + 1]
-            ],
+            paths,
+            cuts[:, number],
+            cuts[:, number + 1],
         )
         for number, first in enumerate(firsts)
     ]

@@ -19,9 +19,7 @@ def training_arguments(
         bf16: None takes bfloat16 where that is the faster, see `bf16_is_faster`.
         **others: further arguments, which go before those of here.
     """
-    use_cpu = not torch.cuda.is_available()
-    # A worker decodes at some 3,000 faces a second; a GPU wants several, and they are to outlive an epoch.
-    workers = 0 if use_cpu else min(16, len(os.sched_getaffinity(0)))
+    use_cpu, workers = not torch.cuda.is_available(), reading_workers()
     common: dict[str, Any] = {
         "lr_scheduler_type": "cosine",
         "use_cpu": use_cpu,
@@ -46,6 +44,11 @@ def training_arguments(
     # than a process for each, and multiplies the batch.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
+
+
+def reading_workers() -> int:
+    """Processes that decode for one that trains: a GPU wants several, as each decodes some 3,000 faces a second."""
+    return min(16, len(os.sched_getaffinity(0))) if torch.cuda.is_available() else 0
 
 
 def bf16_is_faster() -> bool:

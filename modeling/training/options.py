@@ -146,6 +146,11 @@ class TrainingOptions:
     holdout: share of the training faces that choose the best checkpoint; 0 lets the validation split choose, which
         makes the figures on that split a little too good.
     allow_empty_classes: train although a class occurs in no training target.
+    streaming: read the faces as they come (`data.stream`), so that they need not fit on this disk. The validation
+        split chooses the best checkpoint, and every face is shown as often as any other.
+    streaming_buffer: rows that each process and each of its workers has at hand and mixes at a time.
+    streaming_round: faces of all processes together after which a stream is measured and saved; a run has whole
+        rounds, and its log counts these as epochs. None is once in `epochs` = 1.
     bf16: None measures whether bfloat16 is the faster on this device, and uses it if so.
     compile: compile the model by torch.compile, which pays on a GPU.
     report_to: a tracker that `transformers` knows, such as trackio (an extra), or "none".
@@ -222,6 +227,11 @@ class TrainingOptions:
     augmentation: Augmentation = option(
         Augmentation(), help="strength of all random changes together: 0 is none, 1 as given below", scaled=True
     )
+    streaming: bool = option(False, help="read the faces as they come, however many there are", group="stream")
+    streaming_buffer: int = option(1000, help="faces that are mixed at a time, in each process and worker", low=1)
+    streaming_round: int | None = option(
+        None, help="faces after which a stream is measured and saved; without it, all of them", low=1
+    )
     bf16: bool | None = option(None, help="compute in bfloat16; auto takes what is faster here", group="machine")
     compile: bool = option(False, help="compile the model by torch.compile, which pays on a GPU")
     report_to: str = option("none", help="tracker that transformers knows, such as trackio")
@@ -230,3 +240,7 @@ class TrainingOptions:
         check_options(self)
         if self.from_vit and self.from_pretrained:
             raise ValueError("from_vit and from_pretrained both say what to start from; give one of them")
+        if self.streaming and self.holdout:
+            raise ValueError("holdout is no option of a stream, whose best checkpoint the validation split chooses")
+        if self.streaming and self.sampler != "natural":
+            raise ValueError(f"sampler is {self.sampler!r}; of a stream it must be natural")

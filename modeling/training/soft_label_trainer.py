@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback
 
+from ..data.stream import StreamLoader, StreamState
+from ..files import read_json, write_json
 from ..vit import AffectNetPlusForSoftLabels
 from .augmentation import augment
 from .effective_batch import Whole, part_loss, whole_of
@@ -49,17 +51,18 @@ class SoftLabelTrainer(FaceTrainer):
     Args:
         model: an `AffectNetPlusForSoftLabels`.
         options: of the run.
-        sampler: gives the order of the training faces.
+        sampler: gives the order of the training faces; None where they are a `StreamLoader`, which has its own.
         **others: of `transformers.Trainer`.
 
     Raises:
         ValueError: from `train`, when the loss is no number any more. No checkpoint is written of that epoch.
     """
 
-    def __init__(self, model: AffectNetPlusForSoftLabels, options: TrainingOptions, sampler: WholeSteps, **others):
+    def __init__(
+        self, model: AffectNetPlusForSoftLabels, options: TrainingOptions, sampler: WholeSteps | None, **others
+    ):
         super().__init__(partial(augment, strength=options.augmentation), model=model, **others)
         self._options, self._sampler = options, sampler
-        self.never_drawn = sampler.never_drawn  # faces whose label, which the order goes by, is unknown
         self._teachers: Teachers | None = None
         if options.teachers:
             device, bf16 = self.args.device, self.args.bf16
@@ -73,8 +76,28 @@ class SoftLabelTrainer(FaceTrainer):
         self._whole: Whole | None = None
         self._finite = torch.tensor(True, device=self.args.device)
 
-    def _get_train_sampler(self, train_dataset=None) -> WholeSteps:
+    def _get_train_sampler(self, train_dataset=None) -> WholeSteps | None:
         return self._sampler
+
+    # --- a stream --------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self):
+        """A stream is divided among the processes already, so that accelerate has nothing to do with it."""
+        return self.train_dataset if isinstance(self.train_dataset, StreamLoader) else super().get_train_dataloader()
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if isinstance(self.train_dataset, StreamLoader):
+            write_json(self._stream_file(output_dir), self.train_dataset.state_dict())
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and isinstance(self.train_dataset, StreamLoader):
+            again = "the checkpoint is not whole. Begin anew with --overwrite"
+            self.train_dataset.load_state_dict(read_json(self._stream_file(checkpoint), StreamState, again))
+
+    def _stream_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint, f"stream-{self.args.process_index}.json")
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, self.model)

@@ -5,42 +5,30 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
-import datasets
-import numpy as np
 import torch
 import transformers
 from accelerate import PartialState
-from torch.utils.data import Subset
 from transformers import TrainingArguments
 
 from ..checkpoints import check_start, read_config
-from ..data.dataset import (
-    FaceDataset,
-    about_faces,
-    class_names,
-    demand_some,
-    first_side,
-    load_prepared,
-    targets_of,
-    tell_left_out,
-)
+from ..data.dataset import about_faces, tell_left_out
 from ..files import fresh_folder, led_to, write_json
 from ..loading import in_a_sentence
 from ..metrics.soft_label.formulas import kl_divergence
 from ..preparing.manifest import About
 from ..shipped import model_folder
 from ..stages import Progress, silent
-from ..unfinished import digest, remove
+from ..unfinished import remove
 from ..vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 from ..vit.losses import soft_label_loss, valence_arousal_loss
 from .arguments import training_arguments
 from .card_callback import CardCallback, RunFacts
+from .faces import TrainingFaces, training_faces
 from .options import SIZES, TrainingOptions, patch_for
-from .samplers import EpochSampler
 from .saving import save_model
-from .soft_label_trainer import SoftLabelTrainer, WholeSteps
+from .soft_label_trainer import SoftLabelTrainer
 from .trainer import facts_of_the_clock, facts_of_the_run
 from .work_folder import claimed, newest_checkpoint
 
@@ -108,35 +96,33 @@ def train(
     out = led_to(out).resolve()  # checkpoints record their path, and a run may be resumed from another folder
     work = out.with_name(out.name + ".training")
     processes = PartialState(cpu=not torch.cuda.is_available())
-    splits = load_prepared(data, options.view)
-    if "train" not in splits or ("validation" not in splits and not options.holdout):
-        raise ValueError(f"the data has the splits {list(splits)}; training needs train, and validation or --holdout")
-    rows = _rows(splits, options)
-    size = options.image_size or first_side(splits["train"])
+    faces = training_faces(data, options)
+    size = options.image_size or faces.first_side()
     if processes.is_main_process and (words := large_for(options, size)):
         logger.warning(words)
-    decided, source = _decided(options, size), _source(data, splits["train"], rows)
+    decided, source = _decided(options, size), faces.identity(processes.num_processes)
     with claimed(out, work, decided, source, resume, overwrite, processes) as options:
         transformers.set_seed(options.seed)
-        every, training, choosing = _faces(splits, rows, options, size, progress, strict)
-        sets = {id(faces): faces for faces in (every, cast(FaceDataset, choosing.dataset))}.values()
-        found = [face for faces in sets for face in faces.left_out()]
-        left_out = tell_left_out(found, say if processes.is_main_process else lambda text: None)
-        model = _model(options, size, every.names, knows_affect=not every.valence_arousal.isnan().all())
+        read = faces.read(size, progress, strict, processes)
+        tell = say if processes.is_main_process else lambda text: None
+        tell_left_out((before := faces.unreadable).items(), tell)
+        model = _model(options, size, faces.names, read.knows_affect)
         trainer = SoftLabelTrainer(
             model,
             options,
-            _order(every, list(training.indices), options, processes.num_processes),
-            args=_arguments(work, options),
-            train_dataset=training,
-            eval_dataset=choosing,
+            read.order,
+            args=_arguments(work, options, faces.epochs()),
+            train_dataset=read.training,
+            eval_dataset=read.choosing,
             compute_metrics=partial(_metrics, config=model.config),
             callbacks=[card := CardCallback()],
         )
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
         trainer.train(resume_from_checkpoint=newest_checkpoint(work), ignore_keys_for_eval=[])
-        facts = _facts(data, options, splits, every, training, choosing, trainer, left_out)
+        faces.close()
+        tell_left_out([face for face in faces.unreadable.items() if face[0] not in before], tell)
+        facts = _facts(data, options, faces, trainer)
         clock = facts_of_the_clock(trainer.clock, trainer.state.log_history)
         record: TrainingRecord = {**facts, **card.facts(trainer.seconds), "clock": clock}
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
@@ -175,15 +161,6 @@ def large_for(options: TrainingOptions, size: int) -> str | None:
     )
 
 
-def _source(data, split: datasets.Dataset, rows: tuple[list[int], list[int]]) -> dict:
-    """What tells the data of a run from other data; a checkpoint knows the faces by their places alone."""
-    return {
-        "source of the data": about_faces(data)["fingerprint"],
-        "faces": [len(some) for some in rows],
-        "order of the faces": digest({"image_id": split["image_id"][:]}),
-    }
-
-
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
@@ -195,67 +172,6 @@ def _decided(options: TrainingOptions, size: int) -> TrainingOptions:
 
 def _start(options: TrainingOptions) -> str | None:
     return options.from_vit or options.from_pretrained
-
-
-# --- the faces -------------------------------------------------------------------------------------------------------
-
-
-def _rows(splits, options: TrainingOptions) -> tuple[list[int], list[int]]:
-    """Rows of the train split to train on, and rows of it or of validation that choose the best checkpoint.
-
-    Looks at the targets alone, so that what cannot be trained on is refused before a picture is decoded.
-    """
-    targets = other = targets_of(splits["train"], options.target)
-    if options.holdout:
-        order = np.random.default_rng(options.seed).permutation(len(targets)).tolist()
-        held = round(len(targets) * options.holdout)
-        rows, chosen = sorted(order[held:]), sorted(order[:held])
-    else:
-        other = targets_of(splits["validation"], options.target)
-        rows, chosen = list(range(len(targets))), list(range(len(other)))
-    for some, purpose in ((targets[rows], "to train on"), (other[chosen], "to choose the best checkpoint with")):
-        if some.isnan().any(dim=1).all():
-            raise ValueError(f"of the {len(some)} faces {purpose}, none has a {options.target} label")
-    given = targets[rows].nansum(dim=0)
-    names = class_names(splits["train"])
-    empty = [name for name, amount in zip(names, given.tolist(), strict=True) if amount == 0]
-    if empty and not options.allow_empty_classes:
-        raise ValueError(
-            f"no {options.target} label of the {len(rows)} faces to train on has any {', '.join(empty)}, which could "
-            "then never be predicted. Choose another view or target, or pass --allow-empty-classes"
-        )
-    return rows, chosen
-
-
-def _faces(
-    splits, rows, options: TrainingOptions, size: int, progress: Progress, strict: bool
-) -> tuple[FaceDataset, Subset, Subset]:
-    """The train split, and of it the faces to train on, and the faces that choose the best checkpoint."""
-    every = FaceDataset(splits["train"], size, options.target, progress, lenient=not strict)
-    other = every
-    if not options.holdout:
-        other = FaceDataset(splits["validation"], size, options.target, progress, lenient=not strict)
-    training, choosing = (
-        Subset(faces, demand_some([row for row in some if row not in faces.unreadable], faces.left_out()))
-        for faces, some in ((every, rows[0]), (other, rows[1]))
-    )
-    return every, training, choosing
-
-
-def _order(every: FaceDataset, rows: list[int], options: TrainingOptions, processes: int) -> WholeSteps:
-    """Where a step takes fewer faces than there are, an epoch leaves out the last, incomplete one.
-
-    Otherwise several processes would fill it up with faces that the epoch has had. Which faces are left out changes
-    with the order, every epoch.
-    """
-    step = options.batch_size * processes
-    if len(rows) < step and processes > 1:
-        raise ValueError(
-            f"{processes} processes take {step} faces at once, and there are {len(rows)}. Lower --batch-size"
-        )
-    labels, targets = every.labels[rows], every.targets[rows]
-    order = EpochSampler(options.sampler, labels, targets, options.seed, options.allow_empty_classes)
-    return WholeSteps(order, step if len(rows) >= step else len(rows))
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -291,10 +207,10 @@ def _model(
     return model
 
 
-def _arguments(work: Path, options: TrainingOptions) -> TrainingArguments:
+def _arguments(work: Path, options: TrainingOptions, epochs: float) -> TrainingArguments:
     return training_arguments(
         work,
-        options.epochs,
+        epochs,
         options.batch_size,
         options.learning_rate,
         options.bf16,
@@ -341,20 +257,20 @@ def _metrics(prediction, config: AffectNetPlusConfig) -> dict[str, float]:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def _facts(data, options, splits, every, training, choosing, trainer, left_out: int) -> TrainingFacts:
-    state = trainer.state
+def _facts(data, options: TrainingOptions, faces: TrainingFaces, trainer: SoftLabelTrainer) -> TrainingFacts:
+    state, counts = trainer.state, faces.counts
     return {
         "options": asdict(options)
         | {name: _public_name(getattr(options, name)) for name in _CHECKPOINTS}
         | {"teachers": [_public_name(teacher) for teacher in options.teachers]},
         "data": about_faces(data),
-        "emotions": list(every.names),
-        "training_faces": len(training),
-        "left_out": left_out,
-        "never_drawn": trainer.never_drawn,
-        "choosing_faces": len(choosing),
-        "rows": {split: len(rows) for split, rows in splits.items()},
-        "train_mean_soft_label": every.mean_soft_label(),
+        "emotions": list(faces.names),
+        "training_faces": counts["training_faces"],
+        "left_out": counts["left_out"],
+        "never_drawn": faces.never_drawn,
+        "choosing_faces": counts["choosing_faces"],
+        "rows": faces.rows,
+        "train_mean_soft_label": faces.mean_soft_label,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "steps": state.global_step,
         "best_step": state.best_global_step,

@@ -49,8 +49,17 @@ class FaceTrainer(Trainer):
         return {"pixel_values": values} | {name: value for name, value in inputs.items() if name != "pixels"}
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device):
-        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        with self._numbers_kept():
+            batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         return [self._changed(self._prepare_inputs(batch)) for batch in batches], count
+
+    def evaluate(self, *arguments, **options) -> dict[str, float]:
+        with self._numbers_kept():
+            return super().evaluate(*arguments, **options)
+
+    def _numbers_kept(self):
+        """Workers draw a number when they are started, which a run that goes on does once more than a whole one."""
+        return torch.random.fork_rng(devices=[], enabled=self.args.dataloader_num_workers > 0)
 
     def _changed(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return batch | {"pixel_values": self._augment(batch["pixel_values"])}

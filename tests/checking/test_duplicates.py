@@ -11,10 +11,13 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 
+from affectnet_plus_modeling.checking import duplicates
 from affectnet_plus_modeling.checking.duplicates import (
     DHASH_DISTANCE,
     PHASH_DISTANCE,
     Pictures,
+    _bands,
+    _masks,
     group_equal,
     group_near,
     near_pairs,
@@ -49,7 +52,32 @@ def test_near_pairs_are_those_of_comparing_all(distance):
     assert [tuple(pair) for pair in near_pairs(hashes, distance)] == expected
 
 
-def test_near_pairs_in_buckets_that_are_larger_than_a_block():
+@pytest.mark.parametrize("bands", [6, 8])
+def test_more_bands_find_the_same_pairs(bands, monkeypatch):
+    rng = np.random.default_rng(bands)
+    hashes = rng.integers(0, 2**64, 200, dtype=np.uint64)
+    flips = np.uint64(1) << rng.integers(0, 64, (6, 200)).astype(np.uint64)
+    for flip in flips:  # up to 6 bits, so that both sides of the limit occur
+        hashes = np.r_[hashes, hashes[-200:] ^ flip]
+    expected = near_pairs(hashes, 4)
+    monkeypatch.setattr(duplicates, "_bands", lambda number, distance: bands)
+    assert len(expected) > 1000 and np.array_equal(near_pairs(hashes, 4), expected)
+
+
+def test_what_is_compared_grows_by_little_more_than_the_pictures():
+    """Pairs that are compared by chance for each of 16 times as many random hashes: not 16 times as many."""
+
+    def compared(number: int) -> float:
+        hashes = np.random.default_rng(0).integers(0, 2**64, number, dtype=np.uint64)
+        masks = list(_masks(_bands(number, PHASH_DISTANCE), PHASH_DISTANCE))
+        sizes = [np.unique(hashes & mask, return_counts=True)[1].astype(float) for mask in masks]
+        return sum((some * (some - 1)).sum() / 2 for some in sizes) / number
+
+    few, many = compared(20_000), compared(320_000)
+    assert many < 2 * few, (few, many)
+
+
+def test_near_pairs_in_large_groups_of_the_same_bits():
     """600 hashes that agree in all bits but 10, so that all of them share bands."""
     hashes = np.random.default_rng(0).integers(0, 1 << 10, 600, dtype=np.uint64) << np.uint64(27)
     assert [tuple(pair) for pair in near_pairs(hashes, 2)] == brute_force(hashes, 2)

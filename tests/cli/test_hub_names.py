@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from safetensors.torch import load_file
 
 from affectnet_plus_modeling import cli
 from affectnet_plus_modeling.app import serve
@@ -144,6 +145,20 @@ def test_training_starts_from_the_hub_on_data_of_the_hub(hub):
     assert f"\nbase_model: {MODEL}\n" in Path("card/README.md").read_text()
     assert run("pretrain", DATA, "encoder", *QUICK) == 0
     assert _backbone(MODEL, 48)["hidden_size"] == TINY["hidden_size"]
+
+
+def test_data_of_the_hub_are_streamed_as_from_the_folder(hub, tmp_path):
+    """To the same weights; the pictures are asked for in parts, and no file of them is kept."""
+    before = len(hub.requests)
+    for data in (f"hf://datasets/{DATA}", fetched(DATA)):
+        assert run("train", data, Path(str(data)).name, *QUICK, "--streaming") == 0
+    asked = hub.requests[before:]
+    there, here = (load_file(name / "model.safetensors") for name in (Path("data"), Path(fetched(DATA).name)))
+    assert all(there[name].equal(here[name]) for name in here)
+    record = json.loads(Path("data/training.json").read_text())
+    assert record["data"]["name"] == f"hf://datasets/{DATA}" and record["data"]["origin"] == "drawn"
+    assert any(path.endswith(".parquet") and status == 206 for _, path, status in asked)
+    assert not any(path.endswith(".parquet") and status == 200 for verb, path, status in asked if verb == "GET")
 
 
 def test_faces_of_the_hub_are_labelled_by_an_ensemble_of_the_hub(hub, capsys, drawn_tree):

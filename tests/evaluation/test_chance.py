@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, permutation_test
+from scipy.stats import false_discovery_control, ks_2samp, permutation_test
 
+from affectnet_plus_modeling.evaluation import bootstrap, chance
 from affectnet_plus_modeling.evaluation.audit import audit
 from affectnet_plus_modeling.evaluation.chance import by_lot, corrected, share_as_large
 from affectnet_plus_modeling.evaluation.fairness import every_gap
@@ -21,6 +22,17 @@ def test_groups_by_lot_share_out_the_faces_of_all_of_them():
     assert drawn["A"]["x"].shape == (400,) and np.ptp(drawn["A"]["x"]) > 10
     again = by_lot(numbers, groups, 400, 0)
     assert np.array_equal(drawn["B"]["x"], again["B"]["x"])
+
+
+def test_many_faces_are_shared_out_in_blocks_as_at_once(monkeypatch):
+    numbers, groups = mean_numbers({"x": np.arange(100.0)}), {"A": np.arange(0, 30), "B": np.arange(50, 100)}
+    at_once = by_lot(numbers, groups, 2000, 0)
+    for module in (chance, bootstrap):
+        monkeypatch.setattr(module, "MOST_ROWS", 17)
+    drawn = by_lot(numbers, groups, 2000, 0)
+    total = 30 * drawn["A"]["x"] + 50 * drawn["B"]["x"]
+    np.testing.assert_allclose(total, np.r_[np.arange(30), np.arange(50, 100)].sum())
+    assert ks_2samp(drawn["A"]["x"], at_once["A"]["x"]).pvalue > 0.01
 
 
 def test_the_p_value_is_scipys():

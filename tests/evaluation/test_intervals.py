@@ -1,11 +1,13 @@
 """The numbers as functions of sums: equal to the formulas and scikit-learn, resample by resample, in plain loops."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
+from affectnet_plus_modeling.evaluation import bootstrap
 from affectnet_plus_modeling.evaluation.bootstrap import Part, resampled
 from affectnet_plus_modeling.evaluation.intervals import (
     AFFECT,
@@ -132,12 +134,42 @@ def test_a_part_has_in_a_resample_the_faces_that_were_drawn_of_it():
 
 
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch):
-    part = Part(np.arange(30), np.random.default_rng(0).normal(size=(30, 3)), lambda sums: sums)
+    part = Part(np.arange(30), np.random.default_rng(0).normal(size=(30, 3)).__getitem__, lambda sums: sums)
     [once] = resampled([part], 30, 50, seed=2)
     monkeypatch.setattr("affectnet_plus_modeling.evaluation.bootstrap.BLOCK", 7 * 30)
     [again] = resampled([part], 30, 50, seed=2)
     assert once.shape == (50, 3)
     np.testing.assert_allclose(again, once, rtol=1e-12)
+
+
+def test_bundles_of_many_rows_have_the_spread_of_the_rows(monkeypatch):
+    """Of all numbers, and of a part that has few of the rows."""
+    predictions, some = informed_predictions(6000, 3), np.arange(0, 6000, 40)
+    numbers = cell_numbers(predictions)
+    parts = [numbers.part(np.arange(6000)), numbers.part(some)]
+    alone = resampled(parts, 6000, 600, seed=1)
+    monkeypatch.setattr(bootstrap, "MOST_ROWS", 1000)
+    monkeypatch.setattr(bootstrap, "BUNDLES", 500)
+    for rows, bundles in zip(alone, resampled(parts, 6000, 600, seed=1), strict=True):
+        for place, name in enumerate(numbers.names):
+            if name in CELL:
+                assert bundles[:, place].std() == pytest.approx(rows[:, place].std(), rel=0.2), name
+                assert abs(bundles[:, place].mean() - rows[:, place].mean()) < 0.3 * rows[:, place].std(), name
+    assert numbers.of(np.arange(6000)) == pytest.approx(cell_numbers(predictions).of(np.arange(6000)))
+
+
+def test_the_memory_of_many_rows_is_that_of_some_of_them(monkeypatch):
+    """The sums of 40,000 faces would be 120 MB, and those of their groups as much again."""
+    predictions = informed_predictions(40_000, 3)
+    numbers, rows = every_number(predictions), np.arange(40_000)
+    monkeypatch.setattr(bootstrap, "MOST_ROWS", 2000)
+    monkeypatch.setattr(bootstrap, "BUNDLES", 500)
+    tracemalloc.start()
+    resampled([numbers.part(rows), numbers.part(rows[::2])], 40_000, 20, seed=0)
+    numbers.of(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert numbers.width * 8 * 40_000 > 100e6 and peak < 25e6
 
 
 def test_the_interval_of_a_mean_covers_it_as_often_as_promised():

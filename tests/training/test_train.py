@@ -20,8 +20,10 @@ from affectnet_plus_modeling.evaluation.predict import load_model, predict
 from affectnet_plus_modeling.sources.tree import annotation
 from affectnet_plus_modeling.stages import silent
 from affectnet_plus_modeling.training import arguments, soft_label_trainer
+from affectnet_plus_modeling.training import faces as faces_module
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training.arguments import bf16_is_faster
+from affectnet_plus_modeling.training.faces import training_faces
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
 from affectnet_plus_modeling.training.train import train
 from affectnet_plus_modeling.training.work_folder import claimed, newest_checkpoint
@@ -142,7 +144,7 @@ def test_the_newest_whole_checkpoint_is_the_one_to_resume(tmp_path):
 
 def test_data_without_a_train_split_is_refused(prepared, tmp_path, monkeypatch):
     only = {"validation": load_prepared(prepared, "default", "validation")}
-    monkeypatch.setattr(train_module, "load_prepared", lambda data, view: only)
+    monkeypatch.setattr(faces_module, "load_prepared", lambda data, view: only)
     with pytest.raises(ValueError, match=r"the data has the splits \['validation'\]; training needs train"):
         train(prepared, tmp_path / "model", quick(holdout=0.5))
 
@@ -206,8 +208,8 @@ def test_the_record_holds_the_soft_labels_whatever_the_target(drawn, trained, tm
 
 
 def divided(data, options):
-    splits = load_prepared(data, "default")
-    return train_module._faces(splits, train_module._rows(splits, options), options, 48, silent, False)
+    found = training_faces(data, options).read(48, silent, False, PartialState(cpu=True))
+    return found.training.dataset, found.training, found.choosing
 
 
 def test_the_holdout_is_taken_out_of_the_training_faces(drawn):

@@ -18,6 +18,7 @@ from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.evaluation.predict import load_model
 from affectnet_plus_modeling.sources.tree import annotation
+from affectnet_plus_modeling.training import faces as faces_module
 from affectnet_plus_modeling.training import train as train_module
 from affectnet_plus_modeling.training import trainer as trainer_module
 from affectnet_plus_modeling.training.options import SIZES, Augmentation, TrainingOptions
@@ -324,7 +325,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(drawn
 
 
 def test_an_empty_split_stops(drawn, tmp_path, tiny, monkeypatch):
-    read = train_module.load_prepared
+    read = faces_module.load_prepared
     for split, purpose in (("train", "to train on"), ("validation", "to choose the best checkpoint with")):
 
         def without(*arguments, split=split):
@@ -332,7 +333,7 @@ def test_an_empty_split_stops(drawn, tmp_path, tiny, monkeypatch):
             splits[split] = splits[split].select([])
             return splits
 
-        monkeypatch.setattr(train_module, "load_prepared", without)
+        monkeypatch.setattr(faces_module, "load_prepared", without)
         with pytest.raises(ValueError, match=f"of the 0 faces {purpose}, none has a soft label"):
             train(drawn, tmp_path / "model", quick())
     assert not os.listdir(tmp_path)
@@ -341,7 +342,7 @@ def test_an_empty_split_stops(drawn, tmp_path, tiny, monkeypatch):
 def test_faces_without_any_label_stop_before_a_picture_is_read(prepared_from, tmp_path, tiny, monkeypatch):
     faces = [(picture((20 * row, 90, 9)), annotation(label=row)) for row in range(8)]
     data = prepared_from(faces, faces)
-    monkeypatch.setattr(train_module, "FaceDataset", None)
+    monkeypatch.setattr(faces_module, "FaceDataset", None)
     with pytest.raises(ValueError, match="of the 8 faces to train on, none has a soft label"):
         train(data, tmp_path / "model", quick())
 
