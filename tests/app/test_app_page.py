@@ -57,7 +57,7 @@ def served(arguments, temporary: Path, **options):
             try:
                 yield wait_for_address(process, Path(log.name))
                 process.send_signal(signal.SIGINT)
-                assert process.wait(20) == 0, Path(log.name).read_text()
+                assert process.wait(60) == 0, Path(log.name).read_text()
                 assert "Traceback" not in Path(log.name).read_text()
             finally:
                 process.kill()
