@@ -217,7 +217,7 @@ def _class_means(names: tuple[str, ...], terms: dict[str, np.ndarray], goal: np.
     """As a softmax: logs of the mean target, and of what the label makes of it. An even share of one face keeps them
     finite, and one face like the mean of all stands in every class."""
     mean = (goal.sum(axis=0) + 1 / len(EMOTIONS)) / (len(goal) + 1)
-    found = {"constant": np.log(mean).tolist()} | {name: [0.0] * len(EMOTIONS) for name in names}
+    found: dict[str, list] = {"constant": np.log(mean).tolist()} | {name: [0.0] * len(EMOTIONS) for name in names}
     if "label" in names:
         sums = terms["label"].T @ goal + mean
         found["label"] = np.log(sums / sums.sum(axis=1, keepdims=True) / mean).tolist()
@@ -236,7 +236,9 @@ def _votes_of_branches(names: tuple[str, ...], terms: dict[str, np.ndarray], goa
         return float(kl_divergence(goal, normalised(np.tensordot(weighed(logs), shares, axes=1))).mean())
 
     best = minimize(loss, np.zeros(free), bounds=[(-7, 7)] * free).x if free else np.zeros(0)
-    found = {name: [float(weight)] * len(EMOTIONS) for name, weight in zip(names, weighed(best), strict=True)}
+    found: dict[str, list] = {
+        name: [float(weight)] * len(EMOTIONS) for name, weight in zip(names, weighed(best), strict=True)
+    }
     if "label" in names:
         found["label"] = np.eye(len(EMOTIONS)).tolist()
     return {"constant": [0.0] * len(EMOTIONS)} | found

@@ -201,7 +201,7 @@ def _identity(run: Training) -> dict:
 def _backbone(name: str, size: int) -> dict:
     """The configuration of a two-class network, as a dict."""
     names = {"id2label": {0: "rest", 1: "emotion"}}
-    of_transformers = {"resnet": RESNET, "resnet-50": RESNET_50, "efficientnet-b3": EFFICIENTNET_B3}
+    of_transformers: dict[str, dict] = {"resnet": RESNET, "resnet-50": RESNET_50, "efficientnet-b3": EFFICIENTNET_B3}
     if name in of_transformers:
         return AutoConfig.for_model(**(of_transformers[name] | names)).to_dict()
     if name in SIZES:
