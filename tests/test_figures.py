@@ -23,7 +23,7 @@ NOT_MEASURED = ("goal",)  # rows of what was aimed at
 
 def tables(page: Path) -> list[tuple[int, list[str], list[str]]]:
     """The line of each table, the files that it names, and its rows below the head."""
-    lines, found, place = page.read_text(encoding="utf-8").splitlines(), [], 0
+    lines, found, place = [line.strip() for line in page.read_text(encoding="utf-8").splitlines()], [], 0
     while place < len(lines):
         if not lines[place].startswith("|"):
             place += 1
