@@ -45,7 +45,7 @@ def choose_fusion(
 
     Returns:
         As `fit_fusion`, with the `chosen` method's KL as `kl`, `candidates`: method and KL of each one, and
-        `too_few_votes`: whether one of `FITTED`, which need some hundred faces with votes, is not the best.
+        `too_few_votes`: whether none of `FITTED`, which have the most numbers to fit, was chosen.
 
     Raises:
         ValueError: as `cross_fitted`.
