@@ -50,14 +50,25 @@ def main() -> None:
 
 
 def near_copies(training: np.ndarray, validation: np.ndarray, above: float) -> np.ndarray:
-    """(n,) bool: which faces of validation have a training face that correlates with them by more than `above`."""
-    one, other = standardised(validation), standardised(training)
-    return np.concatenate([(part @ other.T).max(dim=1).values.numpy() > above for part in one.split(256)])
+    """(n,) bool: which faces of validation have a training face that correlates with them by more than `above`.
+
+    Pairs that correlate by .95 at 12 x 12 pixels are looked at in full, which is a sixteenth of the work.
+    """
+    found = np.zeros(len(validation), bool)
+    small = standardised(training, 12)
+    for start in range(0, len(validation), 256):
+        likely = standardised(validation[start : start + 256], 12) @ small.T > 0.95
+        for row in np.flatnonzero(likely.any(dim=1).numpy()):
+            others = standardised(training[likely[row].numpy()], 48)
+            face = standardised(validation[start + row : start + row + 1], 48)
+            found[start + row] = float((others @ face.T).max()) > above
+    return found
 
 
-def standardised(pixels: np.ndarray) -> torch.Tensor:
-    """(n, pixels) of mean 0 and length 1, so that products of two rows are correlations."""
-    values = torch.from_numpy(pixels).flatten(1).float()
+def standardised(pixels: np.ndarray, side: int) -> torch.Tensor:
+    """(n, side * side) of mean 0 and length 1, so that products of two rows are correlations."""
+    values = torch.from_numpy(pixels)[:, None].float()
+    values = torch.nn.functional.avg_pool2d(values, 48 // side).flatten(1)
     values -= values.mean(dim=1, keepdim=True)
     return torch.nn.functional.normalize(values, dim=1)
 

@@ -9,9 +9,9 @@ distribution of its other votes. That is the protocol for AffectNet+; with the m
 other votes too) and judge the faces of theirs; `--judged 1` trains for one fold and judges that one alone. What is
 fitted to votes (an epsilon, class means, a fusion) is fitted by five folds, without the faces that it is used for.
 
-With --answers nothing is trained: files of predictions of FER2013Valid, as `peers.py` writes them, stand for the
-networks, of which `one` and `other` learnt single labels, and `votes` votes; FER2013Valid is judged, and no binary
-ensemble.
+With --answers nothing is trained: files of predictions of FER2013Valid (image_id, and p0 ... p7 in AffectNet's order,
+0 for an emotion that a tool does not know), such as those of the tools of `peers.py`, stand for the networks, of which
+`one` and `other` learnt single labels, and `votes` votes; FER2013Valid is judged, and no binary ensemble.
 
 WORK keeps what the networks said. Figures, with 95 % intervals of each method and of its paired difference from the
 class mean, by subset, go to benchmarks/results/one-annotator-KIND-<date>-<commit>.csv; KL against the number of faces

@@ -185,7 +185,7 @@ def _fit_fusion(options: FitFusion) -> int:
     if report.get("too_few_votes"):
         print(
             f"{report['rows']:,} faces with votes are too few, or say too little, for a fusion of many coefficients: "
-            f"{report['method']} is as near to them. Some hundred faces with votes change that"
+            f"{report['method']} is as near to them. More faces with votes may change that"
         )
     return 0
 

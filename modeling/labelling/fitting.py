@@ -45,7 +45,7 @@ def choose_fusion(
 
     Returns:
         As `fit_fusion`, with the `chosen` method's KL as `kl`, `candidates`: method and KL of each one, and
-        `too_few_votes`: whether one of `FITTED`, which need some hundred faces with votes, is not the best.
+        `too_few_votes`: whether none of `FITTED`, which have the most numbers to fit, was chosen.
 
     Raises:
         ValueError: as `cross_fitted`.
@@ -217,7 +217,7 @@ def _class_means(names: tuple[str, ...], terms: dict[str, np.ndarray], goal: np.
     """As a softmax: logs of the mean target, and of what the label makes of it. An even share of one face keeps them
     finite, and one face like the mean of all stands in every class."""
     mean = (goal.sum(axis=0) + 1 / len(EMOTIONS)) / (len(goal) + 1)
-    found = {"constant": np.log(mean).tolist()} | {name: [0.0] * len(EMOTIONS) for name in names}
+    found: dict[str, list] = {"constant": np.log(mean).tolist()} | {name: [0.0] * len(EMOTIONS) for name in names}
     if "label" in names:
         sums = terms["label"].T @ goal + mean
         found["label"] = np.log(sums / sums.sum(axis=1, keepdims=True) / mean).tolist()
