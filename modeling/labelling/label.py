@@ -119,7 +119,8 @@ def label(
             record = _write(source, store, work, done, loaded, demographics, options, plan, overwrite, progress)
         except OSError as error:
             raise OSError(
-                f"{out} is not finished: {first_line(error).rstrip('.')}. The same command, given again, goes on from there"
+                f"{store.where} is not finished: {first_line(error).rstrip('.')}. The same command, given "
+                "again, goes on from there"
             ) from error
         remove_work(work)
     return record
