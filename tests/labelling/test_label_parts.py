@@ -162,6 +162,7 @@ def run(words: list, environment: dict) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ | environment)
 
 
+@pytest.mark.slow
 def test_a_picture_that_crashes_the_decoder_is_left_out_when_the_command_is_given_again(files, ensemble, tmp_path):
     faces = as_folder(tmp_path / "faces", files | {"a.png": poison(), "zz.png": poison()})
     words = ["label", faces, tmp_path / "out", "--ensemble", ensemble, "--batch-size", 3]
@@ -202,6 +203,7 @@ def on_a_small_disk(place: Path, size: int, words: list, environment: dict) -> l
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_with_more_room_the_command_goes_on(files, ensemble, tmp_path):
     faces = as_folder(tmp_path / "faces", files)
     words = ["label", faces, tmp_path / "small" / "out", "--ensemble", ensemble, "--batch-size", 3]
