@@ -8,7 +8,8 @@ networks with random weights, so that what is not network shows; what is there a
 Each way runs in a fresh process, in turns. Labelling is timed from when its models are loaded to the finished folder.
 That has the start of Ray's actors in it, which takes some seconds whatever the number of faces; what goes before is
 `startup`. Workers of Ray run at the priority of everything else (RAY_worker_niceness=0; 15 is its own choice). Memory
-is that of all processes; `resident_mb` counts pages that they share once.
+is that of all processes; `resident_mb` counts pages that they share once. `cpu_seconds` of all of them says what a busy
+machine does not change much. `--way stages 1` prints what a face costs a core in each stage but the networks.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
+import psutil
+
 COLUMNS = (
     "way",
     "workers",
@@ -31,6 +34,7 @@ COLUMNS = (
     "all_seconds",
     "faces_per_second",
     "times_bare",
+    "cpu_seconds",
     "startup",
     "peak_mb",
     "resident_mb",
@@ -49,7 +53,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--faces", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--way", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--way", nargs=2, help="one way alone and its workers, such as stages 1", metavar="X")
     options = parser.parse_args()
     if options.way:
         print(json.dumps(run(options.work, options.faces, options.way[0], int(options.way[1]))))
@@ -74,7 +78,7 @@ def main() -> None:
             "all_seconds": " ".join(f"{one['seconds']:.1f}" for one in runs),
             "faces_per_second": options.faces / seconds[way, workers],
             "times_bare": seconds["bare", workers] / seconds[way, workers],
-            **{name: max(one[name] for one in runs) for name in ("startup", "peak_mb", "resident_mb")},
+            **{name: max(one[name] for one in runs) for name in ("cpu_seconds", "startup", "peak_mb", "resident_mb")},
             "repeats": options.repeats,
             "hardware": hardware(),
             "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "pyarrow")),
@@ -145,6 +149,8 @@ def run(work: Path, faces: int, way: str, workers: int) -> dict:
     torch.set_num_threads(workers)
     if way == "bare":
         return bare(work, faces, workers) | {"startup": 0.0}
+    if way == "stages":
+        return stages(work, faces)
     from affectnet_plus_modeling.labelling.label import label
     from affectnet_plus_modeling.labelling.label_options import LabelOptions
 
@@ -158,7 +164,7 @@ def run(work: Path, faces: int, way: str, workers: int) -> dict:
 
     def progress(stage: str, done: int, total: int) -> None:
         if not first:
-            first.append(time.perf_counter())
+            first.extend((time.perf_counter(), processor_seconds()))
 
     options = LabelOptions(str(work / "ensemble"))
     print_to = sys.stderr
@@ -170,7 +176,17 @@ def run(work: Path, faces: int, way: str, workers: int) -> dict:
         say=lambda text: print(text, file=print_to),
         ray="local" if way == "ray" else None,
     )
-    return {"seconds": time.perf_counter() - first[0], "startup": first[0] - began}
+    return {
+        "seconds": time.perf_counter() - first[0],
+        "cpu_seconds": processor_seconds() - first[1],
+        "startup": first[0] - began,
+    }
+
+
+def processor_seconds() -> float:
+    """What this process and all that it started have used of the processors, those that have ended too."""
+    one = psutil.Process()
+    return sum(sum(process.cpu_times()[:4]) for process in [one, *one.children(recursive=True)])
 
 
 def bare(work: Path, faces: int, workers: int) -> dict:
@@ -198,9 +214,46 @@ def bare(work: Path, faces: int, workers: int) -> dict:
 
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(ask, range(workers)))
-        start = time.perf_counter()
+        start, used = time.perf_counter(), processor_seconds()
         list(pool.map(ask, range(count)))
-        return {"seconds": time.perf_counter() - start}
+        return {"seconds": time.perf_counter() - start, "cpu_seconds": processor_seconds() - used}
+
+
+def stages(work: Path, faces: int) -> dict:
+    """Microseconds of a core for each face: to read and decode it, to send it to another process, to write its row."""
+    import pickle
+    from functools import partial
+
+    import numpy as np
+
+    from affectnet_plus_modeling.data.parts import StoredParts
+    from affectnet_plus_modeling.data.stores import Store
+    from affectnet_plus_modeling.labelling.fusion import DEFAULT
+    from affectnet_plus_modeling.labelling.label_batches import Answered, batches_of, decode
+    from affectnet_plus_modeling.labelling.label_rows import Rules
+    from affectnet_plus_modeling.labelling.label_shards import write_batches
+
+    source, place = StoredParts(work / f"tars-{faces}"), Store(work / "stages")
+    seen = partial(decode, sizes=(SIZE,), landmarker=None, wanted=())
+    used = [time.process_time()]
+    batches = [batch for part in source.parts()[:2] for batch in batches_of(source, part, 64, set(), place, seen)]
+    used.append(time.process_time())
+    for batch in batches:
+        pickle.loads(pickle.dumps(batch))
+    used.append(time.process_time())
+    unknown, some = np.full((64, 8), np.nan), np.random.default_rng(0).random((64, 8))
+    answered = [
+        Answered(batch, some[:count], unknown[:count], np.full(count, -1))
+        for batch in batches
+        for count in [len(batch.ids)]
+    ]
+    write_batches(place, answered, Rules(DEFAULT, False, False, {}, (), {}, False))
+    used.append(time.process_time())
+    place.empty()
+    each = 1e6 / sum(len(batch.ids) for batch in batches)
+    return {
+        name: each * (used[n + 1] - used[n]) for n, name in enumerate(("read and decode", "send", "row and write"))
+    }
 
 
 if __name__ == "__main__":
