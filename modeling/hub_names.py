@@ -60,6 +60,17 @@ def on_hub(given, kind: Kind) -> HubName | None:
     return None if found is None or here else HubName(found[1], found[2], kind)
 
 
+def is_streamed(given) -> bool:
+    """Whether pictures are read where an address says, piece by piece: all but a whole data set of the Hub, which is
+    fetched, and a folder in one is not."""
+    if not is_address(given):
+        return False
+    try:
+        return on_hub(given, "dataset") is None
+    except ValueError:
+        return True
+
+
 def fetched(given, kind: Kind = "dataset", only: Sequence[str] | None = None) -> Path:
     """The folder that holds what is named: fetched from the Hub, of which what is here already is not sent again.
 

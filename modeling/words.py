@@ -132,7 +132,7 @@ def about(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 def faces(metrics: Mapping[str, Any]) -> str:
     """How many faces, of how many the truth is known, and how many of the split are left out."""
-    left_out = metrics["calibrated_left_out"]
+    left_out = metrics.get("calibrated_left_out")  # not among the numbers of predictions alone
     return (
         f"{metrics['rows']:,}, of which {metrics['rows_with_label']:,} have a label and "
         f"{metrics['rows_with_soft_label']:,} a soft label"

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 
-from ..hub_names import is_address
+from ..hub_names import is_address, is_streamed
 from ..labelling.action_units.options import ActionUnitOptions
 from ..labelling.ensemble.options import EnsembleOptions
 from ..labelling.label_options import LabelOptions
@@ -97,7 +97,7 @@ class Label:
 
     images: str = option(
         help="folder, tar or zip of pictures, an AffectNet+ tree, a prepared folder, or you/name of the Hub; a folder "
-        "of tars; or s3://, gs:// or hf://datasets/ with tars, Parquet files or pictures",
+        "of tars; or s3://, gs:// or hf://datasets/you/name/folder of tars, Parquet files or pictures",
         positional=True,
         hub="dataset",
     )
@@ -114,7 +114,7 @@ def _label(options: Label) -> int:
     chosen = options.options
     need_model(chosen.ensemble, "config.json", writer="train-ensemble")
     need_model(chosen.action_unit_model, "config.json", writer="train-au")
-    if not is_address(options.images):
+    if not is_streamed(options.images):
         need_faces(options.images)
     need(chosen.action_units, chosen.fusion, chosen.deepface, chosen.fairface)
     need(chosen.landmark_model, chosen.landmark_detector)

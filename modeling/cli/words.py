@@ -55,7 +55,7 @@ def follow_links() -> bool:
 
 
 def ray() -> str | None:
-    words = "share the work among the processes of this machine by Ray, or of the cluster at ADDRESS, such as auto"
+    words = "share the work by Ray on this machine, or on the cluster at ADDRESS, such as auto; last on the line"
     return option(None, help=words, metavar="ADDRESS", alone="local", group="run")
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from affectnet_plus import IMAGE_SUFFIXES, BadRow, LayoutError, is_system_file
 
-from ..hub_names import is_address
+from ..hub_names import is_streamed
 from ..terms import UNKNOWN
 from .plain_pictures import TarPictures
 from .readers import Images, Listed, NoPictures, Picture, checked
@@ -207,8 +207,8 @@ class _Loose(Listed):
 
 
 def in_files(where) -> bool:
-    """Whether pictures lie in files that hold many, or behind an address, so that `StoredParts` is to open them."""
-    if is_address(where):
+    """Whether `StoredParts` is to open them: pictures in tars of a folder, or what is read from an address."""
+    if is_streamed(where):
         return True
     path = Path(str(where))
     return path.is_dir() and any(file.suffix == ".tar" for file in path.iterdir())

@@ -50,7 +50,7 @@ def predict_on_ray(
         processors, cards = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
         context = DataContext.get_current()
         context.enable_progress_bars = False
-        context.execution_options.preserve_order = True
+        ordered, context.execution_options.preserve_order = context.execution_options.preserve_order, True
         data = ray.data.from_items(
             rows, override_num_blocks=min(len(rows), 4 * max(1, cards or processors))
         ).map_batches(
@@ -60,14 +60,17 @@ def predict_on_ray(
             num_gpus=1 if cards else None,
             compute=ActorPoolStrategy(min_size=1, initial_size=max(1, cards or processors)),
         )
-        for row in data.iter_rows():
-            yield from pickle.loads(row["lines"])
+        try:
+            for row in data.iter_rows():
+                yield from pickle.loads(row["lines"])
+        finally:
+            context.execution_options.preserve_order = ordered
 
 
 class _Answerer:
     """One for each GPU or processor, with the model."""
 
-    def __init__(self, model, bf16: bool, faces: bool | None, readers):
+    def __init__(self, model, bf16: bool, faces: bool | None, readers: "ray.ObjectRef"):
         import torch
 
         torch.set_num_threads(1)

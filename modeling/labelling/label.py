@@ -75,8 +75,8 @@ def label(
         out: a folder; or its address in an object store.
         overwrite: replace `out`, unless it is already what would be written. An interrupted labelling of another
             command is begun anew, see `unfinished`.
-        progress: of the stages "find faces" (with `options.faces`) and "label", in pictures, or where nobody knows how
-            many there are, in files; and "write".
+        progress: of the stages "find faces" (with `options.faces`) and "label", in pictures, of 0 where nobody knows
+            how many there are; and "write". Ray shows its own in a terminal, and this one at the end.
         say: told in a sentence what a person should know.
         resume: there has to be an unfinished labelling to go on with, unless `out` is what would be written.
         follow_links: as `open_pictures` takes it.
@@ -120,7 +120,7 @@ def label(
         except OSError as error:
             why = first_line(error).rstrip(".")
             raise OSError(
-                f"{out} is not finished: {why}. The same command, given again, goes on from there"
+                f"{store.where} is not finished: {why}. The same command, given again, goes on from there"
             ) from error
         remove_work(work)
     return record

@@ -6,6 +6,7 @@ which batches are in it. Where networks need no GPU, Ray lets the process that a
 """
 
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cache, partial
@@ -55,7 +56,7 @@ def label_on_ray(
         shared = ray.put(branches.to("cpu"))
         resources = ray.cluster_resources()
         processors, cards = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
-        DataContext.get_current().enable_progress_bars = False
+        DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
         rows = [{"part": pickle.dumps((part, done.starts.get(part.number, set())))} for part in left]
         read = partial(_read, source=source.travelling(), sizes=branches.sizes, options=options, work=work)
         data = (

@@ -11,7 +11,7 @@ from affectnet_plus_modeling.labelling.label_options import LabelOptions
 from support.ensembles import make_ensemble
 from support.reference import write_small_tree
 
-# Of LABEL_FORMAT 2, and of 1: since then what systems leave beside files is no picture.
+# Of the tree of LABEL_FORMAT 3, and of 2: since then the tree is an option, and work is kept in another form.
 DIGEST = "0235de43b011038ff13cc96acfd8fc1d9e616f54489c89d2fcd362a3132d53de"
 
 
@@ -26,7 +26,7 @@ def test_the_same_pictures_become_the_same_soft_labels_or_the_format_has_another
     options = LabelOptions(str(tmp_path / "ebc"), action_units=str(tmp_path / "units.csv"), tree=True)
     label(tree, tmp_path / "out", options, say=lambda text: None)
     found = digest_of(tmp_path / "out")
-    assert (LABEL_FORMAT, found) == (2, DIGEST), (
+    assert (LABEL_FORMAT, found) == (3, DIGEST), (
         f"the same pictures become other soft labels or files than before ({found}). Is that meant? Then raise "
         "LABEL_FORMAT in labelling/label.py, so that nobody mixes the two, and pin number and digest here"
     )

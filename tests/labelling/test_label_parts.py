@@ -15,6 +15,7 @@ import pytest
 from affectnet_plus import SPLITS, LayoutError, features
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data import parts
+from affectnet_plus_modeling.data.parts import in_files
 from affectnet_plus_modeling.examination import doctor
 from affectnet_plus_modeling.labelling import label_shards
 from affectnet_plus_modeling.labelling.label import label
@@ -143,16 +144,19 @@ def test_an_object_store_that_is_busy_is_asked_again_and_one_that_stays_so_is_sa
     assert rows_of(object_store.address("all")) == rows_of(tmp_path / "here")
 
 
-def test_a_data_set_of_the_hub_is_labelled_without_a_copy_of_it(ensemble, files, tmp_path, monkeypatch):
+def test_a_folder_of_the_hub_is_labelled_without_a_copy_of_it(ensemble, files, tmp_path, monkeypatch):
     """As fsspec reads it, whatever speaks its protocol: here a folder in memory stands for it."""
     fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
     memory.pipe({f"/hub/{name}": content for name, content in files.items()})
+    assert not in_files("hf://datasets/you/faces"), (
+        "a whole data set is fetched, as something may be known of its faces"
+    )
     handler = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(memory))
     real = pa.fs.FileSystem.from_uri
     named = staticmethod(lambda uri: (handler, "/hub") if uri.startswith("hf://") else real(uri))
     monkeypatch.setattr("affectnet_plus_modeling.data.stores.from_uri", named)
-    labelled("hf://datasets/you/faces", tmp_path / "out", ensemble)
+    labelled("hf://datasets/you/faces/pictures", tmp_path / "out", ensemble)
     labelled(as_folder(tmp_path / "plain", files), tmp_path / "here", ensemble)
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "here")
 
@@ -162,6 +166,7 @@ def run(words: list, environment: dict) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ | environment)
 
 
+@pytest.mark.slow
 def test_a_picture_that_crashes_the_decoder_is_left_out_when_the_command_is_given_again(files, ensemble, tmp_path):
     faces = as_folder(tmp_path / "faces", files | {"a.png": poison(), "zz.png": poison()})
     words = ["label", faces, tmp_path / "out", "--ensemble", ensemble, "--batch-size", 3]
@@ -202,6 +207,7 @@ def on_a_small_disk(place: Path, size: int, words: list, environment: dict) -> l
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_with_more_room_the_command_goes_on(files, ensemble, tmp_path):
     faces = as_folder(tmp_path / "faces", files)
     words = ["label", faces, tmp_path / "small" / "out", "--ensemble", ensemble, "--batch-size", 3]

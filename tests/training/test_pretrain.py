@@ -184,7 +184,7 @@ def test_a_run_leaves_the_encoder_and_beside_it_the_picture(uninterrupted):
     )
     assert not list(uninterrupted.glob("*.png"))
     record = json.loads((uninterrupted / "pretraining.json").read_text())
-    assert record["images"] == {"name": "drawn", "origin": "drawn", "faces": 32}
+    assert record["images"] == {"name": "drawn", "origin": "drawn", "faces": 32, "left_out": 0}
     assert record["steps"] == 6 and len(record["losses"]) == 3
     assert record["options"]["mask_size"] == record["options"]["patch_size"] == 8
 
