@@ -18,7 +18,7 @@ from measuring import RESULTS, commit, hardware, write_csv
 
 from affectnet_plus import GENDERS, RACES, SUBSETS
 from affectnet_plus_modeling.evaluation.audit import audit
-from affectnet_plus_modeling.evaluation.compare import compare
+from affectnet_plus_modeling.evaluation.compare import paired_differences
 from affectnet_plus_modeling.evaluation.groups import AGES, UNKNOWN, YAWS, Grouping
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
@@ -42,7 +42,7 @@ def main() -> None:
     subsets = drawn_grouping(SUBSETS, options.rows, 9)
     jobs = {
         "audit": lambda: audit(this, None, subsets, attributes, options.resamples),
-        "compare": lambda: compare(this, other, options.resamples, 0, 0.95),
+        "compare": lambda: paired_differences(this, other, options.resamples, 0, 0.95),
         "loop": lambda: [evaluate_predictions(this.take(draw)) for draw in draws(options.rows)],
     }
     rows = []

@@ -261,8 +261,10 @@ class StreamLoader:
             yield found.faces
 
     def _loader(self) -> DataLoader:
+        # Each beginning draws a number: from a generator of its own, not from that which changes the pictures.
+        generator, workers = torch.Generator().manual_seed(0), self.stream.workers
         return DataLoader(
-            self.stream, None, num_workers=self.stream.workers, collate_fn=_as_it_is, pin_memory=self._pin
+            self.stream, None, num_workers=workers, collate_fn=_as_it_is, pin_memory=self._pin, generator=generator
         )
 
     def close(self) -> None:
