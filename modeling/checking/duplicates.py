@@ -101,13 +101,12 @@ def _near_with_key(hashes: np.ndarray, keys: np.ndarray, distance: int) -> np.nd
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], hashes[order]
     ends = np.repeat(groups := np.flatnonzero(np.r_[keys[1:] != keys[:-1], True]) + 1, np.diff(groups, prepend=0))
-    left, found = np.arange(len(order)), [np.empty((0, 2), dtype=np.int64)]
-    for step in itertools.count(1):
-        left = left[left + step < ends[left]]
-        if not len(left):
-            return np.concatenate(found)
+    step, left, found = 1, np.arange(len(order)), [np.empty((0, 2), dtype=np.int64)]
+    while len(left := left[left + step < ends[left]]):
         near = left[np.bitwise_count(values[left] ^ values[left + step]) <= distance]
         found.append(np.column_stack([order[near], order[near + step]]))
+        step += 1
+    return np.concatenate(found)
 
 
 def group_equal(keys: np.ndarray) -> np.ndarray:
