@@ -64,7 +64,10 @@ def main() -> None:
         "near duplicates": ("near", options.near),
         "evaluation, bootstrap": ("evaluate", options.evaluate),
     }
-    rows = []
+    command = " ".join(["scale.py", "WORK", *sys.argv[2:]])
+    common = {"hardware": hardware(), "commit": commit(), "command": command}
+    path = RESULTS / f"scale-{datetime.date.today().isoformat()}-{commit()}.csv"
+    rows: list[dict] = []
     for name, (job, sizes) in jobs.items():
         found: list[dict] = []
         for size in sizes:
@@ -72,12 +75,9 @@ def main() -> None:
                 link_tree(options.work / f"tree-{size}", size)
             done = run_apart(Path(__file__), job, options.work, size, options.resamples)
             found.append({"job": name, "rows": size} | done | extrapolated([*found, {"rows": size} | done]))
+            rows.append(found[-1])
             print(f"{name}, {size:,} rows: {done['seconds']:.1f} s, {done['peak_mb']:.0f} MB", flush=True)
-        rows += found
-    command = " ".join(["scale.py", "WORK", *sys.argv[2:]])
-    common = {"hardware": hardware(), "commit": commit(), "command": command}
-    path = RESULTS / f"scale-{datetime.date.today().isoformat()}-{commit()}.csv"
-    write_csv(path, COLUMNS, [{name: (row | common).get(name, "") for name in COLUMNS} for row in rows])
+            write_csv(path, COLUMNS, [{name: (row | common).get(name, "") for name in COLUMNS} for row in rows])
 
 
 def extrapolated(runs: list[dict]) -> dict:

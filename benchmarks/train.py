@@ -2,9 +2,10 @@
 
     python benchmarks/train.py WORK [--size mini] [--image-size 48] [--batch-size 128] [--rounds 5] [--steps 20]
 
-Three ways of training the same model on the same drawn faces, in turns, with one clock: a bare PyTorch loop over
+Five ways of training the same model on the same drawn faces, in turns, with one clock: a bare PyTorch loop over
 tensors that are normalised and on the device; our Trainer over the same tensors; our Trainer over the prepared folder,
-with its changes of the pictures. `speed` of a row is that of the bare loop's step over its own, from the medians of
+with its changes of the pictures, decoded once as a small set is, or for each step as a large one; and over the same
+folder as a stream. `speed` of a row is that of the bare loop's step over its own, from the medians of
 the steps; `wait` is the share of a step in which the Trainer waits for the next batch.
 
 On a GPU the model is compiled and runs in bfloat16, and two columns are added: `mfu`, the arithmetic of forward and
@@ -24,11 +25,15 @@ from torch.utils.data import Subset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 
+from affectnet_plus import EMOTIONS
+from affectnet_plus_modeling.data import dataset as dataset_module
 from affectnet_plus_modeling.data.dataset import FaceDataset, load_prepared, normalise
+from affectnet_plus_modeling.data.stream import FaceStream, StreamLoader, stream_prepared
 from affectnet_plus_modeling.preparing import prepare
 from affectnet_plus_modeling.sources.synthetic import draw_repeated_tree
 from affectnet_plus_modeling.training import soft_label_trainer
 from affectnet_plus_modeling.training import train as training
+from affectnet_plus_modeling.training.arguments import reading_workers
 from affectnet_plus_modeling.training.faces import order_of
 from affectnet_plus_modeling.training.options import Augmentation, TrainingOptions
 
@@ -50,6 +55,16 @@ COLUMNS = (
 )
 WARM = 5  # steps of each run that do not count: caches, autotuning, compilation
 GPU = torch.cuda.is_available()
+LABELS = {"soft_labels": "labels"}  # a name of our Trainer, and that of the model
+
+
+WAYS = (
+    "bare loop",
+    "train, ready tensors",
+    "train, prepared folder",
+    "train, prepared folder, decoded for each step",
+    "train, streamed folder",
+)
 
 
 class Ready(torch.utils.data.Dataset):
@@ -115,7 +130,7 @@ def options_of(arguments, augmentation: Augmentation, work: Path) -> TrainingOpt
 
 
 def trainer_of(faces: FaceDataset, dataset, options: TrainingOptions, steps: int, work: Path) -> WatchedTrainer:
-    model = training._model(options, options.image_size, knows_affect=True)
+    model = training._model(options, options.image_size, EMOTIONS, knows_affect=True)
     arguments = training._arguments(work, options, options.epochs)
     arguments.max_steps, arguments.disable_tqdm = steps, True
     arguments.eval_strategy = arguments.save_strategy = arguments.logging_strategy = "no"
@@ -123,15 +138,25 @@ def trainer_of(faces: FaceDataset, dataset, options: TrainingOptions, steps: int
     if dataset.__class__ is Ready:
         arguments.dataloader_num_workers, arguments.dataloader_persistent_workers = 0, False
         arguments.dataloader_pin_memory = False
-    order = order_of(faces, list(range(len(dataset))), options, 1)
+    stream = isinstance(dataset, StreamLoader)
+    order = None if stream else order_of(faces, list(range(len(dataset))), options, 1)
     return WatchedTrainer(model, options, order, args=arguments, train_dataset=dataset)
+
+
+def streamed(folder: Path, options: TrainingOptions, steps: int) -> StreamLoader:
+    rows = stream_prepared(folder, "default")["train"]
+    workers = reading_workers()
+    size = options.image_size or 0
+    return StreamLoader(
+        FaceStream(rows, size, "soft", options.batch_size, 1000, workers=workers), steps, pin_memory=GPU
+    )
 
 
 def bare_steps(ready: Ready, options: TrainingOptions, steps: int) -> list[float]:
     """Seconds of each step of the shortest honest loop: the same model, loss, optimizer, schedule and clipping."""
     device = "cuda" if GPU else "cpu"
     torch.manual_seed(0)
-    model = training._model(options, options.image_size, knows_affect=True).to(device).train()
+    model = training._model(options, options.image_size, EMOTIONS, knows_affect=True).to(device).train()
     run = torch.compile(model) if GPU else model
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
@@ -142,7 +167,7 @@ def bare_steps(ready: Ready, options: TrainingOptions, steps: int) -> list[float
         first = step * options.batch_size % (len(ready) - options.batch_size + 1)
         rows = slice(first, first + options.batch_size)
         began = time.perf_counter()
-        batch = {name: values[rows] for name, values in ready._batch.items()}
+        batch = {LABELS.get(name, name): values[rows] for name, values in ready._batch.items()}
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bool(options.bf16)):
             loss = run(**batch).loss
         loss.backward()
@@ -179,9 +204,10 @@ def peak_flops() -> float:
 
 
 def step_flops(ready: Ready, options: TrainingOptions) -> int:
-    model = training._model(options, options.image_size, knows_affect=True).cuda().train()
+    model = training._model(options, options.image_size, EMOTIONS, knows_affect=True).cuda().train()
     with FlopCounterMode(display=False) as counted:
-        model(**{name: values[: options.batch_size] for name, values in ready._batch.items()}).loss.backward()
+        batch = {LABELS.get(name, name): values[: options.batch_size] for name, values in ready._batch.items()}
+        model(**batch).loss.backward()
     return counted.get_total_flops()
 
 
@@ -198,18 +224,23 @@ def main() -> None:
     work = arguments.work
     if not (work / "prepared").exists():
         draw_repeated_tree(work / "raw", arguments.faces, 0, 0.1, 0, False)
-        prepare(work / "raw", work / "prepared")
-    faces = FaceDataset(load_prepared(work / "prepared", "default", "train"), arguments.image_size)
+        prepare(work / "raw", work / "prepared", embed=True)
+    rows = load_prepared(work / "prepared", "default", "train")
+    faces = FaceDataset(rows, arguments.image_size)
+    dataset_module.MEMORY_BYTES = 0
+    decoding = FaceDataset(rows, arguments.image_size)
     ready = Ready(faces, len(faces))
     still, changing = (options_of(arguments, some, work) for some in (STILL, Augmentation()))
     steps = arguments.steps + WARM
-    found: dict[str, list[float]] = {"bare loop": [], "train, ready tensors": [], "train, prepared folder": []}
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
     waits: dict[str, list[float]] = {name: [] for name in found}
     for turn in range(arguments.rounds):
         found["bare loop"] += bare_steps(ready, still, steps)
         for name, dataset, options in (
             ("train, ready tensors", ready, still),
             ("train, prepared folder", Subset(faces, range(len(faces))), changing),
+            ("train, prepared folder, decoded for each step", Subset(decoding, range(len(faces))), changing),
+            ("train, streamed folder", streamed(work / "prepared", changing, steps), changing),
         ):
             seconds, wait = trainer_steps(faces, dataset, options, steps, work / "run")
             found[name] += seconds

@@ -20,7 +20,6 @@ from ..hub_names import fetched, on_hub
 from .dataset import LABEL_COLUMNS, FaceDataset, class_names, known_of, opening
 
 LABELS_AT_A_TIME = 5_000
-MANY_NAMED = 1_000  # faces that cannot be decoded whose names are kept
 
 
 class Place(TypedDict):
@@ -257,12 +256,14 @@ class StreamLoader:
             found = next(self._running)
             self.stream.places[found.lane] = found.place
             self.stream.next_lane = (found.lane + 1) % len(self.stream.places)
-            self.unreadable.update(found.unreadable if len(self.unreadable) < MANY_NAMED else {})
+            self.unreadable.update(found.unreadable)
             yield found.faces
 
     def _loader(self) -> DataLoader:
+        # Each beginning draws a number: from a generator of its own, not from that which changes the pictures.
+        generator, workers = torch.Generator().manual_seed(0), self.stream.workers
         return DataLoader(
-            self.stream, None, num_workers=self.stream.workers, collate_fn=_as_it_is, pin_memory=self._pin
+            self.stream, None, num_workers=workers, collate_fn=_as_it_is, pin_memory=self._pin, generator=generator
         )
 
     def close(self) -> None:

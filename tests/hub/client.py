@@ -21,6 +21,7 @@ def signed_in(patch: pytest.MonkeyPatch, home: Path) -> Iterator[LoopbackHub]:
         files = running.url + "/{repo_id}/resolve/{revision}/{filename}"
         patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", files)
         patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        patch.setattr("datasets.config.HF_ENDPOINT", running.url)  # for what it streams
         disable_progress_bars()
         yield running
         enable_progress_bars()
