@@ -32,7 +32,18 @@ from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, soft_label_rows
 from affectnet_plus_modeling.words import BEYOND_CHANCE
 
-COLUMNS = ("model", "number", "truth", "faces", "covered", "with_interval", "width", "repeats", "hardware", "commit")
+COLUMNS: tuple[str, ...] = (
+    "model",
+    "number",
+    "truth",
+    "faces",
+    "covered",
+    "with_interval",
+    "width",
+    "repeats",
+    "hardware",
+    "commit",
+)
 COLUMNS += ("command",)
 RESAMPLES = 400
 POWERS = {"nearly calibrated": 1.25, "not sure enough": 0.6, "too sure": 2.5, "calibrated": 1.25}
@@ -91,7 +102,7 @@ def simulated(model: str, soft: np.ndarray, generator: np.random.Generator) -> P
 def flat(metrics: dict, key: str | None = None) -> dict:
     """The numbers, or with "intervals" their intervals, by name."""
     part = metrics if key is None else metrics[key]
-    names = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_soft")
+    names: tuple[str, ...] = ("kl", "js", "accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_soft")
     names += ("classwise_ece", "classwise_ece_soft")
     found = {name: part[name] for name in names}
     for emotion, row in metrics["per_class"].items():

@@ -47,10 +47,20 @@ SMOOTHING = 0.1
 HELD = 0.05
 MEASURES = ("accuracy", "macro_f1", "kl", "ece", "ece_soft", *(f"recall_{name}" for name in RARE))
 TOLD = ("seeds", "epochs", "training_faces", "hardware", "commit", "command")
-COLUMNS = ("student", "sampling", "temperature", "subset", "faces", *MEASURES)
+COLUMNS: tuple[str, ...] = ("student", "sampling", "temperature", "subset", "faces", *MEASURES)
 COLUMNS += ("least_accuracy", "most_accuracy", "race_gap", "race_gap_by_chance", "gender_gap", "gender_gap_by_chance")
 COLUMNS += ("group_faces", *TOLD)
-DIFFERENCE_COLUMNS = ("student", "less", "sampling", "subset", "measure", "difference", "low", "high", "mcnemar_p")
+DIFFERENCE_COLUMNS: tuple[str, ...] = (
+    "student",
+    "less",
+    "sampling",
+    "subset",
+    "measure",
+    "difference",
+    "low",
+    "high",
+    "mcnemar_p",
+)
 DIFFERENCE_COLUMNS += TOLD
 SAMPLINGS = ("natural", "square-root", "balanced")
 STUDENTS = [("hard", "natural"), ("smoothed", "natural"), ("votes", "natural"), ("one vote", "natural")]
@@ -146,25 +156,25 @@ def figures(said, held_shares: np.ndarray, validation: Faces, groups) -> tuple[l
                 answers = [soften(one, t) for one, t in zip(answers, temperatures, strict=True)]
             name = target + (", temperature" if tempered else "")
             plain[name, sampling] = np.stack(answers)
-            told = {"student": name, "sampling": sampling}
+            told: dict = {"student": name, "sampling": sampling}
             told["temperature"] = float(np.mean(temperatures)) if tempered else 1.0
             for subset in SUBSETS:
                 own = np.ones(len(parts), bool) if subset == "all" else parts == subset
                 each = [measured(one[own], validation.take(own)) for one in answers]
-                row = {key: float(np.mean([one[key] for one in each])) for key in MEASURES}
+                row: dict = {key: float(np.mean([one[key] for one in each])) for key in MEASURES}
                 row |= {"least_accuracy": min(e["accuracy"] for e in each), "faces": int(own.sum())}
                 row |= {"most_accuracy": max(e["accuracy"] for e in each), "subset": subset}
                 if fairface and subset == "all":
                     row |= group_gaps([softmax(one, axis=1) for one in fairface[0]], temperatures, tempered, groups)
                 rows.append(told | row)
             print({key: round(value, 4) if isinstance(value, float) else value for key, value in rows[-4].items()})
-    for (name, sampling), answers in plain.items():
+    for (name, sampling), said in plain.items():
         if name == "hard":
             continue
         for subset in SUBSETS:
             own = np.ones(len(parts), bool) if subset == "all" else parts == subset
             known = validation.take(own)
-            differences += compared(name, sampling, subset, answers[:, own], plain["hard", sampling][:, own], known)
+            differences += compared(name, sampling, subset, said[:, own], plain["hard", sampling][:, own], known)
     return rows, differences
 
 
@@ -247,7 +257,7 @@ def read_fairface(options) -> dict[str, np.ndarray]:
 
 def group_gaps(answers: list[np.ndarray], temperatures: list[float], tempered: bool, groups) -> dict[str, float]:
     """The mean gap over the seeds, and that of groups by lot: 200 permutations of the groups of an expression."""
-    found = {"group_faces": len(groups["expression"])}
+    found: dict[str, float] = {"group_faces": len(groups["expression"])}
     given = np.arange(len(groups["expression"])), groups["expression"]
     scores = [soften(one, t)[given] if tempered else one[given] for one, t in zip(answers, temperatures, strict=True)]
     confidence = np.mean(scores, axis=0)

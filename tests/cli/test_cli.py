@@ -117,7 +117,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_options(monkeypatch, 
     seen = []
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "README.md").touch()
+    (tmp_path / "data" / "manifest.json").touch()
 
     def noted(data, out, options, resume, overwrite, progress, strict, say):
         seen.append((data, out, options, resume, overwrite))

@@ -194,7 +194,7 @@ MISTAKES = [
 def test_mistakes_are_refused_in_one_sentence_before_anything_heavy_is_imported(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "prepared").mkdir()
-    (tmp_path / "prepared" / "README.md").touch()
+    (tmp_path / "prepared" / "manifest.json").touch()
     script = """
 import json, sys
 from affectnet_plus_modeling.cli import main

@@ -243,7 +243,7 @@ def test_the_verb_passes_every_option_on(monkeypatch, capsys, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "README.md").touch()
+    (tmp_path / "data" / "manifest.json").touch()
     copytree(pretrained(), tmp_path / "other")
     (tmp_path / "peer.jsonl").touch()
     monkeypatch.setattr(evaluate_module, "evaluate", lambda *words: asked.append(words) or {})
