@@ -8,8 +8,8 @@ networks with random weights, so that what is not network shows; what is there a
 Each way runs in a fresh process, in turns. Labelling is timed from when its models are loaded to the finished folder.
 That has the start of Ray's actors in it, which takes some seconds whatever the number of faces; what goes before is
 `startup`. Workers of Ray run at the priority of everything else (RAY_worker_niceness=0; 15 is its own choice). Memory
-is that of all processes; `resident_mb` counts pages that they share once. `cpu_seconds` of all of them says what a busy
-machine does not change much. `--way stages 1` prints what a face costs a core in each stage but the networks.
+is that of all processes; `resident_mb` counts pages that they share once. `cpu_seconds` of all of them says what a
+busy machine does not change much. `--way stages 1` prints what a face costs a core in each stage but the networks.
 """
 
 import argparse
