@@ -172,6 +172,7 @@ def run(work: Path, faces: int, way: str, workers: int) -> dict:
         work / f"tars-{faces}",
         out,
         options,
+        overwrite=True,
         progress=progress,
         say=lambda text: print(text, file=print_to),
         ray="local" if way == "ray" else None,
