@@ -15,6 +15,7 @@ import shutil  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from affectnet_plus_modeling.evaluation.evaluate import evaluate  # noqa: E402
 from affectnet_plus_modeling.preparing import prepare  # noqa: E402
@@ -26,6 +27,10 @@ from support.models import TINY, quick  # noqa: E402
 from support.trees import full_record, picture  # noqa: E402
 
 pytest_plugins = ["support.skipped"]
+
+# The same inputs every time, so that a change is judged by what it changed; --hypothesis-profile=default tries others.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_collection_finish():
