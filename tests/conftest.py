@@ -12,6 +12,7 @@ os.environ["HF_HOME"] = _CACHES.name
 
 import gc  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -27,6 +28,9 @@ from support.models import TINY, quick  # noqa: E402
 from support.trees import full_record, picture  # noqa: E402
 
 pytest_plugins = ["support.skipped"]
+
+# Where a shell starts tests in the background it has Ctrl-C ignored, and programs that they start would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same inputs every time, so that a change is judged by what it changed; --hypothesis-profile=default tries others.
 settings.register_profile("same", derandomize=True)

@@ -223,13 +223,13 @@ def test_a_model_without_heads_does_not_answer(trained, model_copy, pictures):
 
 
 def test_few_pictures_are_shared_out_over_the_threads(trained, pictures, monkeypatch):
-    seen, answer = [], predict_module._answer
+    seen, answer = [], predict_module.answer_batch
 
     def noted(model, faces, paths):
         seen.append(len(paths))
         return answer(model, faces, paths)
 
-    monkeypatch.setattr(predict_module, "_answer", noted)
+    monkeypatch.setattr(predict_module, "answer_batch", noted)
     files = sorted(pictures.rglob("*.jpg"))[:6]
     before = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
