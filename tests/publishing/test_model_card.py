@@ -377,6 +377,13 @@ def test_the_divergence_from_a_one_hot_label_is_called_cross_entropy(fixed):
     assert table(render_model_card(fixed, "user/faces"))["target"] == ["one-hot label, cross-entropy"]
 
 
+@pytest.mark.parametrize("option", [{"class_weights": [2.0] * 8}, {"label_smoothing": 0.1}, {"loss": "js"}])
+def test_a_loss_that_is_not_plain_is_told_with_the_way_to_switch_it_off(fixed, option):
+    plain = '`class_weights=None, label_smoothing=0.0, loss="kl"`'
+    assert plain not in render_model_card(fixed, "user/faces")
+    assert plain in render_model_card(changed(fixed, "config.json", **option), "user/faces")
+
+
 def test_a_power_that_is_not_known_gives_no_energy(fixed):
     changed(fixed, "training.json", energy=None)
     text = render_model_card(fixed, "user/faces")

@@ -92,7 +92,6 @@ def test_the_evaluation_has_a_loss_and_regular_arrays(done):
     assert found["with affect"] == [[8, 8], [8, 2]], "where it is asked for"
 
 
-@pytest.mark.parametrize("where", ["files of a checkpoint", "files"])
 def test_training_further_drops_what_was_fitted_to_the_old_weights_and_says_so_once(done):
     found = done["trains_on_rows"]
     for part in ("before training", "after evaluating"):
@@ -102,6 +101,7 @@ def test_training_further_drops_what_was_fitted_to_the_old_weights_and_says_so_o
     assert "prediction_set" not in found["answer"] and "abstain" not in found["answer"]
 
 
+@pytest.mark.parametrize("where", ["files of a checkpoint", "files"])
 def test_what_the_trainer_saves_is_whole(done, where):
     assert set(WHOLE) <= set(done["trains_on_rows"][where])
     assert list(done["trains_on_rows"]["answer"]["soft_label"]) == list(EMOTIONS)
