@@ -37,7 +37,7 @@ from affectnet_plus_modeling.training.saving import save_model
 from affectnet_plus_modeling.vit import AffectNetPlusConfig, AffectNetPlusForSoftLabels
 
 SIDE = 48
-NAME = "modeling/pretrained/ferplus"
+NAME = "ferplus"
 WATTS = 700.0  # of an H200
 
 
@@ -87,7 +87,6 @@ def write_model(options, weights: Path, folder: Path) -> None:
         loss=options.loss,
         drop_path_rate=options.drop_path,
         classifier_dropout=options.classifier_dropout,
-        class_weights=list(options.class_weights),
         valence_arousal_weight=0.0,
     )
     model = AffectNetPlusForSoftLabels(config).eval()

@@ -36,6 +36,11 @@ def model_folder(model: str | PathLike) -> str | PathLike:
     return fetched(model, "model") if on_hub(model, "model") else model
 
 
+def local_folder(folder: str | PathLike) -> str | PathLike:
+    """As `model_folder`, for what need not be a model: nothing is fetched, and any folder of yours goes first."""
+    return pretrained(str(folder)) if str(folder) in PRETRAINED and not Path(folder).exists() else folder
+
+
 def exported_file(model: str | PathLike) -> Path | None:
     """The ONNX file of a folder that `export` wrote, or one that is named itself; None for anything else."""
     path = Path(model_folder(model))

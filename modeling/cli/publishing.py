@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..options import option
 from ..publishing.options import HubOptions, check_repo_id
+from ..shipped import local_folder
 from . import words
 from .arguments import Verb
 from .progress import show_bars
@@ -17,8 +18,8 @@ class Publish:
     """Push a model, an exported one, an ensemble, data, a metric or a page to try a model, with its card, at once."""
 
     folder: str = option(
-        help="folder that train, export, train-ensemble or prepare wrote, or of a metric; with --space, a model of "
-        "the Hub",
+        help="folder that train, export, train-ensemble or prepare wrote, or of a metric, or ferplus; with --space, a "
+        "model of the Hub",
         positional=True,
     )
     repo: str = option(help="you/name on the Hub; with --to-folder, the folder to write", positional=True)
@@ -58,18 +59,19 @@ class Publish:
 
 
 def _publish(options: Publish) -> int:
+    source = options.folder if options.space else str(local_folder(options.folder))
     if not options.space:
-        need(options.folder)
-        folder = Path(options.folder)
+        need(source)
+        folder = Path(source)
         known = ("manifest.json", "config.json", f"{folder.resolve().name}.py")  # of data, of weights, of a metric
         if not any((folder / name).is_file() for name in known):
-            need_model(options.folder)
+            need_model(source)
     if options.to_folder:
         need_free(options.repo, options.overwrite)
     from ..publishing.publish import kind_of, plan, publish, stage
     from ..publishing.publish_space import Space
 
-    kind = Space if options.space else kind_of(options.folder)
+    kind = Space if options.space else kind_of(source)
     takes = inspect.signature(kind).parameters
     given = {}
     for flag, name, value in (
@@ -82,7 +84,7 @@ def _publish(options: Publish) -> int:
             raise ValueError(f"{flag} means nothing for {options.folder}: see affectnet-plus publish --help")
         if value:
             given[name] = value
-    what = kind(options.folder, **given)
+    what = kind(source, **given)
     if options.to_folder:
         print(stage(what, options.repo, options.overwrite))
     else:

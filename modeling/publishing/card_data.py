@@ -99,8 +99,14 @@ class ModelCardRecord:
 
     @property
     def place(self) -> str:
-        """What stands before the name of a file of the repository: an address on the Hub, or a folder."""
-        return f"https://huggingface.co/{self.repo_id}/resolve/main" if is_repo_id(self.repo_id) else self.repo_id
+        """What stands before the name of a picture in the head: an address on the Hub, nothing beside the card."""
+        return f"https://huggingface.co/{self.repo_id}/resolve/main/" if is_repo_id(self.repo_id) else ""
+
+    @property
+    def files(self) -> list[str]:
+        """The files that the figures of the card are from."""
+        known = {"training.json": self.training, "metrics.json": self.metrics, "config.json": self.config}
+        return [name for name, content in known.items() if content is not None]
 
     @property
     def labels(self) -> list[str]:

@@ -30,7 +30,7 @@ def head(record: ModelCardRecord) -> ModelCardData:
         metrics=["accuracy", "f1"] if record.metrics else None,
         base_model=record.base_model,
         base_model_relation="finetune" if record.base_model else None,
-        thumbnail=f"{record.place}/{SHEET}" if record.examples else None,
+        thumbnail=f"{record.place}{SHEET}" if record.examples else None,
         widget=[_widget(record, example) for example in record.examples] or None,
         model_name=record.repo_id.rpartition("/")[2] if record.metrics else None,
         eval_results=eval_results(record, record.metrics) if record.metrics else None,
@@ -46,7 +46,7 @@ def _licence(record: ModelCardRecord) -> dict[str, Any]:
 def _widget(record: ModelCardRecord, example: Example) -> dict[str, Any]:
     shares = sorted(example.answer["soft_label"].items(), key=lambda found: -found[1])
     return {
-        "src": f"{record.place}/{example.file}",
+        "src": f"{record.place}{example.file}",
         "example_title": f"{example.emotion} (drawn)",
         "output": [{"label": label, "score": round(share, 3)} for label, share in shares],
     }
@@ -118,4 +118,4 @@ def face_line(record: ModelCardRecord) -> str:
     file = record.examples[0].file
     if is_repo_id(record.repo_id):
         return f'face = hf_hub_download("{record.repo_id}", "{file}")'
-    return f'face = "{record.place}/{file}"'
+    return f'face = "{record.repo_id}/{file}"'

@@ -27,6 +27,7 @@ class Repository:
         sdk: of a Space: "static" or "gradio".
         closed: it must never be open to everybody, who would read what is not free.
         reason: why it is closed, in words; None where it is not, or where whoever publishes said so.
+        no_licence: that no licence is chosen for it, in words; None where it has one.
         ours: names of files that an earlier push may have left, and that go where they are not pushed again.
     """
 
@@ -36,6 +37,7 @@ class Repository:
     ours: re.Pattern[str]
     sdk: str | None = None
     reason: str | None = None
+    no_licence: str | None = None
 
     def __post_init__(self):
         """Raises ValueError: it is no name of a repository with its owner."""

@@ -68,6 +68,9 @@ def _rendered(record: ModelCardRecord) -> str:
         training=training,
         facts=facts(record),
         sheet=SHEET,
+        files=_listed([f"`{name}`" for name in record.files]),
+        drawn=training is not None and training["data"]["origin"] == "drawn",
+        on_hub=is_repo_id(record.repo_id),
         hub_face=bool(record.examples) and is_repo_id(record.repo_id),
         face=face_line(record),
         expected=expected(record),
@@ -76,9 +79,13 @@ def _rendered(record: ModelCardRecord) -> str:
         results=results_of(record, record.metrics) if record.metrics else None,
         training_table=training_table(training, record.config, record.started_from) if training else None,
         options_table=options_table(record),
-        energy=energy_text(training["energy"]) if training else None,
+        energy=energy_text(training["energy"], training["processes"]) if training else None,
         uncertainty=uncertainty_text(record),
         cite_model=model_citation(record),
         cite_affectnet_plus=TERMS["AffectNet+"].citation,
         cite_data=data_citation(record),
     )
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..checkpoints import read_config
-from ..shipped import exported_file
+from ..shipped import exported_file, local_folder
 from .guard import Contents, check_contents, write_contents
 from .hub import HubOptions, Repository, push
 
@@ -44,8 +44,8 @@ def publish(
     One commit holds everything, so something half-published is never seen; nothing is pushed when nothing changed.
 
     Args:
-        what: one of the kinds, or a folder, whose kind its files tell.
-        say: is told what was done, and why it stays closed where it does.
+        what: one of the kinds, or a folder, whose kind its files tell, or the name of a model of the package.
+        say: is told what was done, why it stays closed where it does, and whether it has no licence.
 
     Raises:
         FileNotFoundError, ValueError, PermissionError: as the kind's own `contents` and `repository`, and `hub.push`.
@@ -53,8 +53,8 @@ def publish(
     """
     what = _publication(what)
     contents, to = _contents(what, repo_id), what.repository(repo_id, options)
-    if to.reason:
-        say(to.reason)
+    for told in filter(None, (to.reason, to.no_licence)):
+        say(told)
     return push(contents, to, options, what.message, say)
 
 
@@ -85,6 +85,7 @@ class Plan:
         readers: who could read it, if it is made now; one that is there and open keeps its readers, unless it must
             be closed: then nothing is sent.
         reason: why it is closed, None where it need not be, or whoever publishes said so.
+        no_licence: that no licence is chosen, and what chooses one; None where there is one.
     """
 
     files: dict[str, int]
@@ -93,13 +94,14 @@ class Plan:
     commit: str
     readers: str
     reason: str | None
+    no_licence: str | None
 
     def __str__(self):
         lines = [f"{size:>14,}  {name}" for name, size in self.files.items()]
         whole = f"{sum(self.files.values()):>14,}  bytes in {len(self.files)} files"
         to = f"to the {self.kind} repository {self.repository}, {self.commit}: {self.readers}"
-        reason = [self.reason] if self.reason else []
-        return "\n".join([*lines, whole, to, *reason, f"nothing was sent to {self.repository}"])
+        told = filter(None, (self.reason, self.no_licence))
+        return "\n".join([*lines, whole, to, *told, f"nothing was sent to {self.repository}"])
 
 
 def plan(what: Publication | str | Path, repo_id: str, options: HubOptions) -> Plan:
@@ -118,7 +120,8 @@ def plan(what: Publication | str | Path, repo_id: str, options: HubOptions) -> P
         for name, content in contents.items()
     }
     commit = f"branch {options.revision}{f', tag {options.tag}' * bool(options.tag)}"
-    return Plan(dict(sorted(sizes.items())), repo_id, to.kind, commit, _readers(to, options), to.reason)
+    readers = _readers(to, options)
+    return Plan(dict(sorted(sizes.items())), repo_id, to.kind, commit, readers, to.reason, to.no_licence)
 
 
 def _contents(what: Publication, repo_id: str) -> Contents:
@@ -141,7 +144,10 @@ def _readers(to: Repository, options: HubOptions) -> str:
 
 
 def _publication(what: Publication | str | Path) -> Publication:
-    return kind_of(what)(what) if isinstance(what, str | Path) else what
+    if not isinstance(what, str | Path):
+        return what
+    folder = local_folder(what)
+    return kind_of(folder)(folder)
 
 
 def kind_of(folder) -> Callable[..., Publication]:

@@ -16,7 +16,7 @@ from ..labelling.ensemble.model import load_ensemble
 from ..labelling.ensemble.seen import SEEN_FILE
 from .guard import Contents, check_contents
 from .hub import HubOptions, Repository
-from .weights import are_free, licence_of, read_training, why_closed
+from .weights import are_free, licence_of, no_licence, read_training, why_closed
 
 _REQUIRED = ("config.json", "model.safetensors", "preprocessor_config.json", "training.json")
 _LOADING = """
@@ -56,9 +56,11 @@ class Ensemble:
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:
         """Raises PermissionError and ValueError as `weights.why_closed` does."""
-        reason = why_closed(read_training(Path(self.folder)), self.licence, options)
+        training = read_training(Path(self.folder))
+        reason, unlicensed = why_closed(training, self.licence, options), no_licence(training, self.licence)
         ours = re.compile(re.escape(SEEN_FILE))
-        return Repository(repo_id, "model", closed=reason is not None, ours=ours, reason=reason)
+        closed = reason is not None
+        return Repository(repo_id, "model", closed=closed, ours=ours, reason=reason, no_licence=unlicensed)
 
 
 def _contents(folder: Path, repo_id: str, licence: str | None, with_seen: bool) -> Contents:

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCardData
 
 from .guard import Contents
 from .hub import HubOptions, Repository
-from .weights import licence_of, read_training, why_closed
+from .weights import licence_of, no_licence, read_training, why_closed
 
 REQUIRED = ("README.md", "config.json", "preprocessor_config.json", "onnx/model.onnx", "parity.json", "parity.md")
 OPTIONAL = (
@@ -48,9 +48,11 @@ class Exported:
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:
         """Raises PermissionError and ValueError as `weights.why_closed` does."""
-        reason = why_closed(read_training(Path(self.folder)), self.licence, options)
+        training = read_training(Path(self.folder))
+        reason, unlicensed = why_closed(training, self.licence, options), no_licence(training, self.licence)
         ours = re.compile("|".join(map(re.escape, OPTIONAL)))
-        return Repository(repo_id, "model", closed=reason is not None, ours=ours, reason=reason)
+        closed = reason is not None
+        return Repository(repo_id, "model", closed=closed, ours=ours, reason=reason, no_licence=unlicensed)
 
     def _head(self, source: Path) -> ModelCardData:
         return ModelCardData(

@@ -13,7 +13,7 @@ from .guard import Contents
 from .hub import HubOptions, Repository
 from .model_card import render_model_card
 from .results import EVAL_RESULTS_FILE, eval_results_file
-from .weights import read_training, why_closed
+from .weights import no_licence, read_training, why_closed
 
 # What a published model consists of. Nothing else of the folder leaves the machine: no checkpoints, no picture of a
 # face, and no pickle. The code is all of vit/, which is what transformers copies beside the weights.
@@ -62,9 +62,11 @@ class Model:
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:
         """Raises PermissionError and ValueError as `weights.why_closed` does."""
-        reason = why_closed(read_training(Path(self.folder)), self.licence, options)
+        training = read_training(Path(self.folder))
+        reason, unlicensed = why_closed(training, self.licence, options), no_licence(training, self.licence)
         ours = re.compile("|".join(map(re.escape, (*OPTIONAL, EVAL_RESULTS_FILE))))
-        return Repository(repo_id, "model", closed=reason is not None, ours=ours, reason=reason)
+        closed = reason is not None
+        return Repository(repo_id, "model", closed=closed, ours=ours, reason=reason, no_licence=unlicensed)
 
 
 def _check_weights(folder: Path) -> None:

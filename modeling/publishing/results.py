@@ -100,9 +100,21 @@ def _subsets(subsets: dict, all_rows: int) -> str | None:
     return markdown_table(("subset", "faces", *map(PART.get, PARTS)), rows) if rows else None
 
 
+_SUBSETS = {  # by the rank of the label in the soft label
+    "easy": "which is the faces whose label is the largest part of their soft label",
+    "challenging": "which is the faces whose label is the second or third largest part of their soft label",
+    "difficult": "which is the faces whose label is no more than the fourth largest part of their soft label",
+}
+
+
 def _no_subsets(subsets: dict, all_rows: int) -> str:
     only = [name for name, cell in subsets.items() if cell["rows"] == all_rows and name != "unknown"]
-    return f"All faces of this split are {only[0]}." if only else "No face of this split has a difficulty subset."
+    if not only:
+        return "No face of this split has a difficulty subset."
+    return (
+        f"Every face of this split is of the subset {only[0]}, {_SUBSETS[only[0]]}, so that the figures above are "
+        "those of this subset."
+    )
 
 
 def _groups(groups: dict, all_rows: int) -> str | None:

@@ -2,11 +2,14 @@
 
 from ..markdown import escaped
 from ..preparing.columns import markdown_table
+from ..shipped import PRETRAINED
 from ..terms import TERMS
 from ..vit import AffectNetPlusConfig
 from ..vit.losses import LOSSES
 from .card_data import ModelCardRecord
 from .options import is_repo_id
+
+MAINTAINERS = "The affectnet-plus maintainers"  # as CITATION.cff has them
 
 
 def training_table(training: dict, config: AffectNetPlusConfig, started_from: str | None) -> str:
@@ -72,16 +75,26 @@ def _written(value) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def energy_text(energy: dict | None) -> str:
-    """The estimate of a training.json with what it assumes."""
+def energy_text(energy: dict | None, processes: int) -> str:
+    """The estimate of a training.json with what it assumes of each of its processes."""
     if energy is None:
         return "**Energy:** not estimated, since the power of the hardware is not known."
-    (low, high), (least, most) = energy["kilowatt_hours"], energy["watts"]
+    least, most = energy["watts"]
+    power = f"{least:g} to {most:g} W"
+    whole = "" if power in energy["assumption"] else f" ({power} in all)"  # that of one thread says it already
+    each = " in each process" if processes > 1 else ""
     return (
-        f"**Energy:** an estimate and not a measurement: {low:g} to {high:g} kWh, which is {least:g} to {most:g} W "
-        f"({energy['assumption']}, times the processes) times the hours. Memory, cooling and the rest of the machine "
-        "are not in it."
+        f"**Energy:** an estimate and not a measurement: {_energy(*energy['kilowatt_hours'])}, the time of the run at "
+        f"an assumed power, {energy['assumption']}{each}{whole}. Memory, cooling and the rest of the machine are not "
+        "in it."
     )
+
+
+def _energy(low: float, high: float) -> str:
+    """Kilowatt hours in the unit in which they are no fractions with many zeros."""
+    if high < 1e-5:
+        return "less than 0.01 Wh"
+    return f"{low:g} to {high:g} kWh" if high >= 0.01 else f"{1000 * low:.3g} to {1000 * high:.3g} Wh"
 
 
 def uncertainty_text(record: ModelCardRecord) -> str | None:
@@ -91,13 +104,13 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
         return None
     truth = {"label": "the human label", "vote": "one random annotator's vote"}[fitted["of"]]
     rule = {
-        "threshold": "the classes whose probability is at least 1 minus",
+        "threshold": "the classes whose probability is at least",
         "aps": "the most probable classes whose probabilities sum to at most",
     }[fitted["method"]]
     quantile = fitted["quantile"]
-    quantile = (
-        f"{quantile:.4f}" if isinstance(quantile, float) else f"a quantile of each emotion ({_listed(quantile)})"
-    )
+    each = quantile if isinstance(quantile, list) else [quantile]
+    bounds = _listed([1 - value if fitted["method"] == "threshold" else value for value in each])
+    bound = f"a bound of each emotion ({bounds})" if isinstance(quantile, list) else bounds
     threshold = fitted["abstain_entropy"]
     accuracy, confidence = f"{fitted['abstain_accuracy']:.1%}", fitted["abstain_confidence"]
     kept = (
@@ -114,7 +127,7 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
     share = "" if fitted["share"] == 1 else f", a random share of {fitted['share']} by seed {fitted['seed']}"
     return (
         f"**Temperature** {record.config.logit_temperature:.4f}: the model divides its logits by it; fitted against "
-        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {quantile}, and "
+        f"{fitted['against']} labels. **Prediction set** ({fitted['method']}): {rule} {bound}, and "
         f"always the most probable one; promised to hold {truth} for {fitted['coverage']:.1%} of faces like those of "
         f"the fit. **Abstain:** {abstain}. All were fitted on {fitted['rows']:,} faces of `{fitted['data']}`, "
         f"{fitted['split']} split, {fitted['view']} view{share}."
@@ -122,12 +135,16 @@ def uncertainty_text(record: ModelCardRecord) -> str | None:
 
 
 def model_citation(record: ModelCardRecord) -> str:
-    """BibTeX of the model itself: its owner and address where its name has an owner, the year where it is recorded."""
+    """BibTeX of the model itself: its owner and address where its name has an owner, the year where it is recorded.
+
+    One of the package is its maintainers'; of another folder nobody knows the author, and then BibTeX wants a `key`.
+    """
     owner, _, name = record.repo_id.rpartition("/")
-    fields = {"title": f"{name}: soft labels of facial expressions"}
+    title = {"title": f"{name}: soft labels of facial expressions"}
+    fields = ({"author": f"{{{MAINTAINERS}}}"} if name in PRETRAINED else {"key": name}) | title
     if is_repo_id(record.repo_id):
         address = rf"\url{{https://huggingface.co/{record.repo_id}}}"
-        fields = {"author": f"{{{owner}}}"} | fields | {"howpublished": address}
+        fields = {"author": f"{{{owner}}}"} | title | {"howpublished": address}
     if record.training:
         fields["year"] = record.training["finished"][:4]
     width = max(map(len, fields))

@@ -81,6 +81,17 @@ def why_closed(training: dict | None, said: str | None, options: HubOptions) -> 
     return None if options.public else f"{learnt}, so they stay closed; --public or --gated opens them"
 
 
+def no_licence(training: dict | None, said: str | None) -> str | None:
+    """That weights have no licence, and what gives them one; None where they have one.
+
+    Args:
+        training, said: as for `licence_of`.
+    """
+    if licence_of(training, said) != NOT_CHOSEN:
+        return None
+    return "no licence is chosen, as the card says, so readers may only read: --license chooses one"
+
+
 def are_free(training: dict | None) -> bool:
     """Whether weights learnt from drawn faces alone. What those had seen that they started from, no record tells."""
     origin, started = _faces(training)

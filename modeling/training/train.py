@@ -128,6 +128,7 @@ def train(
         processes.wait_for_everyone()  # the best checkpoint is read by all, and then it goes
         if processes.is_main_process:
             with fresh_folder(out, overwrite) as folder:
+                _forget_how_it_was_trained(model.config)
                 save_model(model, size, folder)
                 write_json(folder / "training.json", record)
             remove(work)
@@ -205,6 +206,11 @@ def _model(
         # Measured: the backward pass of torch's fused attention for CPUs takes half of a step at 37 tokens.
         model.set_attn_implementation("eager")
     return model
+
+
+def _forget_how_it_was_trained(config: AffectNetPlusConfig) -> None:
+    """These belong to a training and its data, and training.json has them; the next one would take them silently."""
+    config.class_weights, config.label_smoothing = None, 0.0
 
 
 def _arguments(work: Path, options: TrainingOptions, epochs: float) -> TrainingArguments:

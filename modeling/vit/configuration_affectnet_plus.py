@@ -27,7 +27,8 @@ class AffectNetPlusConfig(ViTConfig):
             each that halves the size, with batch norm. Without `stem_channels` it means nothing.
         pooling: "cls" (the class token) or "mean" (the mean of all tokens).
         classifier_dropout: in [0, 1): share of the pooled features that the heads do not see in training.
-        label_smoothing: in [0, 1): share of a uniform distribution mixed into each target.
+        label_smoothing: in [0, 1): share of a uniform distribution mixed into each target. `affectnet-plus train`
+            leaves neither it nor `class_weights` in the model that it writes: they belong to that training.
         class_weights: None, or one positive weight per class; a face weighs what its soft label says.
         valence_arousal_weight: weight of the valence/arousal loss beside the soft-label loss; 0 leaves it out, and
             then the output of that head means nothing.
@@ -36,6 +37,7 @@ class AffectNetPlusConfig(ViTConfig):
             first one (stochastic depth, Huang et al. 2016).
         logit_temperature: positive; the logits are divided by it. 1 in training; `affectnet-plus calibrate` fits it.
         uncertainty: None, or what `affectnet-plus calibrate` found: the rule of the prediction set and of abstaining.
+            It and the temperature are dropped once the model is trained further.
 
     Raises:
         ValueError: an option is outside its range, or patch, stem and image sizes do not divide.
@@ -82,16 +84,26 @@ class AffectNetPlusConfig(ViTConfig):
         """Other classes are another head, to which nothing applies that was fitted to the old one."""
         if before is None or list(before.items()) == list(after.items()):
             return
-        none = {"logit_temperature": 1.0, "uncertainty": None, "class_weights": None}
-        dropped = [name for name, value in none.items() if getattr(self, name) != value]
-        for name in dropped:
-            setattr(self, name, none[name])
         classes = ", ".join(after.values())
-        if dropped:
-            names = ", ".join(dropped)
-            logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, names)
+        if dropped := self._dropped("logit_temperature", "uncertainty", "class_weights"):
+            logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, dropped)
         if set(before.values()) == set(after.values()):
             logger.warning("The classes are now in the order %s: a head that was trained is in the old one", classes)
+
+    def drop_calibration(self) -> None:
+        """Other weights give other probabilities, of which nothing holds that was fitted to the old ones."""
+        if self.uncertainty is None:
+            return
+        dropped = self._dropped("logit_temperature", "uncertainty")
+        logger.warning("The model is trained further: dropped what was fitted to it as it was, %s", dropped)
+
+    def _dropped(self, *names: str) -> str:
+        """Set what is none of its default back to it, and name it."""
+        none = {"logit_temperature": 1.0, "uncertainty": None, "class_weights": None}
+        dropped = [name for name in names if getattr(self, name) != none[name]]
+        for name in dropped:
+            setattr(self, name, none[name])
+        return ", ".join(dropped)
 
     def save_pretrained(self, save_directory, **kwargs):
         """As the stock one, and where there is no `preprocessor_config.json`, write that of this network.

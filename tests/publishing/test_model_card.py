@@ -135,7 +135,10 @@ def ways_to_write(value) -> set[str]:
         return set()
     if isinstance(value, int):
         return {str(value), f"{value:,}"}
-    ways = {f"{value:.3f}", f"{value:.4f}", f"{value:g}", f"{value:.3g}", str(value), str(round(value, 4))}
+    ways = {f"{1000 * value:.3g}"} if abs(value) < 0.01 else set()  # Wh, where kWh would be a small fraction
+    ways |= {f"{value:.3f}", f"{value:.4f}", f"{value:g}", f"{value:.3g}", str(value), str(round(value, 4))}
+    if 0 <= value <= 1:
+        ways |= {f"{1 - value:.4f}"}  # the bound of a prediction set
     return ways | ({f"{100 * value:.0f}", f"{100 * value:.1f}"} if 0 <= value <= 1 else set())
 
 
@@ -217,6 +220,7 @@ def test_the_statement_on_the_groups_stands_before_their_table():
 def test_without_metrics_the_card_says_so(fixed):
     (fixed / "metrics.json").unlink()
     text = render_model_card(fixed, "user/faces")
+    assert "every figure below is from the `training.json` and `config.json` beside it." in text
     assert section(text, "Results").strip() == "This model was not evaluated: there is no metrics.json beside it."
     assert not {"model-index", "metrics"} & set(head_of(text))
 
@@ -224,6 +228,7 @@ def test_without_metrics_the_card_says_so(fixed):
 def test_without_a_record_of_the_training_the_card_says_so(fixed):
     (fixed / "training.json").unlink()
     text = render_model_card(fixed, "user/faces")
+    assert "every figure below is from the `metrics.json` and `config.json` beside it." in text
     assert section(text, "Training").strip() == "Not recorded: there is no training.json beside the weights."
     assert "Were they of AffectNet or AffectNet+, the weights are for" in section(text, "Terms")
     assert head_of(text)["license_name"] == "see-card" and "base_model" not in head_of(text)
@@ -318,6 +323,9 @@ def test_other_data_than_that_of_the_training_has_not_chosen_the_checkpoint(fixe
 def test_drawn_faces_are_said_to_be_drawn(fixed):
     changed(fixed, "metrics.json", data={"name": "prepared", "origin": "drawn", "fingerprint": "another"})
     assert "these figures say nothing about photographs" in render_model_card(fixed, "user/faces")
+    limits = section(render_model_card(of_origin(fixed, "drawn"), "user/faces"), "Limits")
+    assert "Nobody is seen on the training faces" in limits and "what a program computed" in limits
+    assert "observers, saw" not in limits and "machine prediction" not in limits
 
 
 @pytest.mark.parametrize(
@@ -326,6 +334,7 @@ def test_drawn_faces_are_said_to_be_drawn(fixed):
         ({"abstain_entropy": None}, "never, since no threshold of entropy reached an accuracy of 80.0%"),
         ({"of": "vote"}, "to hold one random annotator's vote for 90.0% of faces"),
         ({"method": "aps"}, "the most probable classes whose probabilities sum to at most 0.8417"),
+        ({"quantile": [0.1] * 8}, "probability is at least a bound of each emotion (0.9000, 0.9000, "),
         ({"share": 1.0}, "1,003 faces of `prepared`, validation split, default view."),
     ],
 )
@@ -368,10 +377,41 @@ def test_the_divergence_from_a_one_hot_label_is_called_cross_entropy(fixed):
     assert table(render_model_card(fixed, "user/faces"))["target"] == ["one-hot label, cross-entropy"]
 
 
+@pytest.mark.parametrize("option", [{"class_weights": [2.0] * 8}, {"label_smoothing": 0.1}, {"loss": "js"}])
+def test_a_loss_that_is_not_plain_is_told_with_the_way_to_switch_it_off(fixed, option):
+    plain = '`class_weights=None, label_smoothing=0.0, loss="kl"`'
+    assert plain not in render_model_card(fixed, "user/faces")
+    assert plain in render_model_card(changed(fixed, "config.json", **option), "user/faces")
+
+
 def test_a_power_that_is_not_known_gives_no_energy(fixed):
     changed(fixed, "training.json", energy=None)
     text = render_model_card(fixed, "user/faces")
     assert "**Energy:** not estimated, since the power of the hardware is not known." in text and "kWh" not in text
+
+
+@pytest.mark.parametrize(
+    "hours, threads, processes, said",
+    [
+        (
+            [2.66e-05, 0.000133],
+            1,
+            1,
+            "0.0266 to 0.133 Wh, the time of the run at an assumed power, 3 to 15 W for each ",
+        ),
+        ([0.012, 0.06], 4, 1, "0.012 to 0.06 kWh, the time of the run at an assumed power, 3 to 15 W for each CPU "),
+        ([2e-06, 9e-06], 1, 2, "less than 0.01 Wh, the time of the run at an assumed power, 3 to 15 W for each CPU "),
+    ],
+)
+def test_the_energy_is_told_in_a_unit_that_is_read_easily_and_its_power_once(fixed, hours, threads, processes, said):
+    watts = [3.0 * threads * processes, 15.0 * threads * processes]
+    energy = {"watts": watts, "kilowatt_hours": hours, "assumption": "3 to 15 W for each CPU thread"}
+    text = " ".join(
+        render_model_card(changed(fixed, "training.json", energy=energy, processes=processes), "a/b").split()
+    )
+    assert said in text and text.count("3 to 15 W") == 1
+    whole = f"({watts[0]:g} to {watts[1]:g} W in all)"
+    assert (whole in text) is (threads * processes > 1) and ("thread in each process" in text) is (processes > 1)
 
 
 @pytest.mark.parametrize("start, base", [("owner/vit", "owner/vit"), ("pretrained", None)])
@@ -415,6 +455,12 @@ def test_the_training_faces_and_their_paper_are_named(fixed):
     text = render_model_card(of_origin(fixed, None), "user/faces")
     assert "Nothing says whose the training faces are" in text
     assert text.count("@") == EXPECTED.read_text().count("@")
+
+
+def test_a_model_without_an_owner_is_cited_by_a_key_and_that_of_the_package_by_its_maintainers(fixed):
+    assert "  key   = {faces},\n" in section(render_model_card(fixed, "faces"), "Citation")
+    maintainers = yaml.safe_load((Path(__file__).parents[2] / "CITATION.cff").read_text())["authors"][0]["name"]
+    assert f"  author = {{{{{maintainers}}}}},\n" in section(render_model_card(fixed, "ferplus"), "Citation")
 
 
 def test_generated_soft_labels_are_said_to_be_generated(fixed):
@@ -512,7 +558,9 @@ def test_a_card_shows_drawn_faces_with_their_answers(trained, staged):
         assert (staged / f"example-{example.emotion}.png").read_bytes() == example.picture
         with Image.open(staged / f"example-{example.emotion}.png") as picture:
             assert picture.size == (224, 224)
-    assert "as those that it learnt from" in card
+    assert "as were those that the model learnt from" in card
+    beside = head_of(render_model_card(trained, "faces", examples=examples))
+    assert [beside["thumbnail"], beside["widget"][0]["src"]] == ["examples.png", examples[0].file]
     first = draw_sheet(examples)
     assert first == (staged / "examples.png").read_bytes() and len(first) < 150_000
 
@@ -533,7 +581,8 @@ def test_no_row_repeats_the_row_of_all_faces(fixed):
     changed(fixed, "metrics.json", groups=dict.fromkeys(metrics["groups"], whole), subsets={"easy": whole["unknown"]})
     text = render_model_card(fixed, "user/faces")
     assert "| unknown |" not in text and "| easy |" not in text
-    assert "Nothing is known of the groups" in text and "All faces of this split are easy." in text
+    assert "Nothing is known of the groups" in text and "Every face of this split is of the subset easy," in text
+    assert "whose label is the largest part of their soft label" in text
 
 
 @pytest.mark.slow

@@ -121,9 +121,10 @@ def test_a_plan_lists_what_would_be_sent_and_asks_nobody(hub, model_copy, tmp_pa
     assert (found.repository, found.kind, found.readers) == ("tester/faces", "model", "everybody reads it")
     assert found.reason is None and not hub.requests
     said = str(found).splitlines()
-    assert len(said) == len(files) + 3
-    assert said[-2:] == [
+    assert len(said) == len(files) + 4
+    assert said[-3:] == [
         "to the model repository tester/faces, branch main: everybody reads it",
+        "no licence is chosen, as the card says, so readers may only read: --license chooses one",
         "nothing was sent to tester/faces",
     ]
 
@@ -139,6 +140,7 @@ def test_a_plan_lists_what_would_be_sent_and_asks_nobody(hub, model_copy, tmp_pa
 def test_a_plan_says_who_would_read_and_why(hub, model_copy, wish, readers, closed):
     learnt_from(model_copy, "AffectNet+")
     found = plan(model_copy, "tester/faces", HubOptions(**wish))
+    assert found.no_licence is None, "it is that of the faces"
     assert found.readers == readers and ("so they stay closed" in str(found.reason)) is closed
     with pytest.raises(ValueError, match="so they cannot be given out as mit"):
         plan(Model(model_copy, "mit"), "tester/faces", HubOptions(**wish))
@@ -146,6 +148,17 @@ def test_a_plan_says_who_would_read_and_why(hub, model_copy, wish, readers, clos
     with pytest.raises(ValueError):
         plan(model_copy, "tester/faces", HubOptions(**wish))
     assert not hub.requests
+
+
+def test_the_model_of_the_package_is_published_by_its_name(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["publish", "ferplus", "tester/faces", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "  model.safetensors\n" in said and "nothing was sent to tester/faces" in said and "licence" not in said
+    assert plan("ferplus", "tester/faces", HubOptions()).readers == "only you read it"
+    (tmp_path / "ferplus").mkdir()
+    assert main(["publish", "ferplus", "tester/faces", "--dry-run"]) == 1
+    assert "ferplus holds no config.json" in capsys.readouterr().err, "a folder of yours goes first"
 
 
 # ---- over HTTP and back
@@ -270,9 +283,10 @@ def test_the_results_are_a_file_of_their_own_where_the_data_is_on_the_hub(hub, t
         (["--public"], (False, False)),
     ],
 )
-def test_weights_of_drawn_faces_are_open_unless_told(hub, trained, wishes, state):
+def test_weights_of_drawn_faces_are_open_unless_told(hub, trained, wishes, state, capsys):
     assert main(["publish", str(trained), "tester/faces", *wishes]) == 0
     assert (hub.repo("tester/faces").private, hub.repo("tester/faces").gated) == state
+    assert capsys.readouterr().out.startswith("no licence is chosen")
 
 
 def test_private_holds_for_a_repository_that_is_there_and_public_opens_it_again(hub, trained):

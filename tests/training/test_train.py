@@ -299,11 +299,18 @@ def test_a_run_can_start_from_a_vit(drawn, tmp_path):
     assert same(found, vit.state_dict())
 
 
-def test_class_weights_and_label_smoothing_reach_the_model(drawn, tmp_path, tiny):
+def test_class_weights_and_label_smoothing_are_of_the_training_and_not_of_the_model(
+    drawn, tmp_path, tiny, monkeypatch
+):
+    """So that the loss of the stock Trainer, which goes on from the model, is that of its documentation."""
+    monkeypatch.setattr(train_module, "remove", lambda work: None)
     chosen = {"class_weights": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), "label_smoothing": 0.1}
     config, record = one_step(drawn, tmp_path / "model", image_size=48, **chosen)
-    assert config.class_weights == list(chosen["class_weights"]) == list(record["options"]["class_weights"])
-    assert config.label_smoothing == 0.1
+    (checkpoint,) = (tmp_path / "model.training").glob("checkpoint-*/config.json")
+    taught, weights = json.loads(checkpoint.read_text()), list(chosen["class_weights"])
+    assert taught["class_weights"] == weights == list(record["options"]["class_weights"])
+    assert taught["label_smoothing"] == 0.1 == record["options"]["label_smoothing"]
+    assert config.class_weights is None and config.label_smoothing == 0
 
 
 def test_faces_are_augmented_in_training_only(drawn, tmp_path, tiny, monkeypatch):

@@ -107,7 +107,7 @@ def trains_on_rows() -> dict:
     processor = AutoImageProcessor.from_pretrained(MODEL)
 
     def trainer(epochs=3):
-        network = model(logit_temperature=1.0, uncertainty=None)
+        network = model()
         arguments = TrainingArguments(
             str(WORK / "rows"),
             num_train_epochs=epochs,
@@ -129,12 +129,25 @@ def trains_on_rows() -> dict:
             compute_metrics=(scores := Scores()),
         ), scores
 
+    def fitted(config):
+        return [config.logit_temperature, config.uncertainty is None]
+
     first, scores = trainer()
+    calibrated = {"before training": fitted(first.model.config)}
+    with torch.no_grad():
+        first.model.train()(pixels())  # the answers of dropout, with which nobody trains
+    first.model.eval()(pixels(), labels=torch.tensor([0, 1, 1])).loss.backward()  # nor by how the answer depends
+    first.model.zero_grad()
+    calibrated["after evaluating"] = fitted(first.model.config)
+    MESSAGES.said.clear()
     first.train()
+    calibrated["said"] = [text for text in MESSAGES.said if "dropped" in text]
+    calibrated["after training"] = fitted(first.model.config)
     checkpoints = [WORK / "rows" / f"checkpoint-{step}" for step in (2, 4, 6)]
     at = [weights(model(str(checkpoint))) for checkpoint in checkpoints]
+    calibrated["of the checkpoint"] = fitted(AutoConfig.from_pretrained(checkpoints[0], trust_remote_code=True))
     best = Path(first.state.best_model_checkpoint)
-    report = {
+    report = calibrated | {
         "best is the first": best == checkpoints[0],
         "best and last differ": len(different(at[0], at[2])),
         "tensors": len(at[0]),
@@ -149,6 +162,7 @@ def trains_on_rows() -> dict:
     first.save_model(WORK / "saved")
     report["files"] = files(WORK / "saved")
     report["answer"] = ask(WORK / "saved")
+    report["saved"] = fitted(AutoConfig.from_pretrained(WORK / "saved", trust_remote_code=True))
     first.compute_metrics = None
     both = first.predict(data["validation"], ignore_keys=[]).predictions
     report["with affect"] = [list(values.shape) for values in both]

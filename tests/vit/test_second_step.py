@@ -25,8 +25,8 @@ WHOLE = sorted([*CODE, *LOADED])
 FITTED = {  # as of `ferplus`, which was calibrated
     name: value
     for name, value in json.loads(Path(pretrained(), "config.json").read_text()).items()
-    if name in ("logit_temperature", "uncertainty", "class_weights")
-}
+    if name in ("logit_temperature", "uncertainty")
+} | {"class_weights": [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,15 @@ def test_the_evaluation_has_a_loss_and_regular_arrays(done):
     assert {"eval_loss", "eval_score"} <= set(found["logged"])
     assert found["shapes"][:3] == [[[8, 8], [8, 8]]] * 3, "logits and soft labels of the 8 faces"
     assert found["with affect"] == [[8, 8], [8, 2]], "where it is asked for"
+
+
+def test_training_further_drops_what_was_fitted_to_the_old_weights_and_says_so_once(done):
+    found = done["trains_on_rows"]
+    for part in ("before training", "after evaluating"):
+        assert found[part] == [FITTED["logit_temperature"], False], "premise: it was calibrated"
+    assert found["after training"] == found["of the checkpoint"] == found["saved"] == [1.0, True]
+    assert len(found["said"]) == 1 and found["said"][0].endswith("as it was, logit_temperature, uncertainty")
+    assert "prediction_set" not in found["answer"] and "abstain" not in found["answer"]
 
 
 @pytest.mark.parametrize("where", ["files of a checkpoint", "files"])

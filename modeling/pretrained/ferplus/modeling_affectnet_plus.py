@@ -126,6 +126,8 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
     ) -> AffectNetPlusOutput:
         """Run the model, and the loss when there is a target.
 
+        In training, that is in training mode and with gradients, what `calibrate` fitted to the weights is dropped.
+
         Args:
             pixel_values: (batch, channels, height, width), normalised as the saved processor does.
             labels: (batch, classes) soft labels, rows that sum to 1, NaN rows where unknown; or (batch,) class
@@ -144,6 +146,8 @@ class AffectNetPlusForSoftLabels(ViTPreTrainedModel):
         misnamed = [name for name in kwargs if "label" in name]
         if misnamed:
             raise ValueError(f"the model takes no {misnamed[0]}: give labels, class numbers or soft labels")
+        if self.training and torch.is_grad_enabled():  # also where a trainer keeps the labels for a loss of its own
+            self.config.drop_calibration()
         states = self.vit(self.stem(pixel_values.to(self.dtype)), return_dict=True, **kwargs)
         tokens = states.last_hidden_state
         pooled = tokens[:, 0] if self.config.pooling == "cls" else tokens.mean(dim=1)
