@@ -323,7 +323,8 @@ def find_splits(folder) -> dict[str, Path]:
     """
     root = Path(os.path.abspath(folder))
     if not root.is_dir():
-        raise LayoutError(f"{root} is not a folder; give the extracted AffectNet+ folder")
+        there = "is not a folder" if root.exists() else "does not exist"
+        raise LayoutError(f"{root} {there}; give the extracted AffectNet+ folder")
     beside = {split: path for split, path in _splits_in(root.parent).items() if root in (path, *path.parents)}
     if found := beside or _splits_in(root):
         return found

@@ -86,7 +86,9 @@ class AffectNetPlusConfig(ViTConfig):
         dropped = [name for name, value in none.items() if getattr(self, name) != value]
         for name in dropped:
             setattr(self, name, none[name])
-        classes = ", ".join(after.values())
+        # `num_labels` is set before the names that go with it are: such names are nobody's.
+        nameless = all(label == f"class {index}" for index, label in after.items())
+        classes = f"{len(after)} others" if nameless else ", ".join(after.values())
         if dropped:
             names = ", ".join(dropped)
             logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, names)
