@@ -360,7 +360,10 @@ def _looks_like(root: Path, children: list[Path]) -> str:
     classes = [child.name for child in children if re.sub("^[0-9]+[ _-]*", "", child.name.lower())[:3] in _STARTS]
     if len(classes) >= 3 or sum(child.name.isdecimal() for child in children) >= 7:
         return f"it has one folder per class, {_OLDER}"
-    return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
+    return (
+        f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/; `affectnet-plus "
+        "prepare` also reads folders by emotion (train/angry, ...) and RAF-DB with its list of labels"
+    )
 
 
 _ZIP_PART = re.compile(r"\.(zip(\.[0-9]{3})?|z[0-9]{2})$", re.IGNORECASE)

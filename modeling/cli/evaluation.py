@@ -165,11 +165,15 @@ def _predict(options: Predict) -> int:
 def _lines(options: Predict, paths: list[str]):
     """The answers about pictures and videos, in the order of the paths."""
     from ..evaluation.predict import open_model, predict
-    from ..vit.faces import HOW_TO_INSTALL, glances, installed
+    from ..vit import faces
 
-    if not options.faces and not glances() and not all(map(_is_video, paths)):
-        there = "no detector of faces is installed" if installed() is None else f"{installed()} is too slow to glance"
-        say("predict", f"{there}, so nothing says whether a picture is a face crop: {HOW_TO_INSTALL}")
+    if not options.faces and not faces.glances() and not all(map(_is_video, paths)):
+        there = (
+            "no detector of faces is installed"
+            if faces.installed() is None
+            else f"{faces.installed()} is too slow to glance"
+        )
+        say("predict", f"{there}, so nothing says whether a picture is a face crop: {faces.HOW_TO_INSTALL}")
     moving = options.webcam is not None or any(map(_is_video, paths))
     model = open_model(options.model) if moving else options.model
     for video, group in groupby(paths, _is_video):

@@ -249,6 +249,8 @@ def test_faces_come_from_pictures_folders_and_prepared_data_in_order(drawn, tmp_
     data = load_prepared(drawn, "default", "validation")
     assert batches[1].labels.tolist() == data["label"]
     np.testing.assert_allclose(batches[1].soft_labels, np.array(data["soft_label_normalized"]), rtol=1e-6)
+    fewer = list(parity.face_batches([tmp_path, drawn], 48, most=2))
+    assert torch.equal(fewer[0].pixels, torch.stack(expected[:2])) and fewer[1].labels.tolist() == data["label"][:2]
 
 
 def test_without_images_our_own_faces_are_drawn_and_the_report_says_so(monkeypatch, model, exported):

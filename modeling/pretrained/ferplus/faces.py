@@ -137,8 +137,8 @@ def remark(picture: np.ndarray) -> str | None:
         return None
     seen = "one" if len(found) == 1 else f"{len(found)}"
     return (
-        f"the whole picture was taken as one face, and {name} sees {seen}, at most {share:.0%} as wide as it; --faces, "
-        "or faces=True, cuts faces out"
+        f"the whole picture was taken as one face, and {name} sees {seen}, at most {share:.0%} as wide as it; "
+        "--faces, or faces=True, cuts faces out"
     )
 
 
