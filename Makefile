@@ -9,6 +9,9 @@ VENV36 ?= .venv36
 BIN := $(VENV)/bin
 
 # A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
+# setuptools warns in stars of every editable installation whose packages have other names than their folders.
+INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
+
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_OPTIONS)
 
 .PHONY: demo test slow fuzz parts script36 transformers4 lint clean
@@ -48,11 +51,11 @@ $(VENV)/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q $(TORCH)
-	$(BIN)/python -m pip install -q -e .
+	$(INSTALL) -e .
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
-	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(INSTALL) -e ".[dev]"
 	touch $@
 
 # Needs npm and, where there is no Chromium yet, Debian's apt-get as root. tests/support/parts.py says where it is used.

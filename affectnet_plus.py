@@ -323,7 +323,8 @@ def find_splits(folder) -> dict[str, Path]:
     """
     root = Path(os.path.abspath(folder))
     if not root.is_dir():
-        raise LayoutError(f"{root} is not a folder; give the extracted AffectNet+ folder")
+        there = "is not a folder" if root.exists() else "does not exist"
+        raise LayoutError(f"{root} {there}; give the extracted AffectNet+ folder")
     beside = {split: path for split, path in _splits_in(root.parent).items() if root in (path, *path.parents)}
     if found := beside or _splits_in(root):
         return found
@@ -359,7 +360,10 @@ def _looks_like(root: Path, children: list[Path]) -> str:
     classes = [child.name for child in children if re.sub("^[0-9]+[ _-]*", "", child.name.lower())[:3] in _STARTS]
     if len(classes) >= 3 or sum(child.name.isdecimal() for child in children) >= 7:
         return f"it has one folder per class, {_OLDER}"
-    return f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/"
+    return (
+        f"it holds {', '.join(sorted(names)[:5])}. Give the folder that holds human_annotated/; `affectnet-plus "
+        "prepare` also reads folders by emotion (train/angry, ...) and RAF-DB with its list of labels"
+    )
 
 
 _ZIP_PART = re.compile(r"\.(zip(\.[0-9]{3})?|z[0-9]{2})$", re.IGNORECASE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .labels import remap
     from .preparing.prepare import prepare
     from .publishing.hub import HubOptions
-    from .publishing.publish import publish
+    from .publishing.publish import publish, stage
     from .shipped import pretrained
     from .training.options import Augmentation, TrainingOptions
     from .training.pretrain import pretrain
@@ -66,6 +66,7 @@ _NAMES = {
     "fit_fusion": "labelling.fit_labelled:fit_labelled",
     # the Hub
     "publish": "publishing.publish",
+    "stage": "publishing.publish",
     "HubOptions": "publishing.hub",
     # the model that travels
     "AffectNetPlusConfig": "vit",
@@ -92,4 +93,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+    return sorted({*_NAMES, *(name for name in globals() if name.startswith("__"))})

@@ -68,4 +68,7 @@ def _summary(model: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyboardInterrupt:  # between two verbs, which answer it themselves
+        sys.exit("demo: interrupted")

@@ -1,6 +1,8 @@
 """What an error says, made fit for a sentence of ours: one line, of bounded length, the same in every run."""
 
+import os
 import re
+from collections.abc import Sequence
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 MOST_LETTERS = 200
@@ -20,3 +22,8 @@ def first_line(error: BaseException) -> str:
     """The first line of what an error says, of at most `MOST_LETTERS` letters; its kind where it says nothing."""
     said = str(error).strip()
     return said.splitlines()[0][:MOST_LETTERS] if said else type(error).__name__
+
+
+def lacks(folder: str | os.PathLike, missing: Sequence[str]) -> str:
+    """The beginning of a refusal of a folder that is not there, or holds none of these files."""
+    return f"{folder} holds no {' and no '.join(missing)}" if os.path.exists(folder) else f"{folder} does not exist"

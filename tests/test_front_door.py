@@ -51,6 +51,10 @@ def test_a_verb_stays_a_function_when_its_module_was_imported_before():
     assert in_a_new_process(f"{code}; print(all(callable(getattr(ap, name)) for name in ap._NAMES))") == "True"
 
 
+def test_what_is_offered_is_what_is_promised():
+    assert {name for name in dir(ap) if not name.startswith("__")} == {*ap.__all__}
+
+
 def test_another_name_is_refused_as_python_does():
     with pytest.raises(AttributeError, match="module 'affectnet_plus_modeling' has no attribute 'trian'"):
         ap.trian  # noqa: B018

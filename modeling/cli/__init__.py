@@ -8,7 +8,7 @@ import signal
 import sys
 
 from .. import sentences
-from .arguments import Parser, Verb, did_you_mean, parse
+from .arguments import Parser, Verb, did_you_mean, leaves, parse
 from .completion import completion_verb
 from .data import DATA_VERBS
 from .evaluation import EVALUATION_VERBS
@@ -30,7 +30,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for room in ROOMS.values() for verb in
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; 0 when it did what it says, 1 when it could not, 2 for unusable arguments."""
+    """Run one verb; 0 when it did what it says, 1 when it could not, 2 for unusable arguments, 130 after Ctrl-C."""
     # Read when torch is imported. Threads that share a layer would spin while they wait for one another, and with one
     # other busy process on two cores a step took 3 to 11 times as long; asleep, below twice (benchmarks/busy.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -47,6 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:  # an extra that is not installed
         print(f"affectnet-plus {verb.name}: {in_one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who cannot wait for the end gets no traceback either
+        print(f"affectnet-plus {verb.name}: {_interrupted(verb, words[1:])}", file=sys.stderr)
+        return 130
+
+
+def _interrupted(verb: Verb, words: list[str]) -> str:
+    if all(leaf.name != "--resume" for leaf in leaves(verb.options)):
+        return "interrupted"
+    return "interrupted; the same command goes on from what was done last, if anything was"
 
 
 def in_one_line(error: Exception) -> str:

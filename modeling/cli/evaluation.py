@@ -9,7 +9,7 @@ from ..cluster import need_ray
 from ..evaluation.options import CalibrationOptions, EvaluationOptions
 from ..hub_names import fetched, on_hub
 from ..options import check_options, option
-from ..shipped import PRETRAINED, exported_file
+from ..shipped import PRETRAINED, exported_file, model_folder
 from . import words
 from .arguments import Verb
 from .progress import say, show_bars
@@ -43,14 +43,19 @@ class Evaluate:
 
 
 def _evaluate(options: Evaluate) -> int:
+    shipped = options.model in PRETRAINED and Path(model_folder(options.model)) != Path(options.model)
     named = on_hub(options.model, "model")
-    if options.out is None and (named or Path(options.model).is_file()):
-        what = "on the Hub" if named else "a file"
+    if options.out is None and (shipped or named or Path(options.model).is_file()):
+        what = "part of the package" if shipped else "on the Hub" if named else "a file"
         raise ValueError(f"{options.model} is {what}: say with --out in which folder to write")
     need_prepared(options.data)
     for model in (options.model, options.options.compare):
         if model is not None and not Path(model).is_file():
             need_answering(model)
+        elif model is not None:
+            from ..evaluation.columns import check_header
+
+            check_header(Path(model), options.options.label_order)
     from ..evaluation.evaluate import evaluate
     from ..evaluation.report_text import format_metrics
 
@@ -116,7 +121,11 @@ class Predict:
     revision: str | None = words.revision()
     batch_size: int = words.batch_size(32)
     bf16: bool = option(False, help="compute in bfloat16: faster, and less exact")
-    faces: bool = option(False, help="a line for each face of each picture, or one that says that there is none")
+    faces: bool = option(
+        False,
+        help="a line for each face of each picture, or one that says that there is none; its box is "
+        "[left, top, right, bottom] in pixels of the upright picture, and may reach past its edges",
+    )
     every: int = option(1, help="of a video or a webcam, look at every N-th frame", low=1)
     webcam: str | None = option(
         None,
@@ -156,7 +165,15 @@ def _predict(options: Predict) -> int:
 def _lines(options: Predict, paths: list[str]):
     """The answers about pictures and videos, in the order of the paths."""
     from ..evaluation.predict import open_model, predict
+    from ..vit import faces
 
+    if not options.faces and not faces.glances() and not all(map(_is_video, paths)):
+        there = (
+            "no detector of faces is installed"
+            if faces.installed() is None
+            else f"{faces.installed()} is too slow to glance"
+        )
+        say("predict", f"{there}, so nothing says whether a picture is a face crop: {faces.HOW_TO_INSTALL}")
     moving = options.webcam is not None or any(map(_is_video, paths))
     model = open_model(options.model) if moving else options.model
     for video, group in groupby(paths, _is_video):

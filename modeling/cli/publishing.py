@@ -4,7 +4,7 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..options import option
+from ..options import check_options, option
 from ..publishing.options import HubOptions, check_repo_id
 from ..shipped import local_folder
 from . import words
@@ -111,10 +111,14 @@ class Export:
         group="comparison",
         hub="dataset",
     )
+    most: int = option(256, help="faces of each of FACES to compare on", low=1)
     view: str = words.view()
     split: str = words.split()
     follow_links: bool = words.follow_links()
     overwrite: bool = words.overwrite()
+
+    def __post_init__(self):
+        check_options(self)
 
 
 def _export(options: Export) -> int:
@@ -125,7 +129,7 @@ def _export(options: Export) -> int:
 
     how = (options.images, options.fp16, options.plain, options.view, options.split, options.overwrite)
     with show_bars("batches") as progress:
-        report = export(options.model, options.out, *how, progress, options.follow_links)
+        report = export(options.model, options.out, *how, progress, options.follow_links, options.most)
     print((Path(options.out) / "parity.md").read_text(encoding="utf-8"))
     print(f"written: {options.out}, with " + ", ".join(found["file"] for found in report["variants"].values()))
     return 0

@@ -8,7 +8,9 @@ from pathlib import Path
 from ..checkpoints import CONFIG, WEIGHTS, check_model, check_start
 from ..files import MANIFEST, is_prepared, refuse_existing
 from ..hub_names import fetched, on_hub
-from ..shipped import exported_file, model_folder
+from ..sentences import lacks
+from ..shipped import PRETRAINED, exported_file, model_folder
+from .arguments import did_you_mean
 
 
 def need(*paths: str | None) -> None:
@@ -27,10 +29,9 @@ def need_faces(*sources: str | None) -> None:
 
 def need_prepared(folder: str | None) -> None:
     """Raise OSError for what is neither a folder that prepare wrote nor given by the Hub."""
-    if folder is not None and not is_prepared(fetched(folder)):
-        raise FileNotFoundError(
-            f"{folder} holds no {MANIFEST}; give the folder that prepare wrote, or you/name of the Hub"
-        )
+    if folder is not None and not is_prepared(place := fetched(folder)):
+        said = lacks(place, [MANIFEST]).replace(str(place), folder, 1)
+        raise FileNotFoundError(f"{said}; give the folder that prepare wrote, or you/name of the Hub")
 
 
 def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
@@ -43,10 +44,9 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
         return
     files, place = files or (CONFIG, WEIGHTS), model_folder(folder)
     if missing := [name for name in files if not Path(place, name).is_file()]:
-        raise FileNotFoundError(
-            f"{folder} holds no {' and no '.join(missing)}; give the folder that {writer} wrote, or you/name of the "
-            "Hub"
-        )
+        said = lacks(place, missing).replace(str(place), folder, 1)  # a name of the Hub is not where its files are
+        near = "" if Path(place).exists() else did_you_mean(folder, PRETRAINED)
+        raise FileNotFoundError(f"{said}; give the folder that {writer} wrote, or you/name of the Hub{near}")
     if WEIGHTS in files:
         check_model(place)
 

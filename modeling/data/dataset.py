@@ -22,7 +22,7 @@ from .. import images
 from ..files import MANIFEST, is_prepared
 from ..hub_names import fetched, on_hub
 from ..preparing.manifest import About, about
-from ..sentences import first_line
+from ..sentences import first_line, lacks
 from ..stages import Progress, silent, told
 from .readers import Encoded
 
@@ -271,7 +271,7 @@ def load_prepared(data, view: str, split: str | None = None):
         return data if split is None else data[split]
     folder = fetched(data)
     if not is_prepared(folder):
-        raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
+        raise FileNotFoundError(f"{lacks(folder, [MANIFEST])}; give the folder that prepare wrote")
     with opening(folder):
         return datasets.load_dataset(str(folder), view, split=split)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..hub_names import fetched, on_hub
+from ..sentences import lacks
 from .dataset import LABEL_COLUMNS, FaceDataset, class_names, known_of, opening
 
 LABELS_AT_A_TIME = 5_000
@@ -68,7 +69,7 @@ def stream_prepared(data, view: str, pictures: bool = True) -> dict[str, dataset
         raise ValueError("a data set in memory is no stream; give the folder that prepare wrote")
     folder = fetched(data, only=("README.md",))
     if not (folder / "README.md").is_file():
-        raise FileNotFoundError(f"{folder} holds no README.md; give the folder that prepare wrote")
+        raise FileNotFoundError(f"{lacks(folder, ['README.md'])}; give the folder that prepare wrote")
     name = on_hub(data, "dataset")
     where, revision = (str(folder), None) if name is None else (name.repo, name.revision)
     columns = [*LABEL_COLUMNS, *["image"] * pictures]

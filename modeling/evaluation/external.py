@@ -4,7 +4,8 @@ One line for each face. Its face: `image_id` as the prepared data has it, or els
 part is matched without its suffix (within a split these names are unique). Its probabilities, which sum to 1 as far as
 the decimals that are written allow: a column for each emotion by name, 7 or 8 of them; or p0, p1, ... in an order that
 has to be said; or, in JSONL, `soft_label`, an object by name, as `affectnet-plus predict` writes. `valence` and
-`arousal`, in [-1, 1], are optional. Other columns, spaces around names and empty lines are not looked at.
+`arousal`, in [-1, 1], are optional. Capitals, and what else others call these columns ("Image ID", happiness, angry),
+are known, see `columns`. Other columns, spaces around names and empty lines are not looked at.
 
 A face without a line, or with one that has no probability, is without a prediction: what becomes of it has to be said.
 """
@@ -24,12 +25,11 @@ from affectnet_plus import EMOTIONS
 from ..data.dataset import class_names, targets_of
 from ..labels import ORDERS, remap
 from ..metrics.soft_label.inputs import SUM_TOLERANCE
+from .columns import AFFECT, class_columns, face_column, named_as_ours
 from .predictions import Predictions
 
 SUFFIXES = (".csv", ".jsonl")
 EXAMPLES = 3  # faces that a message names
-_KEYS = ("image_id", "file", "image")
-_AFFECT = ("valence", "arousal")
 _DECIMALS = re.compile(r"[-+]?[0-9]*(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]{1,3}))?")
 
 
@@ -72,10 +72,10 @@ def read_external(path, data: datasets.Dataset, label_order: str | None = None, 
     if not lines:
         raise ValueError(f"{path} holds no predictions, expected one line for each face")
     answers = [(number, line) for number, line in lines if _says(line)] or lines[:1]
-    names = _class_columns(path, answers[0][1], label_order)
+    names = class_columns(path, answers[0][1], label_order)
     image_ids = data["image_id"][:]
     places, missing = _order(path, lines, image_ids, may_miss)
-    affect = _AFFECT if all(answers[0][1].get(name) is not None for name in _AFFECT) else ()
+    affect = AFFECT if all(answers[0][1].get(name) is not None for name in AFFECT) else ()
     read = np.array([_numbers(path, number, line, (*names, *affect)) for number, line in answers])
     values, rounded_to = _summing_to_one(
         read[:, : len(names)], [[line[name] for name in names] for _, line in answers]
@@ -123,6 +123,8 @@ def _csv(path: Path) -> list[tuple[int, dict]]:
     for number, cells in rows:
         if len(cells) != len(header):
             raise ValueError(f"{path}, line {number}: has another number of values than the header")
+    ours = named_as_ours(path, header)
+    header = [ours.get(name, name) for name in header]
     return [(number, dict(zip(header, cells))) for number, cells in rows[1:]]
 
 
@@ -139,7 +141,9 @@ def _jsonl(path: Path) -> list[tuple[int, dict]]:
             raise ValueError(f"{path}, line {number}: found {text[:40]}, expected one JSON object")
         soft_label = line.get("soft_label")
         line = {**line, **soft_label} if isinstance(soft_label, dict) else line
-        lines.append((number, {name.strip(): value for name, value in line.items()}))
+        line = {name.strip(): value for name, value in line.items()}
+        ours = named_as_ours(path, line)
+        lines.append((number, {ours.get(name, name): value for name, value in line.items()}))
     return lines
 
 
@@ -192,36 +196,6 @@ def _number(value) -> float:
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
-def _class_columns(path: Path, line: dict, label_order: str | None) -> tuple[str, ...]:
-    """Names of the columns of probabilities, in AffectNet's order or in that of p0, p1, ..."""
-    if label_order is not None and label_order not in ORDERS:
-        raise ValueError(f"label order {label_order!r} is not known, expected one of {', '.join(ORDERS)}")
-    named = tuple(name for name in EMOTIONS if name in line)
-    numbered = tuple(f"p{index}" for index in range(len(line)) if f"p{index}" in line)
-    if named and (numbered or label_order is not None):
-        raise ValueError(f"{path} names its columns by emotion; leave out --label-order and columns such as p0")
-    if named:
-        lacking = [name for name in EMOTIONS if name not in named]
-        if lacking and lacking != ["contempt"]:
-            raise ValueError(f"{path} has no {', '.join(lacking)}; expected {', '.join(EMOTIONS)}, all but contempt")
-        return named
-    if not numbered:
-        raise ValueError(
-            f"{path} has the columns {', '.join(line)}; expected probabilities as {', '.join(EMOTIONS)}, or as p0, p1,"
-            " ... with --label-order"
-        )
-    if label_order is None:
-        orders = ", ".join(ORDERS)
-        raise ValueError(f"{path} has {', '.join(numbered)}; say whose order that is: --label-order, one of {orders}")
-    expected = tuple(f"p{index}" for index in range(len(ORDERS[label_order])))
-    if numbered != expected:
-        raise ValueError(
-            f"{path} has {', '.join(numbered)}; the order {label_order} has {len(expected)} classes:"
-            f" {', '.join(ORDERS[label_order])}"
-        )
-    return numbered
-
-
 def _ordered(values: np.ndarray, names: tuple[str, ...], label_order: str | None) -> tuple[np.ndarray, list[str]]:
     """(n, 8) in AffectNet's order, and the emotions that get 0 for they are not there."""
     if label_order is not None:
@@ -238,9 +212,7 @@ def _order(
     path: Path, lines: list[tuple[int, dict]], image_ids: list[str], may_miss: bool
 ) -> tuple[dict[int, int], list[int]]:
     """Row of the split -> position of its line, for the faces with a prediction, and the rows of the others."""
-    key = next((name for name in _KEYS if name in lines[0][1]), None)
-    if key is None:
-        raise ValueError(f"{path} has the columns {', '.join(lines[0][1])}; expected {' or '.join(_KEYS)}")
+    key = face_column(path, lines[0][1])
     stems = {PurePosixPath(image_id).name: image_id for image_id in image_ids}
     known = {image_id: image_id for image_id in image_ids} if key == "image_id" else stems
     places: dict[str, int] = {}

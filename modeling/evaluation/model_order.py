@@ -22,6 +22,7 @@ from ..checkpoints import read_config
 from ..data.dataset import FaceDataset, load_prepared
 from ..labels import ORDERS
 from ..loading import in_a_sentence, load_whole
+from ..sentences import lacks
 from ..shipped import model_folder
 from ..stages import Progress, silent, told
 from .predict import ask_about, load_model
@@ -161,7 +162,7 @@ def _by_affect(classes: np.ndarray, affect: np.ndarray) -> list[Finding]:
 def _answers(model: Path, rows, progress) -> tuple[np.ndarray, tuple[str, ...]]:
     """Scores (faces, classes) that sum to 1, and the names of the classes."""
     if not (model / "config.json").is_file():
-        raise FileNotFoundError(f"{model} holds no config.json; give a folder that holds a model")
+        raise FileNotFoundError(f"{lacks(model, ['config.json'])}; give a folder that holds a model")
     if read_config(model)["model_type"] == "affectnet_plus":
         ours = load_model(model)
         said, _ = ask_about(ours, FaceDataset(rows, ours.config.image_size), BATCH, progress, "ask")

@@ -24,6 +24,7 @@ from ..data.plain_pictures import FilePictures
 from ..hub_names import on_hub
 from ..images import resize
 from ..loading import load_whole
+from ..sentences import lacks
 from ..shipped import exported_file, model_folder
 from ..stages import Progress, silent, told
 from ..vit import AffectNetPlusForSoftLabels
@@ -78,7 +79,7 @@ def load_model(model) -> AffectNetPlusForSoftLabels:
     folder = Path(model_folder(model))
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder that train wrote")
+        raise FileNotFoundError(f"{lacks(folder, missing)}; give the folder that train wrote")
     kind = read_config(folder)["model_type"]
     if kind != "affectnet_plus":
         raise ValueError(f"{folder} holds a {kind!r} model, expected 'affectnet_plus'")

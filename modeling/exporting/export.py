@@ -31,6 +31,7 @@ def export(
     overwrite: bool = False,
     progress: Progress = silent,
     follow_links: bool = False,
+    most: int = 256,
 ) -> ExportReport:
     """Write `onnx_files.FILES`, where optimum and transformers.js look for them, and what belongs to them, to `out`.
 
@@ -49,6 +50,7 @@ def export(
         split: of prepared folders.
         progress: of the stage "compare", in batches of the faces of each source.
         follow_links: of `images`, as `open_pictures` takes it.
+        most: faces of each of `images` that answers are compared on.
 
     Returns:
         What parity.json holds.
@@ -76,11 +78,11 @@ def export(
         write_layout(network, folder)
         if stock is not None:
             stock.save_pretrained(folder)
-        faces = parity.face_batches(images, network.config.image_size, view, split, progress, follow_links)
+        faces = parity.face_batches(images, network.config.image_size, view, split, progress, follow_links, most)
         report: ExportReport = {
             "source_model": name,
             "version": version("affectnet-plus"),
-            "faces": _name_faces(images, view, split, parity.DRAWN),
+            "faces": _name_faces(images, view, split, parity.DRAWN, most),
             **parity.measure_parity(network, files, faces, stock),
         }
         _check(report)
@@ -95,7 +97,7 @@ def export(
     return report
 
 
-def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
+def _name_faces(images: Sequence, view: str, split: str, drawn: int, most: int) -> str:
     """What the faces are; names only, since a path would tell of the machine."""
     if not images:
         return f"{drawn} faces drawn by affectnet-plus, no photographs: name some with --images"
@@ -107,7 +109,7 @@ def _name_faces(images: Sequence, view: str, split: str, drawn: int) -> str:
     ]
     if held := len(images) - len(named):
         names.append(f"{held} from memory")
-    return ", ".join(names)
+    return f"{', '.join(names)}, at most {most:,} of each"
 
 
 def _check(report: ExportReport) -> None:

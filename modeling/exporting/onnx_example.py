@@ -1,8 +1,10 @@
-"""Ask an exported model about pictures of one face each:
+"""Ask an exported model about pictures of one face each, in the folder that holds this file:
 
-    python example.py model.onnx face.jpg [more.png ...]
+    python example.py onnx/pixels.onnx face.jpg [more.png ...]
 
-It needs onnxruntime, NumPy and Pillow. What the model takes, to the pixel:
+Any other file of onnx/ is named the same way. It needs onnxruntime, NumPy and Pillow. pixels.onnx and
+pixels_quantized.onnx take the picture of step 3, in its own size, and do the rest themselves. What the others take, to
+the pixel:
 
 1. A JPEG or PNG picture of one face. The face is neither searched nor aligned: crop it as the faces were cropped that
    the model learnt from.
@@ -18,6 +20,7 @@ image_size, image_mean, image_std and the order of the labels stand in the metad
 """
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -25,26 +28,36 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
-def read_face(path: str, size: int, mean: list[float], std: list[float]) -> np.ndarray:
-    """The picture as the model takes it: (1, 3, size, size) float32."""
+def read_picture(path: str) -> Image.Image:
+    """Upright, RGB of 8 bits: steps 1 to 3."""
     with Image.open(path, formats=("JPEG", "PNG")) as image:
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode == "I;16":
-            picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        else:
-            image.info.pop("transparency", None)  # it is dropped on purpose, and Pillow would warn
-            picture = image.convert("RGB")
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        image.info.pop("transparency", None)  # it is dropped on purpose, and Pillow would warn
+        return image.convert("RGB")
+
+
+def as_input(picture: Image.Image, size: int, mean: list[float], std: list[float]) -> np.ndarray:
+    """The picture as model.onnx takes it, (1, 3, size, size) float32: steps 4 to 6."""
     values = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)) / 255
     return ((values - mean) / std).astype(np.float32).transpose(2, 0, 1)[None]
 
 
 def main(model: str, *pictures: str) -> None:
+    if not os.path.isfile(model):
+        sys.exit(f"{model} does not exist; give a file that export wrote, such as onnx/pixels.onnx")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     size, mean, std, names = (json.loads(about[key]) for key in ("image_size", "image_mean", "image_std", "labels"))
+    takes = session.get_inputs()[0].name
     for path in pictures:
-        face = read_face(path, size, mean, std)
-        soft_label, affect = session.run(["soft_label", "valence_arousal"], {"pixel_values": face})
+        try:
+            picture = read_picture(path)
+        except OSError as error:
+            sys.exit(f"{path} cannot be read as JPEG or PNG: {error}")
+        face = np.asarray(picture)[None] if takes == "pixels" else as_input(picture, size, mean, std)
+        soft_label, affect = session.run(["soft_label", "valence_arousal"], {takes: face})
         print(path)
         for name, score in zip(names, soft_label[0], strict=True):
             print(f"  {name:<10}{score:9.6f}")
@@ -55,5 +68,5 @@ def main(model: str, *pictures: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
-        sys.exit("usage: python example.py model.onnx face.jpg [more.png ...]")
+        sys.exit("usage: python example.py onnx/pixels.onnx face.jpg [more.png ...]")
     main(*sys.argv[1:])

@@ -31,6 +31,7 @@ from .records import Distance, Parity, Right
 BATCH = 32
 ALONE = 32  # faces that are asked about once more, each alone
 DRAWN = 256
+MOST = 256  # faces of each source, unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,16 @@ def face_batches(
     split: str = "validation",
     progress: Progress = silent,
     follow_links: bool = False,
+    most: int = MOST,
 ) -> Iterator[FaceBatch]:
-    """The faces of all sources in batches of at most `BATCH`, resized to `size`.
+    """Faces of all sources in batches of at most `BATCH`, resized to `size`.
 
     Args:
         sources: a list of prepared folders, of which one split counts, and of what else `open_pictures` takes. None:
             `DRAWN` faces of our own drawing.
         follow_links: as `open_pictures` takes it.
+        most: faces of each source: of a prepared folder the first, as its rows are in a random order; of pictures so
+            many of all, as far apart from each other.
 
     Raises:
         FileNotFoundError: a source does not exist, or holds no picture.
@@ -74,9 +78,9 @@ def face_batches(
         yield from _drawn(size, progress)
     for source in sources or ():
         if isinstance(source, (str, os.PathLike)) and is_prepared(fetched(source)):
-            yield from _prepared(source, view, split, size, progress)
+            yield from _prepared(source, view, split, size, progress, most)
         else:
-            yield from _pictures(open_pictures(source, follow_links=follow_links), size, progress)
+            yield from _pictures(open_pictures(source, follow_links=follow_links), size, progress, most)
 
 
 def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:
@@ -87,8 +91,9 @@ def _drawn(size: int, progress: Progress) -> Iterator[FaceBatch]:
         yield _batch([jpeg(face) for face in faces], size, np.array([face.label for face in faces]), soft_labels)
 
 
-def _prepared(folder, view: str, split: str, size: int, progress: Progress) -> Iterator[FaceBatch]:
+def _prepared(folder, view: str, split: str, size: int, progress: Progress, most: int) -> Iterator[FaceBatch]:
     rows = load_prepared(folder, view, split)
+    rows = rows.select(range(min(most, len(rows))))
     faces, opened = FaceDataset(rows, size), open_pictures(rows)
     pictures = opened.pictures()
     for start in told(range(0, len(faces), BATCH), "compare", progress):
@@ -97,8 +102,10 @@ def _prepared(folder, view: str, split: str, size: int, progress: Progress) -> I
         yield _batch(encoded, size, faces.labels[some].numpy(), faces.soft_labels[some].double().numpy())
 
 
-def _pictures(opened: Images, size: int, progress: Progress) -> Iterator[FaceBatch]:
-    pictures = opened.pictures()
+def _pictures(opened: Images, size: int, progress: Progress, most: int) -> Iterator[FaceBatch]:
+    every = opened.pictures()
+    kept = min(most, len(every))
+    pictures = [every[index * len(every) // kept] for index in range(kept)]
     for start in told(range(0, len(pictures), BATCH), "compare", progress):
         encoded = [_encoded(opened, picture) for picture in pictures[start : start + BATCH]]
         yield _batch(encoded, size, np.full(len(encoded), -1), np.full((len(encoded), 8), np.nan))

@@ -10,6 +10,7 @@ from affectnet_plus import EMOTIONS
 
 from ..data.dataset import load_prepared
 from ..files import write_json
+from ..sentences import lacks
 from .fitting import BEST, choose_fusion, fit_fusion
 from .fusion import Sources
 from .label_output import TABLE
@@ -47,7 +48,7 @@ def fit_labelled(
     if not files[0].is_file():
         files = sorted(Path(labelled, "data").glob("*.parquet")) if Path(labelled, ACCOUNT).is_file() else []
     if not files:
-        raise FileNotFoundError(f"{labelled} holds no {ACCOUNT}; give the folder that label wrote")
+        raise FileNotFoundError(f"{lacks(labelled, [ACCOUNT])}; give the folder that label wrote")
     columns = ["image_id", "label", "ensemble", "action_units"]
     table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files)
     rows = load_prepared(data, view, split).select_columns(["image_id", "soft_label"])

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from ..files import MANIFEST
 from ..preparing.card import THIS_FOLDER
 from ..preparing.manifest import read_manifest, verify
+from ..sentences import lacks
 from ..terms import terms_of
 from .guard import Contents
 from .hub import HubOptions, Repository
@@ -70,7 +71,7 @@ def _contents(folder: Path, repo_id: str) -> Contents:
     of the data, and the card has their counts. The manifest goes without the place of the source.
     """
     if not (folder / MANIFEST).is_file():
-        raise FileNotFoundError(f"{folder} holds no {MANIFEST}; give the folder that prepare wrote")
+        raise FileNotFoundError(f"{lacks(folder, [MANIFEST])}; give the folder that prepare wrote")
     manifest = _checked_manifest(folder)
     card = (folder / "README.md").read_text(encoding="utf-8").replace(f'"{THIS_FOLDER}"', f'"{repo_id}"')
     documents = {"README.md": card.encode(), "croissant.json": (folder / "croissant.json").read_bytes()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..labelling.ensemble.card import ensemble_card
 from ..labelling.ensemble.model import load_ensemble
 from ..labelling.ensemble.seen import SEEN_FILE
+from ..sentences import lacks
 from .guard import Contents, check_contents
 from .hub import HubOptions, Repository
 from .weights import are_free, licence_of, no_licence, read_training, why_closed
@@ -68,7 +69,7 @@ def _contents(folder: Path, repo_id: str, licence: str | None, with_seen: bool) 
     names = [*_REQUIRED, *([SEEN_FILE] if with_seen else ())]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} holds no {', '.join(missing)}; give the folder of train-ensemble")
+        raise FileNotFoundError(f"{lacks(folder, missing)}; give the folder of train-ensemble")
     check_contents({name: folder / name for name in names})  # before the weights are read
     load_ensemble(folder)
     name = repo_id.rpartition("/")[2]

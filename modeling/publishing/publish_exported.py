@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
+from ..sentences import lacks
 from .guard import Contents
 from .hub import HubOptions, Repository
 from .weights import licence_of, no_licence, read_training, why_closed
@@ -40,7 +41,7 @@ class Exported:
         source = Path(self.folder)
         missing = [name for name in REQUIRED if not (source / name).is_file()]
         if missing:
-            raise FileNotFoundError(f"{source} holds no {', '.join(missing)}; give the folder that export wrote")
+            raise FileNotFoundError(f"{lacks(source, missing)}; give the folder that export wrote")
         present = [name for name in (*REQUIRED, *OPTIONAL) if (source / name).is_file()]
         page = (source / "README.md").read_text(encoding="utf-8").replace(_PLACE, repo_id)
         card = f"---\n{self._head(source).to_yaml()}\n---\n\n{page}"

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..sentences import lacks
 from .guard import Contents
 from .hub import HubOptions, Repository
 
@@ -38,7 +39,7 @@ class Metric:
         name = folder.resolve().name
         missing = [file for file in (f"{name}.py", "README.md") if not (folder / file).is_file()]
         if missing:
-            raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of a metric")
+            raise FileNotFoundError(f"{lacks(folder, missing)}; give the folder of a metric")
         if repo_id.rpartition("/")[2] != name:
             raise ValueError(
                 f"evaluate looks for a file of the repository's own name: call it {name}, as the metric is"

@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import vit
 from ..checkpoints import WEIGHTS, check_model
 from ..evaluation.pictures import SHOWN
+from ..sentences import lacks
 from .examples import SHEET, draw_sheet, examples_of
 from .guard import Contents
 from .hub import HubOptions, Repository
@@ -48,7 +49,7 @@ class Model:
         source = Path(self.folder)
         missing = [name for name in REQUIRED if not (source / name).is_file()]
         if missing:
-            raise FileNotFoundError(f"{source} holds no {', '.join(missing)}; give the folder that train wrote")
+            raise FileNotFoundError(f"{lacks(source, missing)}; give the folder that train wrote")
         _check_weights(source)
         present = [name for name in OPTIONAL if (source / name).is_file()]
         examples = examples_of(source)

@@ -41,7 +41,7 @@ from .options import SIZES, patch_for
 from .pretrain_options import PretrainingOptions
 from .saving import save_processor
 from .trainer import FaceTrainer
-from .work_folder import claimed, newest_checkpoint
+from .work_folder import claimed, gone_on_from
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def pretrain(
     Args:
         images: what `unlabelled` takes, and how it takes `follow_links`.
         strict: a picture that cannot be read is an error, and not left out.
-        say: told which pictures are left out.
+        say: told which pictures are left out, and from which step an interrupted run goes on.
 
     Returns:
         What is written as `pretraining.json`: options, counts, versions, the loss of every epoch.
@@ -126,7 +126,7 @@ def pretrain(
         trainer = MaskedFaceTrainer(model, options, args=_arguments(work, options), train_dataset=faces)
         if processes.process_index:  # else all processes would hide the same squares
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-        trainer.train(resume_from_checkpoint=newest_checkpoint(work))
+        trainer.train(resume_from_checkpoint=gone_on_from(work, said))
         record = _record(images, options, len(faces), left_out, trainer)
         if processes.is_main_process:
             with written_whole(out.with_name(out.name + ".reconstruction.png")) as path:

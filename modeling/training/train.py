@@ -30,7 +30,7 @@ from .options import SIZES, TrainingOptions, patch_for
 from .saving import save_model
 from .soft_label_trainer import SoftLabelTrainer
 from .trainer import facts_of_the_clock, facts_of_the_run
-from .work_folder import claimed, newest_checkpoint
+from .work_folder import claimed, gone_on_from
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def train(
 
     Args:
         strict: a face whose picture cannot be decoded is an error, and not left out.
-        say: told which faces are left out.
+        say: told which faces are left out, and from which step an interrupted run goes on.
 
     Returns:
         What is written as `training.json`: options, counts, versions, the mean soft label of the training faces.
@@ -119,7 +119,7 @@ def train(
         )
         if processes.process_index:  # else all processes would change their faces by the same draws
             torch.manual_seed(options.seed + 1_000_003 * processes.process_index)
-        trainer.train(resume_from_checkpoint=newest_checkpoint(work), ignore_keys_for_eval=[])
+        trainer.train(resume_from_checkpoint=gone_on_from(work, tell), ignore_keys_for_eval=[])
         faces.close()
         tell_left_out([face for face in faces.unreadable.items() if face[0] not in before], tell)
         facts = _facts(data, options, faces, trainer)

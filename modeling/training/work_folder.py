@@ -1,6 +1,6 @@
 """The folder of a training that goes on: held by one run, begun once for all its processes, with its checkpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -68,6 +68,19 @@ def _bf16(work: Path, options: TrainingOptions | PretrainingOptions, data: dict,
     return bf16_is_faster()
 
 
+def gone_on_from(work: Path, say: Callable[[str], None]) -> str | None:
+    """`newest_checkpoint`, after `say` was told its step: who gives a command again is to know that it does not begin
+    anew."""
+    newest = newest_checkpoint(work)
+    if newest is not None:
+        say(f"going on with an interrupted run, from step {_step(newest):,}")
+    return newest
+
+
+def _step(checkpoint: str | Path) -> int:
+    return int(Path(checkpoint).name.rpartition("-")[2])
+
+
 def newest_checkpoint(work: Path) -> str | None:
     """The newest whole checkpoint, for its state is written last; None at the very beginning of a run.
 
@@ -77,7 +90,7 @@ def newest_checkpoint(work: Path) -> str | None:
     whole = [state.parent for state in work.glob("checkpoint-*/trainer_state.json")]
     if not whole:
         return None
-    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))
+    newest = max(whole, key=_step)
     try:
         TrainerState.load_from_json(str(newest / "trainer_state.json"))
     except (OSError, ValueError, TypeError, RecursionError) as error:

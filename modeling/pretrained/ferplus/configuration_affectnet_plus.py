@@ -84,7 +84,9 @@ class AffectNetPlusConfig(ViTConfig):
         """Other classes are another head, to which nothing applies that was fitted to the old one."""
         if before is None or list(before.items()) == list(after.items()):
             return
-        classes = ", ".join(after.values())
+        # `num_labels` is set before the names that go with it are: such names are nobody's.
+        nameless = all(label == f"class {index}" for index, label in after.items())
+        classes = f"{len(after)} others" if nameless else ", ".join(after.values())
         if dropped := self._dropped("logit_temperature", "uncertainty", "class_weights"):
             logger.warning("The classes are now %s: dropped what was fitted to others, %s", classes, dropped)
         if set(before.values()) == set(after.values()):

@@ -47,6 +47,7 @@ class FacialAffectPipeline(Pipeline):
     Raises:
         OSError: a file or an address cannot be read; the message names it.
         ImportError: `faces=True`, and no detector is installed; the message says what to install.
+        TypeError: another parameter, such as top_k of the stock pipeline, since an answer has every class.
         ValueError: an array's shape, type or channel order is ambiguous, or the input is no picture.
     """
 
@@ -55,7 +56,12 @@ class FacialAffectPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def _sanitize_parameters(self, channel_order=None, timeout=None, faces=None):
+    def _sanitize_parameters(self, channel_order=None, timeout=None, faces=None, **others):
+        if others:
+            raise TypeError(
+                f"this pipeline has no parameter {', '.join(others)}, but channel_order, timeout and faces; its "
+                "answer has every class"
+            )
         given = {"channel_order": channel_order, "timeout": timeout, "faces": faces}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
