@@ -349,10 +349,10 @@ def test_another_folder_is_refused_by_name(tmp_path, files, words):
     assert message.startswith(f"{root} is not an AffectNet+ tree: ") and words in message and "\n" not in message
 
 
-@pytest.mark.parametrize("name", ["missing", "file.txt"])
-def test_what_is_not_a_folder_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name, what", [("missing", "does not exist"), ("file.txt", "is not a folder")])
+def test_what_is_not_a_folder_is_refused(tmp_path, name, what):
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(LayoutError, match=f"{name} is not a folder; give the extracted AffectNet"):
+    with pytest.raises(LayoutError, match=f"{name} {what}; give the extracted AffectNet"):
         find_splits(tmp_path / name)
 
 
