@@ -340,10 +340,8 @@ def test_the_trainer_makes_of_a_batch_what_the_model_takes(drawn, tmp_path):
 
 
 def test_only_a_prepared_folder_is_loaded(tmp_path, drawn, drawn_tree):
-    for folder in (tmp_path / "nothing", drawn_tree):
-        with pytest.raises(
-            FileNotFoundError, match=f"{folder.name} holds no manifest.json; give the folder that prepare"
-        ):
+    for folder, why in ((tmp_path / "nothing", "does not exist"), (drawn_tree, "holds no manifest.json")):
+        with pytest.raises(FileNotFoundError, match=f"{folder.name} {why}; give the folder that prepare"):
             load_prepared(folder, "default")
     with pytest.raises(ValueError, match="nosuchview"):
         load_prepared(drawn, "nosuchview")

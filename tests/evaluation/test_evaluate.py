@@ -293,7 +293,7 @@ def test_faces_of_which_little_is_known_are_evaluated(trained, prepared_from, tm
 
 
 def test_a_folder_that_is_no_model_is_refused(drawn, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing holds no config.json and no model.safetensors; give"):
+    with pytest.raises(FileNotFoundError, match="nothing does not exist; give"):
         evaluate(tmp_path / "nothing", drawn, tmp_path / "nothing")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.json").write_text("{}")

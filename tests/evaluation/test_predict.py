@@ -203,7 +203,7 @@ def test_the_faces_of_a_prepared_folder_are_answered(trained, drawn):
 
 
 def test_a_folder_that_is_no_model_is_refused(pictures, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no config.json and no model.safetensors"):
+    with pytest.raises(FileNotFoundError, match="nothing does not exist; give"):
         next(predict(tmp_path / "nothing", [pictures]))
 
 

@@ -436,7 +436,7 @@ def test_an_ensemble_of_another_order_or_without_what_it_saw_is_refused(drawn_tr
     (make_ensemble(tmp_path / "blind") / "seen.parquet").unlink()
     with pytest.raises(FileNotFoundError, match="seen.parquet is missing: .* which faces the members must not label"):
         labelled(drawn_tree, tmp_path / "out", tmp_path / "blind")
-    with pytest.raises(FileNotFoundError, match="holds no config.json and no model.safetensors"):
+    with pytest.raises(FileNotFoundError, match="nothing does not exist; give"):
         labelled(drawn_tree, tmp_path / "out", tmp_path / "nothing")
 
 
