@@ -45,8 +45,8 @@ def test_every_layout_is_recognised(tmp_path, files, kind):
 @pytest.mark.parametrize(
     ("files", "given", "message"),
     [
-        ([], "gone", "gone is not a folder"),
-        ([], "gone.zip", "gone.zip is not a folder"),
+        ([], "gone", "gone does not exist"),
+        ([], "gone.zip", "gone.zip does not exist"),
         ([], "", "it is empty. Give the extracted"),
         (["a.txt"], "", "it holds a.txt. Give the folder that holds human_annotated/"),
         (["a.txt"], "a.txt", "a.txt is not a folder"),
