@@ -26,7 +26,7 @@ slow: $(VENV)/ready-dev
 	$(PYTEST) -m slow
 
 fuzz: $(VENV)/ready-dev
-	AFFECTNET_PLUS_LONG=$${AFFECTNET_PLUS_LONG:-1} $(PYTEST) -m slow tests/hostile
+	AFFECTNET_PLUS_LONG=$${AFFECTNET_PLUS_LONG:-1} $(PYTEST) -m slow tests/hostile tests/labelling/test_recovery.py
 
 parts: $(VENV)/parts/ready
 
