@@ -26,7 +26,7 @@ slow: $(VENV)/ready-dev
 	$(PYTEST) -m slow
 
 fuzz: $(VENV)/ready-dev
-	AFFECTNET_PLUS_LONG=$${AFFECTNET_PLUS_LONG:-1} $(PYTEST) -m slow tests/hostile tests/labelling/test_recovery.py
+	AFFECTNET_PLUS_LONG=$${AFFECTNET_PLUS_LONG:-1} $(PYTEST) -m slow tests/hostile tests/labelling/test_recovery.py tests/labelling/test_label_ray.py
 
 parts: $(VENV)/parts/ready
 

@@ -28,7 +28,10 @@ from support.labelled import POISONED, files_of, poison, rows_of
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra ray)")
 
 pytest_plugins = ["support.object_store"]
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("AFFECTNET_PLUS_LONG" not in os.environ, reason="minutes of two cores: make fuzz runs it"),
+]
 SMALL = {
     "include_dashboard": False,
     "object_store_memory": 120_000_000,
