@@ -4,6 +4,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .sentences import first_line
 
@@ -17,8 +18,20 @@ def need_ray() -> None:
         raise ImportError("Ray is not installed: pip install 'affectnet-plus[ray]'")
 
 
+class Capacity(NamedTuple):
+    """Processors and GPUs of a cluster."""
+
+    processors: int
+    cards: int
+
+    @property
+    def askers(self) -> int:
+        """Processes with networks: one for each GPU, or where there is none for each processor."""
+        return max(1, self.cards or self.processors)
+
+
 @contextmanager
-def ray_session(address: str) -> Iterator[None]:
+def ray_session(address: str) -> Iterator[Capacity]:
     """Be connected to Ray; a session that the process has already is used, and stays.
 
     Args:
@@ -38,7 +51,8 @@ def ray_session(address: str) -> Iterator[None]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConnectionError(f"there is no Ray cluster at {address}: {first_line(error)}") from error
     try:
-        yield
+        resources = ray.cluster_resources()
+        yield Capacity(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
     except ray.exceptions.RayError as error:
         raise _in_a_sentence(error) from error
     finally:

@@ -24,6 +24,11 @@ def first_line(error: BaseException) -> str:
     return said.splitlines()[0][:MOST_LETTERS] if said else type(error).__name__
 
 
-def lacks(folder: str | os.PathLike, missing: Sequence[str]) -> str:
-    """The beginning of a refusal of a folder that is not there, or holds none of these files."""
-    return f"{folder} holds no {' and no '.join(missing)}" if os.path.exists(folder) else f"{folder} does not exist"
+def lacks(folder: str | os.PathLike, missing: Sequence[str], name: str | None = None) -> str:
+    """The beginning of a refusal of a folder that is not there, or holds none of these files.
+
+    Args:
+        name: what it is called, where that is not its path, as of a name of the Hub.
+    """
+    said = f"holds no {' and no '.join(missing)}" if os.path.exists(folder) else "does not exist"
+    return f"{name or folder} {said}"

@@ -23,6 +23,8 @@ from filelock import FileLock, Timeout
 from .files import read_json, write_json, written_whole
 
 RUN = "run.json"  # in the folder of the work: what the run was begun with
+OCCUPIED = "{} is needed for unfinished work, and holds something else. Move it away"
+NOTHING_TO_RESUME = "{} holds no unfinished run, so there is no run to resume. Leave --resume out"
 
 
 class Begun(TypedDict):
@@ -55,24 +57,32 @@ def begin(work: Path, identity: dict, resume: bool = False, overwrite: bool = Fa
         before = None
     if before is None:
         if work.is_dir() and any(not path.name.startswith(".") for path in work.iterdir()):
-            raise FileExistsError(f"{work} is needed for unfinished work, and holds something else. Move it away")
-        if resume:
-            raise FileNotFoundError(
-                f"{work} holds no unfinished run, so there is no run to resume. Leave --resume out"
-            )
+            raise FileExistsError(OCCUPIED.format(work))
+        demand(work, resume)
+    elif goes_on(work, before, identity, resume, overwrite):
+        return True
     else:
-        found = differing(before["identity"], identity)
-        if not found and (resume or not overwrite or before["overwrite"]):
-            return True
-        if resume or not overwrite:
-            raise ValueError(_another(work, found))
         _empty(work)
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / RUN, {"overwrite": overwrite, "identity": identity})
     return False
 
 
-def _another(work: Path, found: list[str]) -> str:
+def goes_on(work: Path | str, before: Begun, identity: dict, resume: bool, overwrite: bool) -> bool:
+    """Whether the run that was begun in `work` is gone on with; or else begun anew.
+
+    Raises:
+        ValueError: as `begin`.
+    """
+    found = differing(before["identity"], identity)
+    if not found and (resume or not overwrite or before["overwrite"]):
+        return True
+    if resume or not overwrite:
+        raise ValueError(_another(work, found))
+    return False
+
+
+def _another(work: Path | str, found: list[str]) -> str:
     return (
         f"{work} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it was begun "
         "with, or --overwrite without --resume to begin anew"
@@ -82,7 +92,7 @@ def _another(work: Path, found: list[str]) -> str:
 def demand(work: Path, resume: bool) -> None:
     """Raise FileNotFoundError where a run is to be resumed, and none was begun in `work`."""
     if resume and not (work / RUN).is_file():
-        raise FileNotFoundError(f"{work} holds no unfinished run, so there is no run to resume. Leave --resume out")
+        raise FileNotFoundError(NOTHING_TO_RESUME.format(work))
 
 
 def begun_with(work: Path) -> dict | None:

@@ -30,7 +30,7 @@ def need_faces(*sources: str | None) -> None:
 def need_prepared(folder: str | None) -> None:
     """Raise OSError for what is neither a folder that prepare wrote nor given by the Hub."""
     if folder is not None and not is_prepared(place := fetched(folder)):
-        said = lacks(place, [MANIFEST]).replace(str(place), folder, 1)
+        said = lacks(place, [MANIFEST], folder)
         raise FileNotFoundError(f"{said}; give the folder that prepare wrote, or you/name of the Hub")
 
 
@@ -44,7 +44,7 @@ def need_model(folder: str | None, *files: str, writer: str = "train") -> None:
         return
     files, place = files or (CONFIG, WEIGHTS), model_folder(folder)
     if missing := [name for name in files if not Path(place, name).is_file()]:
-        said = lacks(place, missing).replace(str(place), folder, 1)  # a name of the Hub is not where its files are
+        said = lacks(place, missing, folder)
         near = "" if Path(place).exists() else did_you_mean(folder, PRETRAINED)
         raise FileNotFoundError(f"{said}; give the folder that {writer} wrote, or you/name of the Hub{near}")
     if WEIGHTS in files:

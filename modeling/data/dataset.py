@@ -269,11 +269,21 @@ def load_prepared(data, view: str, split: str | None = None):
         if split is not None and split not in data:
             raise ValueError(f"the data has no split {split!r}, but {', '.join(data)}")
         return data if split is None else data[split]
-    folder = fetched(data)
-    if not is_prepared(folder):
-        raise FileNotFoundError(f"{lacks(folder, [MANIFEST])}; give the folder that prepare wrote")
+    folder = prepared_folder(data)
     with opening(folder):
         return datasets.load_dataset(str(folder), view, split=split)
+
+
+def prepared_folder(data, only: Sequence[str] | None = None) -> Path:
+    """The folder that prepare wrote, with what of it is `only` wanted where it has to be fetched.
+
+    Raises:
+        OSError: it is no such folder, or as `hub_names.fetched`.
+    """
+    folder = fetched(data, only=only)
+    if not is_prepared(folder):
+        raise FileNotFoundError(f"{lacks(folder, [MANIFEST])}; give the folder that prepare wrote")
+    return folder
 
 
 @contextmanager

@@ -4,19 +4,20 @@ A part is opened where it is worked on, and lists its pictures only there. So no
 pictures, and what a picture is called depends on nothing but its part.
 """
 
+import copy
 import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from affectnet_plus import IMAGE_SUFFIXES, BadRow, LayoutError, is_system_file
 
 from ..hub_names import is_streamed
 from ..terms import UNKNOWN
 from .plain_pictures import TarPictures
-from .readers import Images, Listed, NoPictures, Picture, checked
+from .readers import Images, NoPictures, Picture, Reader, checked
 from .row_pictures import ParquetPictures
 from .stores import Store
 
@@ -49,7 +50,7 @@ class InParts(Protocol):
     def travelling(self) -> "InParts":
         """What other processes are sent to open parts with: the same without any list."""
 
-    def opened(self, part: Part) -> AbstractContextManager[tuple[Images, list[Picture]]]:
+    def opened(self, part: Part) -> AbstractContextManager[tuple[Reader, list[Picture]]]:
         """The pictures of a part, and what reads them.
 
         Raises:
@@ -64,6 +65,12 @@ class InParts(Protocol):
         """As `Images`."""
 
 
+def runs_of(pictures: list[Picture]) -> list[Part]:
+    """Parts of `PICTURES_AT_A_TIME` each."""
+    starts = range(0, len(pictures), PICTURES_AT_A_TIME)
+    return [Part(n, start, pictures[start : start + PICTURES_AT_A_TIME]) for n, start in enumerate(starts)]
+
+
 class ListedParts:
     """What `open_pictures` gives, in runs of `PICTURES_AT_A_TIME`."""
 
@@ -76,15 +83,13 @@ class ListedParts:
         self._images = images
 
     def parts(self) -> list[Part]:
-        pictures = self._images.pictures()
-        starts = range(0, len(pictures), PICTURES_AT_A_TIME)
-        return [Part(n, start, pictures[start : start + PICTURES_AT_A_TIME]) for n, start in enumerate(starts)]
+        return runs_of(self._images.pictures())
 
     def travelling(self) -> InParts:
         return ListedParts(self._images.without_list())
 
     @contextmanager
-    def opened(self, part: Part) -> Iterator[tuple[Images, list[Picture]]]:
+    def opened(self, part: Part) -> Iterator[tuple[Reader, list[Picture]]]:
         yield self._images, part.pictures
 
     def places(self) -> list[Path]:
@@ -123,7 +128,7 @@ class StoredParts:
             found = [file for file in self.store.names() if file[0] == name]
         else:
             found = [file for file in self.store.names(deep=True) if not is_system_file(file[0])]
-        kinds = {kind: [f for f in found if f[0].lower().endswith(kind)] for kind in (".tar", ".parquet")}
+        kinds = {kind: [f for f in found if f[0].lower().endswith(kind)] for kind in HOLDING}
         kinds["pictures"] = [file for file in found if file[0].lower().endswith(IMAGE_SUFFIXES)]
         there = [kind for kind, files in kinds.items() if files]
         if not there:
@@ -139,19 +144,19 @@ class StoredParts:
 
     def parts(self) -> list[Part]:
         if self._loose:
-            names = [name for name, _, _ in self._files]
-            return ListedParts(_Loose(self.store, names)).parts()
+            names = enumerate((name for name, _, _ in self._files), start=1)
+            return runs_of([Picture(f"no_human/{n}", name, name) for n, name in names])
         return [Part(number, number * APART, [], name) for number, (name, _, _) in enumerate(self._files)]
 
     def travelling(self) -> InParts:
-        one = StoredParts.__new__(StoredParts)
-        one.__dict__ |= self.__dict__ | {"_files": []}
+        one = copy.copy(self)
+        one._files = []
         return one
 
     @contextmanager
-    def opened(self, part: Part) -> Iterator[tuple[Images, list[Picture]]]:
+    def opened(self, part: Part) -> Iterator[tuple[Reader, list[Picture]]]:
         if part.file is None:
-            yield _Loose(self.store, []), part.pictures
+            yield _Loose(self.store), part.pictures
             return
         with tempfile.TemporaryDirectory(prefix="affectnet-plus-part-") as folder:
             place = Path(self.store.place(part.file))
@@ -161,7 +166,7 @@ class StoredParts:
             try:
                 images = TarPictures(place) if part.file.endswith(".tar") else ParquetPictures(place, [place])
             except NoPictures:
-                yield _Loose(self.store, []), []
+                yield _Loose(self.store), []
                 return
             except LayoutError as error:
                 raise LayoutError(str(error).replace(str(place), self.store.place(part.file))) from error
@@ -180,30 +185,21 @@ def _numbered(picture: Picture, part: Part) -> Picture:
     return picture._replace(image_id=f"{split}/{int(number) + part.first}", name=f"{part.file}/{picture.name}")
 
 
-class _Loose(Listed):
-    """The pictures of an object store that are files of their own there."""
+class _Loose:
+    """Reads pictures of an object store that are files of their own there."""
 
-    passed_over = 0
-    origin = UNKNOWN
+    def __init__(self, store: Store):
+        self._store = store
 
-    def __init__(self, store: Store, names: list[str]):
-        self.root, self._store = Path(store.where), store
-        self._pictures = [Picture(f"no_human/{n}", name, name) for n, name in enumerate(names, start=1)]
-
-    def places(self) -> list[Path]:
-        return []
-
-    def encoded(self, picture: Picture) -> bytes:
-        try:
-            return self._store.read(picture.place)
-        except FileNotFoundError as error:
-            raise BadRow(f"is not there any more: {error}") from error
+    def without_list(self) -> Self:
+        return self
 
     def read(self, picture: Picture) -> tuple[dict, bytes]:
-        return {}, checked(self.encoded(picture))
-
-    def fingerprint(self) -> str:
-        raise NotImplementedError("that of StoredParts counts")
+        try:
+            content = self._store.read(picture.place)
+        except FileNotFoundError as error:
+            raise BadRow(f"is not there any more: {error}") from error
+        return {}, checked(content)
 
 
 def in_files(where) -> bool:

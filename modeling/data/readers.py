@@ -34,7 +34,21 @@ class Picture(NamedTuple):
     problem: str | None = None
 
 
-class Images(Protocol):
+class Reader(Protocol):
+    """What reads pictures that somebody else may have listed."""
+
+    def without_list(self) -> Self:
+        """The same reader, which lists nothing any more: other processes are sent it, and the pictures one by one."""
+
+    def read(self, picture: Picture) -> tuple[dict, bytes]:
+        """What is known of a face, as columns of `affectnet_plus.features`, and its picture, a whole JPEG or PNG.
+
+        Raises:
+            BadRow: it cannot be read; the message is the reason.
+        """
+
+
+class Images(Reader, Protocol):
     """Pictures. `origin` says whose faces they are; `passed_over` counts files that are no pictures by name."""
 
     root: Path
@@ -44,9 +58,6 @@ class Images(Protocol):
     def pictures(self) -> list[Picture]:
         """All of them, in an order that depends on nothing but the names."""
 
-    def without_list(self) -> Self:
-        """The same reader, which lists nothing any more: other processes are sent it, and the pictures one by one."""
-
     def places(self) -> list[Path]:
         """The folders and files that hold the pictures: nothing may be written over them."""
 
@@ -55,13 +66,6 @@ class Images(Protocol):
 
         Raises:
             BadRow: it cannot be fetched; the message is the reason.
-        """
-
-    def read(self, picture: Picture) -> tuple[dict, bytes]:
-        """What is known of a face, as columns of `affectnet_plus.features`, and its picture, a whole JPEG or PNG.
-
-        Raises:
-            BadRow: it cannot be read; the message is the reason.
         """
 
     def fingerprint(self) -> str:

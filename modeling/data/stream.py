@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ..hub_names import fetched, on_hub
-from ..sentences import lacks
-from .dataset import LABEL_COLUMNS, FaceDataset, class_names, known_of, opening
+from ..files import MANIFEST
+from ..hub_names import on_hub
+from .dataset import LABEL_COLUMNS, FaceDataset, class_names, known_of, opening, prepared_folder
 
 LABELS_AT_A_TIME = 5_000
 
@@ -67,9 +67,7 @@ def stream_prepared(data, view: str, pictures: bool = True) -> dict[str, dataset
     """
     if isinstance(data, (datasets.Dataset, datasets.DatasetDict)):
         raise ValueError("a data set in memory is no stream; give the folder that prepare wrote")
-    folder = fetched(data, only=("README.md",))
-    if not (folder / "README.md").is_file():
-        raise FileNotFoundError(f"{lacks(folder, ['README.md'])}; give the folder that prepare wrote")
+    folder = prepared_folder(data, only=("README.md", MANIFEST))
     name = on_hub(data, "dataset")
     where, revision = (str(folder), None) if name is None else (name.repo, name.revision)
     columns = [*LABEL_COLUMNS, *["image"] * pictures]

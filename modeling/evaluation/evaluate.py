@@ -250,10 +250,17 @@ def _answered(
     return [one._replace(predictions=one.predictions.take(left)) for one in found], int(fitted.sum())
 
 
+def _fitted_here(one: _Answers, faces: Chosen) -> dict | None:
+    """What `calibrate` found of a model, if it was on this split."""
+    fitted = one.uncertainty
+    here = fitted is not None and (fitted["data"], fitted["split"]) == (faces.about["name"], faces.split)
+    return fitted if here else None
+
+
 def _among_fitted(one: _Answers, faces: Chosen) -> np.ndarray:
     """(n,) bool: on which of the faces a model was calibrated."""
-    fitted = one.uncertainty
-    if fitted is None or (fitted["data"], fitted["split"]) != (faces.about["name"], faces.split):
+    fitted = _fitted_here(one, faces)
+    if fitted is None:
         return np.zeros(len(faces.rows), bool)
     return in_share(faces.rows["image_id"][:], fitted["share"], fitted["seed"])
 
@@ -307,11 +314,10 @@ def _crop(origin: str | None, rows: datasets.Dataset) -> str:
 
 def _calibrated(this: _Answers, faces: Chosen) -> dict:
     """Whether numbers of calibration are of faces that the temperature was fitted to, and of how many of these."""
-    fitted = this.uncertainty
-    here = fitted is not None and (fitted["data"], fitted["split"]) == (faces.about["name"], faces.split)
+    fitted = _fitted_here(this, faces)
     return {
-        "calibrated_on_this_split": here,
-        "calibrated_share": fitted["share"] if fitted and here else None,
+        "calibrated_on_this_split": fitted is not None,
+        "calibrated_share": None if fitted is None else fitted["share"],
         "calibrated_rows": int(_among_fitted(this, faces).sum()),
     }
 

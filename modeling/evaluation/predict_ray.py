@@ -45,20 +45,16 @@ def predict_on_ray(
             readers.append(one.opened.without_list())
         named.append((one.name, numbers[id(one.opened)], one.picture))
     rows = [{"batch": pickle.dumps(named[start : start + at_once])} for start in range(0, len(named), at_once)]
-    with ray_session(address):
-        resources = ray.cluster_resources()
-        processors, cards = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
+    with ray_session(address) as cluster:
         context = DataContext.get_current()
         context.enable_progress_bars = False
         ordered, context.execution_options.preserve_order = context.execution_options.preserve_order, True
-        data = ray.data.from_items(
-            rows, override_num_blocks=min(len(rows), 4 * max(1, cards or processors))
-        ).map_batches(
+        data = ray.data.from_items(rows, override_num_blocks=min(len(rows), 4 * cluster.askers)).map_batches(
             _Answerer,
             batch_size=1,
             fn_constructor_args=(model, bf16, faces, ray.put(readers)),
-            num_gpus=1 if cards else None,
-            compute=ActorPoolStrategy(min_size=1, initial_size=max(1, cards or processors)),
+            num_gpus=1 if cluster.cards else None,
+            compute=ActorPoolStrategy(min_size=1, initial_size=cluster.askers),
         )
         try:
             for row in data.iter_rows():

@@ -168,7 +168,7 @@ def _refuse_own_faces(out: Path, source: InParts) -> None:
 def _refuse_existing(out: Store, overwrite: bool) -> None:
     if out.local:
         refuse_existing(Path(out.where), overwrite)
-    elif not overwrite and (there := out.names(deep=True)) and any(name == ACCOUNT for name, _, _ in there):
+    elif not overwrite and out.exists(ACCOUNT):
         raise FileExistsError(f"{out.where} exists. Name another folder, or pass --overwrite to replace it")
 
 
@@ -229,8 +229,7 @@ def _write(
 ) -> Account:
     tally = total_of(done.notes)
     if not tally.splits:
-        reasons = count_reasons(Counter(tally.unreadable).elements())
-        said = "; ".join([f"{count} x {reason}" for reason, count in reasons.items()][:3])
+        said = "; ".join([f"{count} x {reason}" for reason, count in _reasons(tally.unreadable).items()][:3])
         remove_work(work)
         raise LayoutError(f"{source.root}: none of the {tally.pictures} pictures can be read: {said}")
     remove_strays(work, done)

@@ -16,7 +16,7 @@ from affectnet_plus import EMOTIONS, BadRow
 
 from .. import images
 from ..data.parts import InParts, Part
-from ..data.readers import Images, Picture
+from ..data.readers import Picture, Reader
 from ..data.stores import Store
 from ..faces import annotate
 from ..faces.landmarker import Landmarker
@@ -99,7 +99,7 @@ def batches_of(
 
 
 def _read(
-    reader: Images, pictures: list[Picture], place: Place, first: int, work: Store, decode: Decode, each: Map
+    reader: Reader, pictures: list[Picture], place: Place, first: int, work: Store, decode: Decode, each: Map
 ) -> Batch:
     with tried(work, f"{place.part}-{place.start}") as before:
         crash = crashing(reader, pictures) if before else {}
@@ -127,7 +127,7 @@ def _read(
     )
 
 
-def _read_one(reader: Images, picture: Picture) -> tuple[dict, bytes, str | None]:
+def _read_one(reader: Reader, picture: Picture) -> tuple[dict, bytes, str | None]:
     """What is known of a picture, its file, and why it cannot be read."""
     try:
         if picture.problem:

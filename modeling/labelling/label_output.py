@@ -17,9 +17,9 @@ from affectnet_plus import LABELS, SPLITS, SUBSETS
 
 from ..checking.findings import count_reasons
 from ..data.stores import Store
-from ..files import replace_folder, write_json
+from ..files import MANIFEST, replace_folder, write_json
 from ..preparing.card import write_card
-from ..preparing.manifest import DOCUMENTS, MANIFEST, ROW_FORMAT, write_manifest
+from ..preparing.manifest import DOCUMENTS, ROW_FORMAT, write_manifest
 from ..preparing.views import Kind, view_rows
 from ..sources.tree import TreeWriter
 from ..stages import Progress

@@ -52,10 +52,8 @@ def label_on_ray(
         OSError: there is no such cluster, it lost too much, or as `label_here`.
         ValueError: as `label_here`.
     """
-    with ray_session(address):
+    with ray_session(address) as cluster:
         shared = ray.put(branches.to("cpu"))
-        resources = ray.cluster_resources()
-        processors, cards = (int(resources.get(kind, 0)) for kind in ("CPU", "GPU"))
         DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
         rows = [{"part": pickle.dumps((part, done.starts.get(part.number, set())))} for part in left]
         read = partial(_read, source=source.travelling(), sizes=branches.sizes, options=options, work=work)
@@ -66,13 +64,13 @@ def label_on_ray(
                 _Asker,
                 batch_size=1,
                 fn_constructor_args=(shared,),
-                compute=ActorPoolStrategy(min_size=1, initial_size=max(1, cards or processors)),
-                **({"num_gpus": 1} if cards else {}),
+                compute=ActorPoolStrategy(min_size=1, initial_size=cluster.askers),
+                num_gpus=1 if cluster.cards else None,
             )
         )
         shards = _Shards(work, rules, max(1, label_shards.SHARD_FACES // options.batch_size))
         # Without a processor of their own: those that ask may have all.
-        data.write_datasink(shards, ray_remote_args={"num_cpus": 0}, concurrency=max(1, processors))
+        data.write_datasink(shards, ray_remote_args={"num_cpus": 0}, concurrency=max(1, cluster.processors))
         for note in shards.notes:
             if done.add(note):
                 count(note.tally.pictures)

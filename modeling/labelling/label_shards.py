@@ -5,7 +5,6 @@ batches. A file that two processes write, as one of them is taken for dead, is t
 """
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..data.stores import Store
-from ..preparing.shards import CHUNKING, ENCODING, GROUP_BYTES, GROUP_ROWS, cut
+from ..preparing.shards import GROUP_BYTES, GROUP_ROWS, cut, shard_writer
 from ..preparing.views import Kind
 from .label_batches import Answered, Place, digest_of
 from .label_rows import Rows, Rules, Tally, by_split, rows_of
@@ -80,9 +79,8 @@ def _encoded(table: pa.Table, pictures: str | None) -> memoryview:
         lengths = pc.binary_length(table[pictures].combine_chunks().field("bytes"))
         sizes = lengths.to_numpy(zero_copy_only=False).astype(int)
     file = io.BytesIO()
-    with pq.ParquetWriter(file, table.schema, **(ENCODING if pictures else {"compression": "zstd"})) as writer:
-        if pictures:
-            writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
+    schema = table.schema
+    with shard_writer(file, schema) if pictures else pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for start, stop in cut(sizes, GROUP_ROWS, GROUP_BYTES):
             writer.write_table(table.slice(start, stop - start), stop - start)
     return file.getbuffer()

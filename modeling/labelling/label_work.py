@@ -9,7 +9,7 @@ import msgspec
 
 from ..data.stores import Store
 from ..files import read_json
-from ..unfinished import RUN, begin, differing, remove
+from ..unfinished import NOTHING_TO_RESUME, OCCUPIED, RUN, begin, goes_on, remove
 
 ACCOUNT = "labelling.json"
 
@@ -49,27 +49,15 @@ def begin_in(work: Store, plan: dict, resume: bool, overwrite: bool) -> None:
     if work.local:
         begin(Path(work.where), plan, resume, overwrite)
         return
-    begun = {"overwrite": overwrite, "identity": plan}
-    if not work.exists(RUN):
-        if work.names(deep=True):
-            raise FileExistsError(
-                f"{work.where} is needed for unfinished work, and holds something else. Move it away"
-            )
-        if resume:
-            raise FileNotFoundError(f"{work.where} holds no unfinished run to resume. Leave --resume out")
-        work.write(RUN, json.dumps(begun).encode())
-        return
-    before = json.loads(work.read(RUN))
-    found = differing(before["identity"], plan)
-    if not found and (resume or not overwrite or before["overwrite"]):
-        return
-    if resume or not overwrite:
-        raise ValueError(
-            f"{work.where} holds an unfinished run of another command: {'; '.join(found)}. Give the command that it "
-            "was begun with, or --overwrite without --resume to begin anew"
-        )
-    work.empty()
-    work.write(RUN, json.dumps(begun).encode())
+    if work.exists(RUN):
+        if goes_on(work.where, json.loads(work.read(RUN)), plan, resume, overwrite):
+            return
+        work.empty()
+    elif work.names(deep=True):
+        raise FileExistsError(OCCUPIED.format(work.where))
+    elif resume:
+        raise FileNotFoundError(NOTHING_TO_RESUME.format(work.where))
+    work.write(RUN, json.dumps({"overwrite": overwrite, "identity": plan}).encode())
 
 
 def remove_work(work: Store) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from affectnet_plus import BadRow
 
-from ..data.readers import Images, Picture
+from ..data.readers import Picture, Reader
 from ..data.stores import Store
 
 CRASHES = "image crashes the decoder (signal {})"
@@ -36,7 +36,7 @@ def tried(work: Store, name: str) -> Iterator[bool]:
             work.remove(note)
 
 
-def crashing(reader: Images, pictures: list[Picture]) -> dict[int, int]:
+def crashing(reader: Reader, pictures: list[Picture]) -> dict[int, int]:
     """The numbers of the pictures that crash a decoder, each with the signal that ends the process."""
     found: dict[int, int] = {}
     begin = tries = 0

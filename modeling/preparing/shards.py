@@ -31,14 +31,14 @@ OPEN_FILES = 256  # at a time; a process may have 1,024
 
 _LANDMARKS = [f"landmarks_{count}.list.element.list.element" for count in (68, 29)]
 # What `datasets` writes with: pages are cut by what they hold, so that the Hub keeps those that it has already.
-CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+_CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 # Compression and split bytes take two thirds of the time and four fifths of the size of the library's defaults.
-ENCODING = {
+_ENCODING = {
     "compression": "zstd",
     "use_dictionary": False,
     "use_byte_stream_split": _LANDMARKS,
     "write_page_index": True,
-    "use_content_defined_chunking": CHUNKING,
+    "use_content_defined_chunking": _CHUNKING,
 }
 
 
@@ -132,12 +132,18 @@ def write_shard(folder: Path, scratch: Path, source: Source | None, shard: Shard
     return written
 
 
+def shard_writer(where, schema: pa.Schema) -> pq.ParquetWriter:
+    """What writes a shard with pictures, to a path or an open file."""
+    writer = pq.ParquetWriter(where, schema, **_ENCODING)
+    writer.add_key_value_metadata({"content_defined_chunking": json.dumps(_CHUNKING)})
+    return writer
+
+
 def _write(path: Path, shard: Shard, source: Source | None) -> None:
     rows = _rows(shard.pieces)
     sizes = rows["file_bytes"].to_numpy() if source else np.zeros(len(rows), dtype=int)
     schema = features("all").arrow_schema
-    with pq.ParquetWriter(path, schema, **ENCODING) as writer:
-        writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CHUNKING)})
+    with shard_writer(path, schema) as writer:
         for start, stop in cut(sizes, GROUP_ROWS, GROUP_BYTES):
             group = rows.slice(start, stop - start).combine_chunks()
             if source:
