@@ -123,7 +123,7 @@ class StoredParts:
         self.store = Store(where)
         self.root = self.store.where
         name = self.store.where.rpartition("/")[2]
-        if name.endswith(HOLDING):
+        if name.lower().endswith(HOLDING):
             self.store = Store(self.store.where.removesuffix(f"/{name}") + self.store.options)
             found = [file for file in self.store.names() if file[0] == name]
         else:
@@ -164,7 +164,7 @@ class StoredParts:
                 place = Path(folder, part.file.rpartition("/")[2])
                 self.store.fetch(part.file, place)
             try:
-                images = TarPictures(place) if part.file.endswith(".tar") else ParquetPictures(place, [place])
+                images = TarPictures(place) if part.file.lower().endswith(".tar") else ParquetPictures(place, [place])
             except NoPictures:
                 yield _Loose(self.store), []
                 return
@@ -207,4 +207,4 @@ def in_files(where) -> bool:
     if is_streamed(where):
         return True
     path = Path(str(where))
-    return path.is_dir() and any(file.suffix == ".tar" for file in path.iterdir())
+    return path.is_dir() and any(file.suffix.lower() == ".tar" for file in path.iterdir())

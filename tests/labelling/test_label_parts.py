@@ -15,7 +15,7 @@ import pytest
 from affectnet_plus import SPLITS, LayoutError, features
 from affectnet_plus_modeling.cli import main
 from affectnet_plus_modeling.data import parts
-from affectnet_plus_modeling.data.parts import in_files
+from affectnet_plus_modeling.data.parts import StoredParts, in_files
 from affectnet_plus_modeling.examination import doctor
 from affectnet_plus_modeling.labelling import label_shards
 from affectnet_plus_modeling.labelling.label import label
@@ -119,6 +119,16 @@ def test_tars_parquet_files_and_pictures_are_labelled_here_and_in_an_object_stor
         label(plain, object_store.address("out/plain"), LabelOptions(str(ensemble), batch_size=2))
     with pytest.raises(LayoutError, match=r"holds \.tar and \.parquet and pictures, expected one of them"):
         labelled(object_store.address("in"), tmp_path / "out", ensemble)
+
+
+def test_the_ending_of_a_tar_may_have_capitals(files, tmp_path):
+    as_tar(tmp_path / "A.TAR", dict(list(files.items())[:3]))
+    assert in_files(tmp_path)
+    for where in (tmp_path, tmp_path / "A.TAR"):
+        stored = StoredParts(where)
+        [part] = stored.parts()
+        with stored.opened(part) as (reader, pictures):
+            assert [reader.read(picture)[1] for picture in pictures] == list(files.values())[:3]
 
 
 def test_an_object_store_that_is_busy_is_asked_again_and_one_that_stays_so_is_said(
