@@ -139,10 +139,11 @@ def _add_photo(model: Model, examples: Mapping[str, bytes]) -> None:
     uploads = Path(picture.GRADIO_CACHE)
 
     def look(path: str | None, region: str):
+        # What stands there stays unless it can't be looked at: another photo may have been given in the meantime.
         if path is None:
-            return None, ""
+            return gradio.skip(), ""
         try:
-            return path, _look_at_photo(model, _read(path, uploads), region)
+            return gradio.skip(), _look_at_photo(model, _read(path, uploads), region)
         except OSError as error:
             return None, draw_message(_why_not(Path(path).name, error))
 
@@ -150,8 +151,15 @@ def _add_photo(model: Model, examples: Mapping[str, bytes]) -> None:
     asked = gradio.Button(visible=False), gradio.JSON(visible=False)
     say = partial(_say, model, uploads)
     asked[0].click(lambda *asked: say(*asked), [picture, region], asked[1], api_name="look")
-    for event in (picture.input, picture.clear, region.input):
-        event(look, [picture, region], [picture, result], show_progress_on=result, api_visibility="private")
+    gradio.on(
+        [picture.input, picture.clear, region.input],
+        look,
+        [picture, region],
+        [picture, result],
+        show_progress_on=result,
+        api_visibility="private",
+        trigger_mode="always_last",  # by itself gradio drops what is asked before the last answer came
+    )
     for name, button in buttons.items():
         show = partial(_look_at_example, model, np.asarray(read_photo(examples[name]).image))
         button.click(show, None, [picture, result], show_progress_on=result, api_visibility="private")
@@ -258,8 +266,9 @@ def _add_known(page: gradio.Blocks, model: Model, known: Mapping[str, Sequence[t
         return number, show(split, number)
 
     page.load(show, [split, number], result, api_visibility="private")
-    number.input(show, [split, number], result, show_progress="hidden", api_visibility="private")
-    split.input(lambda split: (1, show(split, 1)), split, [number, result], api_visibility="private")
+    last = {"trigger_mode": "always_last", "api_visibility": "private"}
+    number.input(show, [split, number], result, show_progress="hidden", **last)
+    split.input(lambda split: (1, show(split, 1)), split, [number, result], **last)
     following.click(step, [split, number], [number, result], api_visibility="private")
     drawn.click(draw, split, [number, result], api_visibility="private")
 

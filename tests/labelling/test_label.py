@@ -613,6 +613,7 @@ while killed < 4:
     while True:
         number = child()
         time.sleep(random.uniform(0.3 * whole, whole))
+        whole *= 1.1  # on a machine that became busier than it was, one comes to its end too
         os.kill(number, signal.SIGKILL)
         ended = status(number)
         killed += ended == -signal.SIGKILL

@@ -1,6 +1,7 @@
 """Training of an ensemble on drawn faces: what it writes, that it never looks at soft labels, and that it goes on."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -131,6 +132,7 @@ def test_soft_labels_are_not_looked_at(drawn, tmp_path):
         rows = datasets.concatenate_datasets([rows.remove_columns(SOFT), blank], axis=1)
         (stripped / "data").mkdir(parents=True, exist_ok=True)
         rows.to_parquet(stripped / "data" / f"{split}-00000-of-00001.parquet")
+    shutil.copy(drawn / "manifest.json", stripped)
     (stripped / "README.md").write_text(
         "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n"
         "  - split: validation\n    path: data/validation-*\n---\n"
@@ -230,7 +232,7 @@ def test_what_cannot_be_trained_on_is_refused_before_the_work(drawn, tmp_path, p
         train_ensemble(drawn, tmp_path / "there", options())
     with pytest.raises(FileNotFoundError, match="no run to resume"):
         train_ensemble(drawn, tmp_path / "out", options(), resume=True)
-    with pytest.raises(FileNotFoundError, match="no README.md"):
+    with pytest.raises(FileNotFoundError, match="holds no manifest.json"):
         train_ensemble(tmp_path / "there", tmp_path / "out", options())
     with pytest.raises(ValueError, match="choose a view of the 8 emotions"):
         train_ensemble(prepared, tmp_path / "out", options(view="all"))

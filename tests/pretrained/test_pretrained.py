@@ -173,7 +173,7 @@ def test_without_a_model_predict_asks_it(tmp_path, capsys):
     assert main(["predict", "ferplus"]) != 0
     assert "ferplus is the model: name the pictures after it" in capsys.readouterr().err
     assert main(["predict", "no-model", str(tmp_path / "face.png")]) != 0
-    assert "no-model holds no config.json" in capsys.readouterr().err
+    assert "no-model does not exist" in capsys.readouterr().err
 
 
 def test_a_photo_that_nobody_here_made_is_answered_as_it_looks():

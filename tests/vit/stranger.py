@@ -346,7 +346,9 @@ def adds_lora() -> dict | None:
     )
     trainer.train()
     network.eval().save_pretrained(WORK / "adapter")
-    again = PeftModel.from_pretrained(model(), WORK / "adapter").eval()
+    base = model()
+    base.config.drop_calibration()  # an adapter has no config: training dropped it from the network, not from its base
+    again = PeftModel.from_pretrained(base, WORK / "adapter").eval()
     with torch.no_grad():
         said = network(pixels()).logits
         report = {
