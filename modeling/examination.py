@@ -23,7 +23,7 @@ from .preparing.chunks import FACES_AT_A_TIME, ROW_SCHEMA, SIDE_SCHEMA, read_chu
 from .preparing.manifest import read_manifest, verify
 from .sources.delivered import LICENSED, Source, open_source
 from .stages import Progress, silent
-from .workers import working
+from .workers import processes_for, working
 
 # What Pillow raises for a picture that it cannot decode, and a file that is gone; BadRow is a ValueError.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -43,13 +43,17 @@ class _Examined:
 
 
 def doctor(
-    path, workers: int = 1, near_duplicates: bool = True, progress: Progress = silent, follow_links: bool = False
+    path,
+    workers: int | None = 1,
+    near_duplicates: bool = True,
+    progress: Progress = silent,
+    follow_links: bool = False,
 ) -> Examination:
     """Examine a source of faces, or a prepared folder.
 
     Args:
         path: what `open_source` takes, a folder that `prepare` wrote, or "you/name" of the Hub, see `hub_names`.
-        workers: processes that read and decode.
+        workers: processes that read and decode; None is as many as are worth their start.
         near_duplicates: decode every picture, which takes most of the time, and look for those that are nearly the
             same. Exact duplicates are found without.
         progress: of the stage "examine", in faces.
@@ -84,7 +88,7 @@ def format_examination(report: Examination) -> str:
 # --- faces as delivered ----------------------------------------------------------------------------------------------
 
 
-def _examine_source(source: Source, path: Path, workers: int, near: bool, progress: Progress) -> Examination:
+def _examine_source(source: Source, path: Path, workers: int | None, near: bool, progress: Progress) -> Examination:
     faces = {split: source.faces(split) for split in source.splits()}
     listed = {split: len(found) for split, found in faces.items()}
     jobs = (
@@ -93,7 +97,7 @@ def _examine_source(source: Source, path: Path, workers: int, near: bool, progre
         for start in range(0, len(found), FACES_AT_A_TIME)
     )
     result = _Result("source", path)
-    with working(workers) as run:
+    with working(processes_for(sum(listed.values())) if workers is None else workers) as run:
         for examined in run(_read_faces, jobs):
             result.add(examined)
             progress("examine", result.faces, sum(listed.values()))
@@ -135,7 +139,7 @@ def _hash(examined: _Examined, read: Callable[[int], bytes]) -> None:
 # --- a prepared folder -----------------------------------------------------------------------------------------------
 
 
-def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress) -> Examination:
+def _examine_prepared(folder: Path, workers: int | None, near: bool, progress: Progress) -> Examination:
     findings = verify(folder)
     if any(finding.check == "manifest" for finding in findings):  # without it, nothing says what should be here
         return _Result("prepared", folder).report(findings, {}, False, False)
@@ -144,7 +148,7 @@ def _examine_prepared(folder: Path, workers: int, near: bool, progress: Progress
     broken: list[Finding] = []
     tables = (table for file in sorted((folder / "data").glob("*.parquet")) for table in _batches(file, broken))
     result = _Result("prepared", folder)
-    with working(workers) as run:
+    with working(processes_for(total) if workers is None else workers) as run:
         for examined in run(_read_rows, ((table, near) for table in tables)):
             result.add(examined)
             progress("examine", result.faces, total)

@@ -1,6 +1,9 @@
-"""Text that others wrote, such as names and origins, as a card may hold it: told, and never obeyed."""
+"""What cards are made of: text that others wrote, told and never obeyed, and the head that the Hub reads."""
 
 import re
+
+import yaml
+from huggingface_hub import CardData
 
 MOST = 200  # characters of one name or reason: what is longer is no name
 
@@ -14,3 +17,11 @@ def escaped(text: str, most: int = MOST) -> str:
     if len(line) > most:
         line = f"{line[:most]}... ({len(line):,} characters)"
     return re.sub(r"^(?=[#>+=~-]|\d+[.)]\s)|(?=[\\`*<]|\][(\[])", r"\\", line)
+
+
+def yaml_head(data: CardData) -> str:
+    """The YAML of a card, without the lines `---` around it, as `data.to_yaml()` would say it, but by libyaml.
+
+    What Python writes of a data set with eight views takes .1 s, more than all else that a small `prepare` does.
+    """
+    return yaml.dump(data.to_dict(), Dumper=yaml.CDumper, sort_keys=False, allow_unicode=True).strip()

@@ -12,6 +12,12 @@ from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
 Run = Callable[[Callable, Iterable], Iterator[Any]]
+FACES_FOR_A_PROCESS = 5000  # in the two seconds that one takes to start, a process that runs reads thousands of faces
+
+
+def processes_for(faces: int) -> int:
+    """How many processes are worth their start for so many faces: at most as many as there are processors."""
+    return max(1, min(len(os.sched_getaffinity(0)), faces // FACES_FOR_A_PROCESS))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from affectnet_plus_modeling.checking.findings import Examination
 from affectnet_plus_modeling.evaluation import model_order
@@ -51,6 +52,7 @@ def test_preparing_and_examining(drawn_tree, drawn, trained, tmp_path, monkeypat
     told(model_order.examine_model(trained, drawn, split="train"), Examination)
 
 
+@pytest.mark.slow
 def test_trainings(drawn, trained, tmp_path):
     told(json.loads((Path(trained) / "training.json").read_text()), TrainingRecord)
     few = {"trunk_epochs": 1, "epochs": 1, "fewest_positives": 8, "batch_size": 32, "bf16": False}

@@ -1,7 +1,6 @@
 """The verbs of the command line that make, check and look at data."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -109,7 +108,7 @@ def _prepare(options: Prepare) -> int:
             options.out,
             options.embed,
             options.overwrite,
-            _processes(options.workers),
+            options.workers,
             progress,
             partial(say, "prepare"),
             options.resume,
@@ -124,10 +123,6 @@ def _prepare(options: Prepare) -> int:
         if report["quarantined"]:
             print(f"{report['quarantined']} faces were left out; {options.out}/quarantine.jsonl says why each")
     return 1 if options.strict and (report["quarantined"] or _has_errors(report)) else 0
-
-
-def _processes(workers: int | None) -> int:
-    return workers or len(os.sched_getaffinity(0))
 
 
 def _has_errors(report: Mapping[str, Any]) -> bool:
@@ -187,7 +182,7 @@ def _examine_faces(options: Doctor) -> Examination:
     from ..examination import doctor
 
     with show_bars() as progress:
-        how = (_processes(options.workers), options.near_duplicates, progress, options.follow_links)
+        how = (options.workers, options.near_duplicates, progress, options.follow_links)
         return doctor(options.path, *how)
 
 

@@ -34,7 +34,7 @@ def seed() -> int:
 
 
 def workers() -> int | None:
-    return option(None, help="processes that work at once; without it, as many as there are processors", low=1)
+    return option(None, help="processes that work at once; without it, as many as are worth their start", low=1)
 
 
 def batch_size(default: int) -> int:

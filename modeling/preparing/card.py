@@ -9,13 +9,14 @@ from typing import Any
 
 from datasets import Features
 from datasets.info import DatasetInfo, DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCardData
+from jinja2 import Environment, StrictUndefined
 
 from affectnet_plus import LABELS, SUBSETS, features, filters
 from affectnet_plus_cards import PREPARED_CARD
 
 from ..files import write_json
-from ..markdown import escaped
+from ..markdown import escaped, yaml_head
 from ..terms import Terms, terms_of
 from .columns import Column, column_table, markdown_table
 from .croissant import croissant
@@ -52,9 +53,9 @@ def write_card(
             `soft_labels` where these were generated; `embedded`, whether the files hold the pictures.
     """
     terms = terms_of(manifest["source"]["origin"], manifest["source"].get("soft_labels"))
-    card = DatasetCard.from_template(
-        _metadata(terms, views, manifest["files"], further),
-        template_path=str(PREPARED_CARD),
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    card = template.from_string(PREPARED_CARD.read_text(encoding="utf-8")).render(
+        card_data=yaml_head(_metadata(terms, views, manifest["files"], further)),
         terms=terms,
         this_folder=THIS_FOLDER,
         splits=_split_table(report["splits"]),
@@ -69,7 +70,7 @@ def write_card(
         most_reasons=MOST_REASONS,
         findings=[finding | {"message": _discreet(finding["message"])} for finding in report.get("findings", [])],
     )
-    (folder / "README.md").write_text(str(card), encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
     write_json(folder / "croissant.json", croissant(terms, views, manifest))
 
 

@@ -24,7 +24,7 @@ from ..files import MANIFEST, led_to, put_back, read_json, refuse_existing, repl
 from ..sources.delivered import LICENSED, Source, open_source
 from ..stages import Progress, silent
 from ..unfinished import alone, begin, digest, leftovers, remove
-from ..workers import Run, working
+from ..workers import Run, processes_for, working
 from .card import write_card
 from .manifest import differences, plan_of, write_manifest
 from .reading import Job, Read, plan_jobs, read_all
@@ -64,7 +64,7 @@ def prepare(
     out,
     embed: bool = False,
     overwrite: bool = False,
-    workers: int = 1,
+    workers: int | None = 1,
     progress: Progress = silent,
     say: Callable[[str], None] = logger.info,
     resume: bool = False,
@@ -83,7 +83,7 @@ def prepare(
         overwrite: replace a folder that `prepare` wrote, or an empty one; no other is ever replaced. An interrupted
             run of another command is begun anew, see `unfinished`.
         workers: processes that read and write. More than one are started by `multiprocessing` with "spawn", so the
-            calling script needs its `if __name__ == "__main__"`.
+            calling script needs its `if __name__ == "__main__"`. None is as many as are worth their start.
         progress: of the stages "read" and "write", in faces.
         say: told in a sentence what a person should know: what is gone on with, what is waited for.
         resume: there has to be an interrupted run to go on with, unless `out` is what would be written.
@@ -189,11 +189,12 @@ def _scratch(unfinished: Path, plan: dict) -> Path:
     return scratch
 
 
-def _build(source: Source, plan: dict, scratch: Path, workers: int, progress: Progress, say) -> PreparingReport:
+def _build(source: Source, plan: dict, scratch: Path, workers: int | None, progress: Progress, say) -> PreparingReport:
     """Fill `scratch`/folder, and return the report."""
     folder = scratch / "folder"
     jobs = plan_jobs(source, scratch / "chunks")
-    with working(workers if len(jobs) > 1 else 1) as run:
+    processes = processes_for(sum(len(job.faces) for job in jobs)) if workers is None else workers
+    with working(processes if len(jobs) > 1 else 1) as run:
         read = read_all(source, jobs, run, folder / "quarantine.jsonl", progress, say)
         report = _report(source, plan, read, folder / "quarantine.jsonl")
         if not read.splits:

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 
 from affectnet_plus_cards import MODEL_CARD
 
+from ..markdown import yaml_head
 from ..terms import TERMS
 from .card_data import ModelCardRecord, read_record
 from .card_head import PAPER, expected, face_line, facts, head
@@ -62,7 +63,7 @@ def _rendered(record: ModelCardRecord) -> str:
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(MODEL_CARD.read_text())
     training = record.training
     return template.render(
-        card_data=head(record).to_yaml(),
+        card_data=yaml_head(head(record)),
         record=record,
         config=record.config,
         training=training,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
+from ..markdown import yaml_head
 from ..sentences import lacks
 from .guard import Contents
 from .hub import HubOptions, Repository
@@ -44,7 +45,7 @@ class Exported:
             raise FileNotFoundError(f"{lacks(source, missing)}; give the folder that export wrote")
         present = [name for name in (*REQUIRED, *OPTIONAL) if (source / name).is_file()]
         page = (source / "README.md").read_text(encoding="utf-8").replace(_PLACE, repo_id)
-        card = f"---\n{self._head(source).to_yaml()}\n---\n\n{page}"
+        card = f"---\n{yaml_head(self._head(source))}\n---\n\n{page}"
         return {**{name: source / name for name in present}, "README.md": card.encode()}
 
     def repository(self, repo_id: str, options: HubOptions) -> Repository:

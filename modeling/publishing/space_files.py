@@ -6,6 +6,7 @@ from huggingface_hub import SpaceCardData
 
 import affectnet_plus
 
+from ..markdown import yaml_head
 from ..sources.synthetic.examples import example_faces
 from .examples import file_of
 
@@ -109,7 +110,7 @@ def space_files(model_repo: str, repo_id: str = "you/page") -> dict[str, bytes]:
     texts = {
         "app.py": _APP.format(model_repo=model_repo),
         "requirements.txt": _REQUIREMENTS,
-        "README.md": _README.format(model_repo=model_repo, repo_id=repo_id, card_data=card.to_yaml()),
+        "README.md": _README.format(model_repo=model_repo, repo_id=repo_id, card_data=yaml_head(card)),
         "affectnet_plus.py": '"""What the page needs of affectnet-plus."""\n\n' + "".join(constants),
         "affectnet_plus_modeling/__init__.py": '"""The modules that the page is made of."""\n',
     } | {f"affectnet_plus_modeling/{path}": (package / path).read_text(encoding="utf-8") for path in _COPIED}

@@ -154,6 +154,7 @@ def text_of(page, place: str) -> str:
     return " ".join(page.inner_text(place).split())
 
 
+@pytest.mark.slow
 def test_an_uploaded_photo_is_answered_as_predict_answers_it(browser, address, calibrated, drawn_tree):
     path = drawn_tree / "human_annotated" / "validation_set" / "images" / "3.jpg"
     (expected,) = predict(calibrated, [path], faces=False)
@@ -179,6 +180,7 @@ def test_an_uploaded_photo_is_answered_as_predict_answers_it(browser, address, c
         page.wait_for_selector("#photo-result .face", state="detached")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not installed(), reason="no detector is installed (the extra faces)")
 def test_each_face_of_a_photo_is_answered(browser, address, drawn_tree, tmp_path):
     images = drawn_tree / "human_annotated" / "validation_set" / "images"
@@ -196,6 +198,7 @@ def test_each_face_of_a_photo_is_answered(browser, address, drawn_tree, tmp_path
         assert page.locator("#photo-result .face").count() == 1
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_webcam_is_answered(browser, address):
     with opened(browser, address) as page:
         page.get_by_label("Capture from camera").click()
@@ -206,6 +209,7 @@ def test_a_picture_of_the_webcam_is_answered(browser, address):
         assert "whole picture is taken as one" in text_of(page, "#photo-result")
 
 
+@pytest.mark.slow
 def test_known_faces_are_gone_through_with_the_truth_beside(browser, address, drawn):
     faces = known_faces(drawn)["validation"]
     with opened(browser, address) as page:
@@ -226,6 +230,7 @@ def test_known_faces_are_gone_through_with_the_truth_beside(browser, address, dr
         page.wait_for_selector("#known-result .face")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "half", "many"])
 def test_a_bad_file_is_named_with_what_is_wrong(browser, address, drawn_tree, tmp_path, kind):
     good = drawn_tree / "human_annotated" / "validation_set" / "images" / "0.jpg"
@@ -251,6 +256,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(browser, address, drawn_tree, tm
         page.wait_for_selector("#photo-result .face")
 
 
+@pytest.mark.slow
 def test_a_huge_file_is_refused_before_it_is_sent(browser, address, tmp_path):
     path = tmp_path / "huge.jpg"
     path.write_bytes(bytes(101_000_000))
@@ -260,6 +266,7 @@ def test_a_huge_file_is_refused_before_it_is_sent(browser, address, tmp_path):
         assert page.inner_text("#photo-result") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width, scheme", [(390, "light"), (390, "dark"), (1280, "dark")])
 def test_nothing_is_wider_than_the_screen_and_words_stand_out(browser, address, drawn_tree, width, scheme):
     with opened(browser, address, width, scheme) as page:

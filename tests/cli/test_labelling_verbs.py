@@ -34,6 +34,7 @@ def work(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_labelled_faces_are_prepared_as_they_are(work, tmp_path):
     assert main(["prepare", str(work / "labelled"), str(tmp_path / "again"), "--strict"]) == 0
     for split in ("train", "validation"):
@@ -45,6 +46,7 @@ def test_labelled_faces_are_prepared_as_they_are(work, tmp_path):
         assert all(row != known[name] for name, row in zip(rows["image_id"], rows["soft_label"], strict=True))
 
 
+@pytest.mark.slow
 def test_a_fusion_that_was_fitted_is_nearer_to_the_truth(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
     fusion = tmp_path / "fusion.json"
@@ -65,12 +67,14 @@ def test_a_fusion_that_was_fitted_is_nearer_to_the_truth(work, tmp_path, monkeyp
     assert error["fitted"] < 0.7 * error["default"]
 
 
+@pytest.mark.slow
 def test_without_its_human_label_a_fusion_is_of_the_branches(work, tmp_path):
     report = fit_labelled(work / "labelled", work / "prepared", tmp_path / "mean.json", "mean", folds=4)
     assert len(report["candidates"]) == 21 and report["folds"] == 4
     assert json.loads((tmp_path / "mean.json").read_text())["emotions"] == list(EMOTIONS)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fitted_is_said(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
     assert main(["fit-fusion", "prepared", "prepared", "out.json"]) == 1
@@ -81,6 +85,7 @@ def test_what_cannot_be_fitted_is_said(work, tmp_path, monkeypatch, capsys):
         fit_labelled(work / "labelled", tmp_path / "others", tmp_path / "out.json", "mean", view="no_human")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, complaint",
     [
@@ -101,6 +106,7 @@ def test_unusable_words_end_in_one_sentence(work, monkeypatch, capsys, words, co
     assert not (work / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_network_of_action_units_is_trained_and_used(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
     assert (

@@ -305,6 +305,7 @@ def shown(browser, path: Path, width: int, scheme: str = "light"):
     return page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_it_whole_and_silently(browser, written, width, scheme):
@@ -315,6 +316,7 @@ def test_a_browser_shows_it_whole_and_silently(browser, written, width, scheme):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_the_page(browser, written, scheme):
     page = shown(browser, written / "report.html", 1280, scheme)
@@ -327,6 +329,7 @@ def test_words_stand_out_from_the_page(browser, written, scheme):
     page.close()
 
 
+@pytest.mark.slow
 def test_on_a_phone_wide_things_scroll_in_their_own_box_and_pictures_stay_legible(browser, written):
     page = shown(browser, written / "report.html", 390)
     boxes = page.evaluate(
@@ -340,6 +343,7 @@ def test_on_a_phone_wide_things_scroll_in_their_own_box_and_pictures_stay_legibl
     page.close()
 
 
+@pytest.mark.slow
 def test_long_names_and_few_faces_do_not_make_a_phone_scroll_sideways(browser, tmp_path):
     one = some_predictions(1)
     predictions = Predictions(

@@ -67,6 +67,7 @@ def test_the_command_looks_at_videos_and_pictures_in_their_order(trained, video,
     assert lines[7]["error"].startswith(f"{paths[2]} cannot be read as a video: ")
 
 
+@pytest.mark.slow
 def test_a_webcam_is_looked_at_until_it_ends_by_an_exported_model_too(trained, video, tmp_path, monkeypatch, capsys):
     export(trained, tmp_path / "exported")
     monkeypatch.setattr("affectnet_plus_modeling.evaluation.video.CAMERAS", dict.fromkeys(CAMERAS, "lavfi"))

@@ -86,6 +86,7 @@ def test_the_folder_has_the_rows_that_prepare_makes_of_the_tree(tree_copy, ensem
     assert main(["fit-fusion", *map(str, (tmp_path / "out", tmp_path / "prepared", tmp_path / "fusion.json"))]) == 0
 
 
+@pytest.mark.slow
 def test_tars_parquet_files_and_pictures_are_labelled_here_and_in_an_object_store(
     files, tars, ensemble, tmp_path, object_store
 ):
@@ -131,6 +132,7 @@ def test_the_ending_of_a_tar_may_have_capitals(files, tmp_path):
             assert [reader.read(picture)[1] for picture in pictures] == list(files.values())[:3]
 
 
+@pytest.mark.slow
 def test_an_object_store_that_is_busy_is_asked_again_and_one_that_stays_so_is_said(
     files, tars, ensemble, tmp_path, object_store
 ):

@@ -67,6 +67,7 @@ def ensemble(drawn, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_folder_holds_a_model_its_folds_its_record_and_its_card(ensemble, drawn):
     model = load_ensemble(ensemble)
     assert [(member["seed"], member["fold"]) for member in model.config.members] == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -88,6 +89,7 @@ def test_the_folder_holds_a_model_its_folds_its_record_and_its_card(ensemble, dr
     ]
 
 
+@pytest.mark.slow
 def test_each_training_face_is_answered_by_the_networks_that_did_not_see_it(ensemble, drawn):
     model = load_ensemble(ensemble)
     faces = FaceDataset(load_prepared(drawn, "default", "train"), 24, "hard")
@@ -117,6 +119,7 @@ def test_what_is_kept_of_unseen_faces_is_what_the_saved_ensemble_says_after_trai
     np.testing.assert_allclose(found.numpy(), np.array(stored["log_odds"].to_pylist()), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_face_of_the_validation_split_is_answered_by_every_member(ensemble, drawn):
     faces = FaceDataset(load_prepared(drawn, "default", "validation"), 24)
     pixels = faces.batch(range(len(faces)))["pixels"].permute(0, 2, 3, 1).numpy()
@@ -144,6 +147,7 @@ def test_soft_labels_are_not_looked_at(drawn, tmp_path):
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
+@pytest.mark.slow
 def test_without_cross_fitting_the_validation_split_calibrates(drawn, tmp_path):
     record = train_ensemble(drawn, tmp_path / "one", options(folds=1, calibration="isotonic"), say=lambda text: None)
     assert record["calibration"]["split"] == "validation" and record["calibration"]["kind"] == "isotonic"

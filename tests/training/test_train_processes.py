@@ -100,6 +100,7 @@ def test_two_processes_give_the_curve_of_one(odd, script, tmp_path):
         assert torch.allclose(first[name], second[name], atol=2e-4), name
 
 
+@pytest.mark.slow
 def test_two_processes_that_are_killed_go_on(odd, script, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "model"
     options = ["--average", "0.9", "--sampler", "square-root"]
@@ -121,6 +122,7 @@ def test_two_processes_that_are_killed_go_on(odd, script, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_more_processes_than_faces_for_them_are_refused(odd, script, tmp_path):
     done = run(in_two(script, *words(odd, tmp_path / "model", 32)))
     assert done.returncode != 0

@@ -77,6 +77,7 @@ def test_two_processes_have_all_rows_and_none_twice(embedded, workers):
     assert [len(part) for part in parts] == [20, 15] and len(parts[0] | parts[1]) == 35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_goes_on_from_any_batch(embedded, workers):
     def loader(batches: int) -> StreamLoader:
@@ -150,6 +151,7 @@ def interrupt(data, out, options, step: int) -> None:
         train(data, out, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream_that_is_interrupted_ends_as_a_whole_one(embedded, tmp_path, tiny, monkeypatch, workers):
     """Rounds of 24 of the 35 faces: they end anywhere in a pass."""
@@ -170,6 +172,7 @@ def test_a_stream_that_is_interrupted_ends_as_a_whole_one(embedded, tmp_path, ti
     assert again["log"] == record["log"] and again["best_step"] == record["best_step"]
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_what_a_resumed_run_draws(embedded, tmp_path, tiny, monkeypatch):
     """Each of their beginnings draws a number, of the faces at hand too."""
     monkeypatch.setattr(arguments, "reading_workers", lambda: 2)
