@@ -69,6 +69,7 @@ def test_drawn_faces_are_examined_without_an_error_and_without_writing(faces):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
+@pytest.mark.slow
 def test_two_processes_report_what_one_does(faces, monkeypatch):
     monkeypatch.setattr("affectnet_plus_modeling.examination.FACES_AT_A_TIME", 7)  # 7 and 2 chunks
     assert doctor(faces, workers=2) == doctor(faces)

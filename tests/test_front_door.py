@@ -44,6 +44,7 @@ def test_every_promised_name_is_there(name):
     assert callable(getattr(ap, name)) and name in dir(ap) and name in ap.__all__
 
 
+@pytest.mark.slow
 def test_a_verb_stays_a_function_when_its_module_was_imported_before():
     code = (
         "import affectnet_plus_modeling.cli.data, affectnet_plus_modeling.examination, affectnet_plus_modeling as ap"

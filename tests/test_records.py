@@ -68,5 +68,6 @@ def test_labels(drawn_tree, tmp_path):
     told(label(drawn_tree, tmp_path / "labelled", LabelOptions(str(ensemble))), Account)
 
 
+@pytest.mark.slow
 def test_an_export(trained, tmp_path):
     told(export(trained, tmp_path / "exported"), ExportReport)

@@ -68,6 +68,7 @@ def _audited(seed: int, real: bool) -> list[dict]:
     return every_gap(audit(predictions, None, subsets, {"group": grouping}, 60, min_cell=50)["gaps"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_gaps_without_a_real_difference_are_called_more_than_chance_in_one_of_twenty_at_most():
     called = [min(gap["p"] for gap in _audited(seed, False)) < 0.05 for seed in range(25)]

@@ -47,6 +47,7 @@ def test_a_calibration_error_of_gaps_that_are_sure_has_the_interval_of_their_sum
     assert np.isnan(calibration_interval(confidence[:0], truth[:0], 0.95)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_intervals_of_calibration_errors_cover_the_error_of_all_faces(power, soft):
@@ -75,6 +76,7 @@ def _error(confidence, truth) -> float:
     return np.abs(np.bincount(index, truth - confidence, minlength=15)).sum() / len(confidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faces", [MIN_OF_DIVERGENCE, 50, 200, 1000])
 def test_intervals_of_kl_cover_that_of_all_faces_though_few_are_far_off(faces):
     """Votes of ten people, and a model that does not know all of them; percentiles of resamples cover .90 at 30."""

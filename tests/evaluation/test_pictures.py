@@ -261,6 +261,7 @@ def test_an_svg_has_its_words_as_text_and_refers_to_nothing_outside(drawn, name)
     assert "<!DOCTYPE" not in content and "matplotlib.org" not in content
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_bytes_on_repeat(drawn, tmp_path, metrics):
     for name in draw_pictures(metrics, some_predictions(300), tmp_path):
         content = (drawn / name).read_bytes()

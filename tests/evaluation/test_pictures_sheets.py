@@ -33,6 +33,7 @@ def size_of(figure: Figure) -> tuple[int, int]:
     return round(width), round(height)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows, lines", [(1, 1), (4, 1), (8, 2), (12, 3)])
 def test_a_sheet_is_as_tall_as_its_faces_need_and_readable(rows, lines):
     metrics = evaluate_predictions(some_predictions(4000))
@@ -74,6 +75,7 @@ def test_a_title_too_long_is_made_smaller_not_cut():
     assert_readable(sheet(some_predictions(4), "a long title " * 16))
 
 
+@pytest.mark.slow
 def test_long_names_of_classes_are_readable_on_every_sheet():
     predictions = replace(some_predictions(40), names=LONG_NAMES)
     for figure in (sheet(predictions.take(range(4))), mistakes_sheet_figure(predictions, face, "Title")):
@@ -164,6 +166,7 @@ def test_a_sheet_without_faces_is_not_drawn(tmp_path):
     assert names == ["faces.png"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_sheets_are_the_same_bytes_on_repeat(tmp_path):
     predictions = some_predictions(4)
     for name in ("one", "two"):

@@ -92,6 +92,7 @@ def test_training_names_and_counts_the_faces_that_it_leaves_out(data, tmp_path, 
     assert not (tmp_path / "strict").exists()
 
 
+@pytest.mark.slow
 def test_so_does_the_training_of_an_ensemble(data, tmp_path, monkeypatch):
     monkeypatch.setattr(ensemble, "RESNET", RESNET)
     shape = {"backbones": ("resnet",), "folds": 1, "image_size": 24, "trunk_epochs": 0, "epochs": 1, "bf16": False}
@@ -119,6 +120,7 @@ def test_so_does_the_training_on_action_units(data, tmp_path):
     assert not (tmp_path / "strict").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", ["prepared", "folder", "zip"])
 def test_so_does_pre_training(data, tmp_path, tiny, pack):
     names = [f"{n}.jpg" for n in range(5)]

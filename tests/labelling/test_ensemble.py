@@ -101,6 +101,7 @@ def test_faces_that_every_member_has_seen_have_no_answer(pictures):
     assert found.isnan().any(dim=1).tolist() == [True, False, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_saved_ensemble_comes_back_bit_for_bit(pictures, tmp_path):
     model = made((0, 0), (1, 1))
     model.config.calibration = {"kind": "temperature", "emotions": {}}

@@ -119,6 +119,7 @@ def test_the_class_mean_is_the_mean_target_of_the_label():
     assert not any(reasons)
 
 
+@pytest.mark.slow
 def test_the_best_fusion_has_few_numbers_where_votes_are_few_and_many_where_they_are_many():
     sources, votes = faces(4000, seed=1)
     few, told = choose_fusion(sources.take(slice(0, 30)), votes[:30])

@@ -478,6 +478,7 @@ class Stop:
             raise self.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage, done", [("label", 0), ("label", 20), ("label", 40), ("write", 0), ("write", 40)])
 def test_an_interrupted_labelling_leaves_no_folder_and_is_gone_on_with(drawn_tree, ensemble, tmp_path, stage, done):
     options = LabelOptions(str(ensemble), batch_size=3, tree=True)
@@ -495,6 +496,7 @@ def test_an_interrupted_labelling_leaves_no_folder_and_is_gone_on_with(drawn_tre
     assert not (tmp_path / "out.labelling").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change, named",
     [

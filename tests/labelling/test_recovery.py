@@ -78,6 +78,7 @@ def test_scores_of_the_exact_table_are_near_the_true_soft_labels(some_faces):
 
 # 300 faces, seeds 7, 8 and 9. The stand-in alone: KL .32 to .34; units with noise: .62 to .72; their product: .29 to
 # .31; stacked: .20. With exact units (.16) the product has .15, stacked .06 to .07.
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0, 0.25])
 def test_fusion_of_two_branches_that_err_apart_is_nearer_than_either(some_faces, noise):
     _, truth, table, rows = some_faces

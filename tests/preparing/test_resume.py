@@ -305,6 +305,7 @@ assert left_beside(out) == [".out.lock"]
 """
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_writes_and_the_others_wait(raw_tree, tmp_path, embed, undisturbed):
     said = forking(SEVERAL, raw_tree, tmp_path / "out", {"embed": embed}, undisturbed)
     waited = said.count(f"another process is writing {tmp_path}/out; waiting until it has finished")
@@ -328,6 +329,7 @@ assert status(child()) == 0 and contents(out) == expected
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_later_it_goes_on(raw_tree, tmp_path, embed, undisturbed):
     said = forking(FULL, raw_tree, tmp_path / "out", {"embed": embed}, undisturbed)
     errors = [line for line in said if line.startswith("OSError")]
@@ -365,6 +367,7 @@ def test_where_nothing_can_be_written_the_folder_is_named(raw_tree, tmp_path):
         prepare(raw_tree, tmp_path / "locked" / "out")
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_parent_that_is_killed(raw_tree, tmp_path):
     program = (
         "import sys\n"

@@ -128,6 +128,7 @@ FOR_GOOD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault, kind, message", FOR_GOOD, ids=lambda value: getattr(value, "part", ""))
 def test_what_fails_for_good_leaves_nothing_to_see_and_is_gone_on_with_later(hub, fault, kind, message):
     hub.faults.append(replace(fault))
@@ -151,6 +152,7 @@ AFTER_IT_WAS_MADE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", AFTER_IT_WAS_MADE, ids=lambda fault: f"{fault.part} {fault.status or fault.drop}")
 def test_given_again_it_ends_as_was_asked_for(hub, fault):
     hub.faults.append(replace(fault))

@@ -261,6 +261,7 @@ def interrupt(data, out, options, step: int) -> None:
         pretrain(data, out, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 5], ids=["before the first checkpoint", "in the third epoch"])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, uninterrupted, step):
     out = tmp_path / "encoder"
@@ -276,6 +277,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert not (tmp_path / "encoder.training").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
     def full_disk(*_):
         raise OSError("No space left on device")

@@ -151,6 +151,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(drawn, tmp_path, tiny, unin
     assert not (tmp_path / "model.training").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [21, None], ids=["near the end", "at the end"])
 def test_the_best_checkpoint_survives_resuming(drawn, tmp_path, tiny, kept, monkeypatch, step):
     monkeypatch.chdir(tmp_path)
@@ -181,6 +182,7 @@ def test_a_run_that_was_interrupted_before_its_first_checkpoint_can_be_resumed(d
     assert same(weights(tmp_path / "model"), uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_while_it_saved_can_be_resumed(drawn, tmp_path, tiny, uninterrupted):
     fail_to_save(drawn, tmp_path / "model", quick(epochs=3))
     assert os.listdir(tmp_path) == ["model.training"]

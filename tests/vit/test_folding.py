@@ -68,6 +68,7 @@ def test_the_model_of_a_folder_is_folded_and_predicts_the_same(model, drawn_tree
     assert [line["valence"], line["arousal"]] == pytest.approx(expected[-2:].tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exported_graph_has_no_batch_norm_and_answers_the_same(model, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")

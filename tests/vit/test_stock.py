@@ -244,6 +244,7 @@ def test_the_whole_step_compiles_without_a_graph_break(options, attention):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_training_with_drop_path_compiles_without_a_graph_break():
     model = tiny(**STEM, drop_path_rate=0.3).train()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
