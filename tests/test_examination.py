@@ -194,6 +194,7 @@ def test_a_prepared_folder_has_the_findings_of_its_source(copy, ready):
     assert numbers(prepared) == numbers(source)
 
 
+@pytest.mark.slow
 def test_an_embedded_folder_is_examined_without_its_source(copy, tmp_path):
     prepare(copy, tmp_path / "embedded", embed=True)
     here = doctor(copy)

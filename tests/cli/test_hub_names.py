@@ -112,6 +112,7 @@ def test_an_address_that_goes_on_as_none_is_refused():
 # --- every verb ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_and_data_of_the_hub_are_evaluated_and_named(hub, capsys, trained):
     assert "say with --out in which folder" in refused(capsys, "evaluate", MODEL, DATA)
     assert run("evaluate", MODEL, DATA, "--out", "found", "--compare", f"{MODEL}@v1", "--resamples", "20") == 0
@@ -136,6 +137,7 @@ def test_pictures_and_data_of_the_hub_are_answered(hub, capsys, drawn_tree):
     assert answers[str(face)] == pytest.approx(answers[f"{DATA}/validation/0"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_hub_on_data_of_the_hub(hub):
     assert run("train", DATA, "out", *QUICK, "--from-pretrained", f"{MODEL}@v1", "--teachers", MODEL) == 0
     record = json.loads(Path("out/training.json").read_text())
@@ -147,6 +149,7 @@ def test_training_starts_from_the_hub_on_data_of_the_hub(hub):
     assert _backbone(MODEL, 48)["hidden_size"] == TINY["hidden_size"]
 
 
+@pytest.mark.slow
 def test_data_of_the_hub_are_streamed_as_from_the_folder(hub):
     """To the same weights; the pictures are asked for in parts, and no file of them is kept."""
     before = len(hub.requests)
@@ -169,6 +172,7 @@ def test_faces_of_the_hub_are_labelled_by_an_ensemble_of_the_hub(hub, capsys, dr
     assert run("fit-fusion", "labelled", DATA, "fusion.json", "--method", "mean") == 0
 
 
+@pytest.mark.slow
 def test_what_examines_exports_and_shows_takes_names_too(hub, capsys, monkeypatch):
     assert run("doctor", DATA, "--no-near-duplicates", "--json") == 0
     assert json.loads(capsys.readouterr().out)["counts"]["train"]["rows"] == 32

@@ -34,6 +34,7 @@ def test_the_interval_of_many_rows_is_the_normal_one():
     np.testing.assert_allclose(mean - low, reach, rtol=0.08)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     intervals = [bootstrap_mean(np.random.default_rng(seed).normal(0, 1, 100), 400, seed)[1:] for seed in range(300)]
     covered = np.mean([low < 0 < high for low, high in intervals])

@@ -145,6 +145,7 @@ def test_a_model_that_names_no_class_is_told_its_order(data, tmp_path):
     assert "in the order 'alphabetical'" in found["error", "label order"]
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_1_on_a_wrong_order(data, tmp_path, capsys):
     folder = model_of_ours(tmp_path / "model", codes("alphabetical"))
     assert main(["doctor", str(folder), str(data), "--json"]) == 1

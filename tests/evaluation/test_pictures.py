@@ -53,6 +53,7 @@ def contrast(one, other) -> float:
 # ---- all of them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 8, 4000])
 def test_every_picture_is_readable_of_few_faces_and_of_many(rows):
     predictions = some_predictions(rows)
@@ -231,6 +232,7 @@ def drawn(tmp_path_factory, metrics):
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_have_their_size(drawn):
     sizes = {name: Image.open(drawn / f"{name}.png").size for name in SHOWN}
     assert sizes["confusion"] == (900, 720) and sizes["reliability"] == (1100, 600)

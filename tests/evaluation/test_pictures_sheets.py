@@ -128,6 +128,7 @@ def test_the_most_ambiguous_faces_have_the_highest_entropy_of_the_true_soft_labe
     assert (np.diff(spread[rows]) <= 0).all() and spread[rows[0]] == np.nanmax(spread)
 
 
+@pytest.mark.slow
 def test_the_number_that_chose_a_face_stands_beside_it():
     predictions = some_predictions(50)
     worst, unsure = confident_mistakes(predictions)[0], most_ambiguous(predictions)[0]
@@ -147,6 +148,7 @@ def test_the_number_that_chose_a_face_stands_beside_it():
 # ---- files
 
 
+@pytest.mark.slow
 def test_all_sheets_are_drawn_with_the_picture_of_each_row(tmp_path):
     predictions, asked = some_predictions(60), []
 

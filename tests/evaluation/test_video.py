@@ -37,6 +37,7 @@ def video(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_each_face_has_a_line_in_each_frame_and_one_number(trained, video):
     lines = list(predict_video(trained, video, batch_size=5))
     faces = [line for line in lines if "face" in line]
@@ -54,6 +55,7 @@ def test_each_face_has_a_line_in_each_frame_and_one_number(trained, video):
     assert [{k: line[k] for k in nothing} for line in lines[-2:]] == [nothing] * 2
 
 
+@pytest.mark.slow
 def test_the_command_looks_at_videos_and_pictures_in_their_order(trained, video, tmp_path, capsys):
     group(1)[0].save(tmp_path / "a.png")
     (tmp_path / "b.mp4").write_bytes(b"no video")

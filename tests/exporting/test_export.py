@@ -381,6 +381,7 @@ def test_without_the_extra_it_says_how_to_install_it(calibrated, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_leave_nothing_behind(trained, drawn, tmp_path):
     broken = copy_with(trained, tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")

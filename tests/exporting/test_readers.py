@@ -239,6 +239,7 @@ def told(lines: str) -> list[dict]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
+@pytest.mark.slow
 def test_predict_says_of_an_exported_folder_what_it_says_of_the_model(exported, model, faces, capsys):
     assert main(["predict", str(model), *map(str, faces)]) == 0
     answers = told(capsys.readouterr().out)

@@ -115,6 +115,7 @@ def test_no_start_is_a_pickle(model_copy, drawn, tmp_path, option, monkeypatch, 
             start(str(model_copy))
 
 
+@pytest.mark.slow
 def test_no_checkpoint_holds_a_pickle_that_is_gone_on_with(drawn, tmp_path, monkeypatch, tiny):
     from affectnet_plus_modeling.training.soft_label_trainer import SoftLabelTrainer
 

@@ -72,6 +72,7 @@ def test_log_odds_are_the_logit_of_the_softmax():
     assert log_odds(logits.bfloat16()).dtype is torch.float32
 
 
+@pytest.mark.slow
 def test_a_face_is_only_answered_by_members_that_did_not_see_its_fold(pictures):
     model = made((0, 0), (0, 1), (1, 0), (1, 1))
     folds = torch.tensor([0, 1, ALL_FOLDS, 1, 2])

@@ -61,6 +61,7 @@ def labelled(images, out, ensemble, **others) -> dict:
     return label(images, out, LabelOptions(str(ensemble), batch_size=3), say=lambda text: None, **others)
 
 
+@pytest.mark.slow
 def test_the_folder_has_the_rows_that_prepare_makes_of_the_tree(tree_copy, ensemble, tmp_path):
     (tree_copy / SPLITS["train"] / "images" / "7.jpg").write_bytes(picture()[:300])
     record = labelled(tree_copy, tmp_path / "out", ensemble)
@@ -230,6 +231,7 @@ def test_a_full_disk_is_said_and_with_more_room_the_command_goes_on(files, ensem
     assert any("40 pictures; faces: no_human 40" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_what_another_writer_left_does_not_count(files, ensemble, tmp_path):
     """Files without a note, and a note of batches that another one has already, as of a driver taken for dead."""
     faces = as_folder(tmp_path / "faces", files)

@@ -191,6 +191,7 @@ def test_a_stored_chunk_gives_back_its_rows_in_their_order(raw_tree, tmp_path):
     assert lots == sorted(map(lot_of, names)) and len(lots) == 36
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_pictures_that_are_no_files_are_always_put_in(raw_tree, tmp_path, workers):
     prepare(raw_tree, tmp_path / "plain", embed=True)

@@ -78,6 +78,7 @@ def test_slices_and_streams_of_each_view_are_fair_samples(folder, tmp_path, view
     assert unfair(whole.select(np.argsort(list(map(stem_of, names)))[:500]), whole) < 1e-6, "by name they are unfair"
 
 
+@pytest.mark.slow
 def test_the_order_is_one_in_all_views_and_with_other_faces(folder, sorted_tree, tmp_path):
     rows = {view: datasets.load_dataset(folder, view, split="train", cache_dir=str(tmp_path)) for view in VIEWS}
     names = rows["all"]["image_id"][:]

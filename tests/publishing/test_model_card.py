@@ -513,6 +513,7 @@ def test_a_trained_model_has_a_card_whose_numbers_are_traced(trained):
     assert rows["kept"][0].endswith("the best on 8 faces of the validation split")
 
 
+@pytest.mark.slow
 def test_labels_alone_make_a_card_too(prepared_from, tmp_path, tiny):
     """Labels only, and one valence: no KL, and no concordance of a single row."""
     faces = [(picture((20 * row, 9, 9)), annotation(label=row, valence=0.5 if row == 0 else None)) for row in range(8)]

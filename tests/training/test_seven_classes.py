@@ -49,6 +49,7 @@ def test_a_soft_label_of_contempt_alone_is_unknown(prepared):
     assert unknown[0].all() and not unknown[1:].any()
 
 
+@pytest.mark.slow
 def test_the_head_and_the_figures_are_of_seven(seven, drawn, drawn_tree):
     model = load_model(seven)
     assert tuple(model.config.id2label.values()) == SEVEN

@@ -157,6 +157,7 @@ def test_data_without_validation_needs_a_holdout(prepared_from, tmp_path, tiny):
     assert train(data, tmp_path / "model", quick(holdout=0.25, image_size=24, epochs=1))["choosing_faces"] == 3
 
 
+@pytest.mark.slow
 def test_data_without_soft_labels_needs_the_hard_target(prepared_from, tmp_path, tiny):
     data = prepared_from(coloured(8), coloured(8))
     with pytest.raises(ValueError, match="of the 8 faces to train on, none has a soft label"):

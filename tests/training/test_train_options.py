@@ -111,6 +111,7 @@ def everything(drawn, tmp_path_factory) -> tuple[dict, dict]:
     return weights(out), record
 
 
+@pytest.mark.slow
 def test_with_everything_on_the_steps_are_whole_and_the_seed_decides(drawn, everything, tmp_path, tiny):
     expected, record = everything
     assert record["training_faces"] == 24 and record["steps"] == 8  # three batches of 8 make two steps

@@ -56,6 +56,7 @@ def test_heic_without_its_package_is_named(monkeypatch):
         read_photo(bytes(4) + b"ftypheic" + bytes(20))
 
 
+@pytest.mark.slow
 def test_a_photo_of_100_megapixels_is_shrunk():
     content = written(scene(1000, 800).resize((11_180, 8_944)), "JPEG")
     photo = read_photo(content)
