@@ -1,6 +1,8 @@
 """The faces of a photo: found by any detector of the table, cut out alike, asked about by the pipeline."""
 
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,3 +98,28 @@ def test_the_pipeline_says_so_where_a_picture_is_no_face_crop(affect):
         said = affect([face, photo], batch_size=batch_size)
         assert "note" not in said[0] and "sees 3" in said[1]["note"]
     assert "note" not in affect(photo, faces=False)
+
+
+FIRST_ASKED = """
+import sys, threading
+import numpy as np
+from affectnet_plus_modeling.vit.faces import find_faces
+sys.setswitchinterval(1e-6)
+together, said = threading.Barrier(8), []
+def ask():
+    together.wait()
+    try:
+        said.append(len(find_faces(np.zeros((64, 64, 3), np.uint8))))
+    except Exception as error:
+        said.append(repr(error))
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(said)
+"""
+
+
+@needs_one
+def test_threads_that_ask_first_wait_for_the_detector_to_be_imported():
+    done = subprocess.run([sys.executable, "-c", FIRST_ASKED], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[0] * 8}\n"

