@@ -1,6 +1,6 @@
 """How fast `predict` answers for a folder of pictures, beside the stock pipeline of transformers and ONNX Runtime.
 
-    python benchmarks/predict.py WORK [--images 512] [--repeats 5] [--model MODEL --data PREPARED] [--cold]
+    python benchmarks/predict.py WORK [--images 512] [--repeats 5] [--only mini|small] [--model MODEL --data PREPARED] [--cold]
 
 WORK keeps drawn faces as JPEGs of the model's size, models with random weights ("mini" at 48 pixels, "small" at 224,
 which gets an eighth of the faces) and their ONNX files; what is there already is not made again. MODEL, a trained one,
@@ -103,14 +103,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a trained model folder")
     parser.add_argument("--data", type=Path, help="prepared faces to measure what speed costs MODEL")
     parser.add_argument("--cold", action="store_true", help="time cold starts too")
+    parser.add_argument("--only", choices=("mini", "small"), help="of the two models with random weights")
     options = parser.parse_args()
     if (options.model is None) != (options.data is None):
         parser.error("--model and --data go together")
     logging.disable_progress_bar()
     models = {
         "mini": (make_model(options.work / "mini", "mini", 48, 8), options.images),
-        "small": (make_model(options.work / "small", "small", 224, 16), options.images // 4),
+        "small": (make_model(options.work / "small", "small", 224, 16), options.images // 8),
     }
+    models = {name: model for name, model in models.items() if options.only in (None, name)}
     if options.model:
         models["trained"] = (options.model, options.images)
     rows = []
@@ -120,15 +122,16 @@ def main() -> None:
         for row in measure_folder(folder, exported, options.work, count, options.repeats):
             rows.append({"model": name} | row | costs.get(row["what"], {}))
     if options.cold:
-        rows += measure_cold_starts(models["mini"][0], options.work, options.repeats)
+        rows += measure_cold_starts(next(iter(models.values()))[0], options.work, options.repeats)
     trained = " --model MODEL --data PREPARED" if options.model else ""
+    only = f" --only {options.only}" if options.only else ""
     common = {
         "repeats": options.repeats,
         "threads": torch.get_num_threads(),
         "hardware": hardware(),
         "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "onnxruntime")),
         "commit": commit(),
-        "command": f"predict.py WORK --images {options.images} --repeats {options.repeats}{trained}",
+        "command": f"predict.py WORK --images {options.images} --repeats {options.repeats}{only}{trained}",
     }
     path = RESULTS / f"predict-{datetime.date.today().isoformat()}-{commit()}.csv"
     write_csv(path, COLUMNS, [row | common for row in rows])
