@@ -1,6 +1,7 @@
 """How fast `predict` answers for a folder of pictures, beside the stock pipeline of transformers and ONNX Runtime.
 
-    python benchmarks/predict.py WORK [--images 512] [--repeats 5] [--only mini|small] [--model MODEL --data PREPARED] [--cold]
+    python benchmarks/predict.py WORK [--images 512] [--repeats 5] [--only mini|small] [--cold]
+        [--model MODEL --data PREPARED]
 
 WORK keeps drawn faces as JPEGs of the model's size, models with random weights ("mini" at 48 pixels, "small" at 224,
 which gets an eighth of the faces) and their ONNX files; what is there already is not made again. MODEL, a trained one,
