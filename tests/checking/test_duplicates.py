@@ -228,6 +228,7 @@ def test_real_faces_with_equal_pixels_are_found_and_saved_again_too():
     assert doubles and all(groups[one] == groups[other] for one, other in doubles)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "fairface").is_dir(), reason="no FairFace in shared/fairface beside the checkout")
 def test_different_real_people_are_not_called_duplicates():
     """1,500 people give 1.1 million pairs; all 5,000 give 3 pairs, of which each is one photograph."""

@@ -97,6 +97,7 @@ print(sorted(heavy & set(sys.modules)))
     assert child.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own, expected", [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000")])
 def test_threads_that_wait_sleep_unless_the_user_says_otherwise(own, expected):
     """libgomp itself, loaded by torch after a verb has begun, says how often a waiting thread spins."""

@@ -296,6 +296,7 @@ def test_a_batch_holds_the_faces_that_were_asked_for(embed, in_advance, prepared
             faces[len(data)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers, start", [(0, None), (1, "fork"), (2, "fork"), (1, "spawn")])
 def test_workers_give_the_same_batches(drawn, workers, start, on_disk):
     faces = FaceDataset(load_prepared(drawn, "default", "train"), 48)

@@ -126,6 +126,7 @@ def test_everything_the_user_asked_for_is_in_the_numbers(trained):
     assert np.array(metrics["confusion"]).shape == (8, 8) and np.sum(metrics["confusion"]) == metrics["rows"] == 8
 
 
+@pytest.mark.slow
 def test_the_files_are_whole_and_nothing_else_is_there(drawn, trained, tmp_path):
     out = tmp_path / "deeper" / "out"
     written = evaluate(trained, drawn, out, options=FEW)

@@ -130,6 +130,7 @@ def stranger(folder, names: list[str], order: list[int]):
     return folder
 
 
+@pytest.mark.slow
 def test_a_strangers_model_is_judged_by_the_order_that_its_names_spell(data, tmp_path):
     names = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
     right = examine_model(stranger(tmp_path / "right", names, codes("fer2013")), data)

@@ -287,6 +287,7 @@ def test_who_may_read(hub, folder):
     assert repo.private is False and repo.gated is False
 
 
+@pytest.mark.slow
 def test_datasets_loads_and_streams(hub, folder):
     assert run_child(DATASET, hub, folder) == {"features kept": True, "rows kept": True}
     parquet = [path for path in hub.files("tester/faces", "dataset") if path.endswith(".parquet")]

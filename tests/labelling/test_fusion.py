@@ -314,6 +314,7 @@ def test_softmax_of_labels_alone_is_scikit_learns_multinomial():
     np.testing.assert_allclose(found, theirs.predict_proba(np.eye(8)[labels]), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", FITTED)
 def test_known_coefficients_are_recovered(method):
     sources = replace(faces(10_000)[0], labels=np.arange(10_000) % 8)  # the penalty pulls at a rare label
@@ -370,6 +371,7 @@ def test_rows_without_a_target_are_fused_and_not_fitted(method):
     assert all(reasons[:3]) and not any(reasons[3:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", FITTED)
 def test_more_sources_come_nearer_to_the_people(method):
     sources, votes = faces(1500)

@@ -327,6 +327,7 @@ def test_a_fusion_is_read_from_its_file(drawn_tree, ensemble, tmp_path):
         labelled(drawn_tree, tmp_path / "other", ensemble, fusion=str(tmp_path / "fusion.json"))
 
 
+@pytest.mark.slow
 def test_the_human_label_is_a_source_only_where_the_fusion_was_fitted_with_it(drawn_tree, ensemble, tmp_path):
     with pytest.raises(ValueError, match="labels are given to a product that was made without"):
         labelled(drawn_tree, tmp_path / "out", ensemble, human_label=True)
@@ -538,6 +539,7 @@ def test_another_folder_of_the_name_for_unfinished_work_is_left_alone(drawn_tree
     assert (tmp_path / "out.labelling" / "mine.jpg").exists()
 
 
+@pytest.mark.slow
 def test_a_chunk_that_the_disk_lost_is_labelled_again(drawn_tree, ensemble, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         label(

@@ -230,6 +230,7 @@ def test_a_killed_run_goes_on_and_two_processes_share_the_work(drawn, tmp_path):
     assert same_networks(tmp_path / "undisturbed", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_on_is_refused_before_the_work(drawn, tmp_path, prepared):
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="--overwrite"):

@@ -162,6 +162,7 @@ def test_streaming_the_prepared_folder_gives_the_same_rows(prepared, cache):
     assert [row["image_id"] for row in stream] == load(prepared, "challenging", "train", cache)["image_id"][:]
 
 
+@pytest.mark.slow
 def test_another_process_elsewhere_opens_it(raw_tree, tmp_path):
     work, other = tmp_path / "work", tmp_path / "other"
     work.mkdir()

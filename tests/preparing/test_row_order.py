@@ -60,9 +60,8 @@ def stem_of(image_id: str) -> int:
     return int(image_id.partition("/")[2])
 
 
-@pytest.mark.parametrize(
-    "view", [pytest.param(view, marks=[] if view == "default" else pytest.mark.slow) for view in VIEWS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("view", VIEWS)
 def test_slices_and_streams_of_each_view_are_fair_samples(folder, tmp_path, view):
     asked = ["image_id", "label"]
     whole = datasets.load_dataset(folder, view, split="train", cache_dir=str(tmp_path)).select_columns(asked)

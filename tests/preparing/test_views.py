@@ -54,6 +54,7 @@ def test_a_stream_gives_the_rows_of_the_tree(folders, tree, view, kind):
         assert list(map(plain, rows)) == expected_rows(tree, view, split) != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_give_the_rows_of_the_tree(folders, tree, tmp_path, kind):
     options = f"split='train', num_proc=2, cache_dir={str(tmp_path)!r}"
@@ -122,6 +123,7 @@ def test_the_builder_streams_the_rows_of_the_tree(tree, tmp_path, view):
         assert list(map(plain, builder.as_streaming_dataset(split))) == expected_rows(tree, view, split)
 
 
+@pytest.mark.slow
 def test_the_builder_with_two_processes_gives_slices_of_the_rows(tree, tmp_path):
     build = f"AffectNetPlus(config_name='easy', data_dir={str(tree)!r}, cache_dir={str(tmp_path)!r})"
     of_four = "AffectNetPlus.FACES_AT_A_TIME = 4"

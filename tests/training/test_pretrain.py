@@ -177,6 +177,7 @@ def uninterrupted(drawn, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_encoder_and_beside_it_the_picture(uninterrupted):
     assert sorted(os.listdir(uninterrupted.parent)) == ["encoder", "encoder.reconstruction.png"]
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "pretraining.json"} <= set(

@@ -211,6 +211,7 @@ def test_a_set_smaller_than_a_step_is_one_step(drawn, tmp_path, tiny):
     assert record["steps"] == 1
 
 
+@pytest.mark.slow
 def test_accumulated_batches_train_like_one_big_one(drawn, tmp_path, tiny):
     """Valence and arousal too, whose CCC is of all faces of a step together."""
     options = {"epochs": 3, "augmentation": STILL}
@@ -249,6 +250,7 @@ def test_training_stops_early_when_nothing_gets_better(drawn, tmp_path, tiny):
     assert record["steps"] == record["best_step"] + 4, "two epochs of two steps without a better one"
 
 
+@pytest.mark.slow
 def test_samplers_mixing_and_the_other_losses_reach_the_training(drawn, tmp_path, tiny):
     found = set()
     for number, option in enumerate(

@@ -52,6 +52,7 @@ def best_and_last(out: Path, record: dict) -> tuple[dict, dict]:
     return best, last
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_what_is_saved(drawn, tmp_path, tiny, kept):
     record = train(drawn, tmp_path / "model", OVERFITTING)
     best, _ = best_and_last(tmp_path / "model", record)

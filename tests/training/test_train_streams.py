@@ -183,6 +183,7 @@ def test_workers_do_not_change_what_a_resumed_run_draws(embedded, tmp_path, tiny
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_a_stream_learns_from_the_faces_that_a_folder_has(embedded, tmp_path, tiny):
     """One buffer of all rows and one step of all faces: the order is all that differs, and it does not count."""
     still = {"epochs": 2, "batch_size": 35, "average": 0.0, "augmentation": TrainingOptions().augmentation.scaled(0)}

@@ -345,6 +345,7 @@ def test_gradient_checkpointing_changes_nothing(options):
     torch.testing.assert_close(*grads)
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_a_batch():
     torch.manual_seed(0)
     model = AffectNetPlusForSoftLabels(AffectNetPlusConfig(**SHAPE, **STEM)).train()
