@@ -11,7 +11,7 @@ from affectnet_plus import EMOTIONS
 
 from .cli import main as affectnet_plus
 
-FACES, EPOCHS, IMAGE_SIZE = 3000, 20, 48
+FACES, EPOCHS, IMAGE_SIZE = 1500, 10, 48
 
 # Run by a fresh process in the published folder: nothing but transformers and what was published.
 LOAD_BACK = """
@@ -34,7 +34,7 @@ def main(folder: str) -> int:
         ["draw", raw, "-n", str(FACES), "--seed", "0"],
         ["prepare", raw, ready],
         [
-            *("train", ready, model, "--epochs", str(EPOCHS), "--image-size", str(IMAGE_SIZE)),
+            *("train", ready, model, "--size", "mini", "--epochs", str(EPOCHS), "--image-size", str(IMAGE_SIZE)),
             *("--batch-size", "32", "--augmentation", "0.3"),
         ],
         ["evaluate", model, ready],
