@@ -9,7 +9,8 @@ VENV36 ?= .venv36
 BIN := $(VENV)/bin
 
 # A process for each core, up to 8, and in each of them one thread. CI adds --require-parts.
-# Of tens of thousands of modules the few that are imported are compiled then. setuptools warns in stars of every editable installation whose packages have other names than their folders.
+# setuptools warns in stars of every editable installation whose packages have other names than their folders. Of the
+# thousands of modules that are installed, those that are imported are compiled, then.
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q --no-compile
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_OPTIONS)
