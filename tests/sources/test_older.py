@@ -443,6 +443,7 @@ def npy(shape="()", kind="<f8", data=b"\0" * 8) -> bytes:
         npy(shape="(1000000000000,)"),
         npy(shape="(1,)", kind="<U0", data=b""),
         npy(shape="(0, 2)"),
+        npy(kind="<f16", data=bytes(16)),
         npy(data=b"\0" * 7),
         npy(data=b"\0" * 9),
         npy(kind="<U1", data=b"\xff\xff\xff\xff"),
