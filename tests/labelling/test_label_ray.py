@@ -224,7 +224,7 @@ def test_a_node_is_killed_and_the_rows_are_those_of_one_process(environment, fac
     words = [sys.executable, "-c", NODE + DRIVER + LABELLED, str(faces), str(tmp_path / "out"), str(ensemble)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["killed", "labelled"] and rows_of(tmp_path / "out") == expected
+    assert {"killed", "labelled"} <= set(done.stdout.split()) and rows_of(tmp_path / "out") == expected
 
 
 FULL = """
