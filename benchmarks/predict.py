@@ -110,10 +110,10 @@ def main() -> None:
         parser.error("--model and --data go together")
     logging.disable_progress_bar()
     models = {
-        "mini": (make_model(options.work / "mini", "mini", 48, 8), options.images),
-        "small": (make_model(options.work / "small", "small", 224, 16), options.images // 8),
+        name: (make_model(options.work / name, name, side, patch), options.images // share)
+        for name, side, patch, share in (("mini", 48, 8, 1), ("small", 224, 16, 8))
+        if options.only in (None, name)
     }
-    models = {name: model for name, model in models.items() if options.only in (None, name)}
     if options.model:
         models["trained"] = (options.model, options.images)
     rows = []

@@ -4,7 +4,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .sentences import first_line
 
@@ -28,6 +28,14 @@ class Capacity(NamedTuple):
     def askers(self) -> int:
         """Processes with networks: one for each GPU, or where there is none for each processor."""
         return max(1, self.cards or self.processors)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where networks that need no GPU are asked: half a processor each, on all machines.
+
+        Where a machine dies, those that were there find room on the others.
+        """
+        return {} if self.cards else {"num_cpus": 0.5, "scheduling_strategy": "SPREAD"}
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _examine_source(source: Source, path: Path, workers: int | None, near: bool,
         for start in range(0, len(found), FACES_AT_A_TIME)
     )
     result = _Result("source", path)
-    with working(processes_for(sum(listed.values())) if workers is None else workers) as run:
+    with working(processes_for(sum(listed.values()), workers)) as run:
         for examined in run(_read_faces, jobs):
             result.add(examined)
             progress("examine", result.faces, sum(listed.values()))
@@ -148,7 +148,7 @@ def _examine_prepared(folder: Path, workers: int | None, near: bool, progress: P
     broken: list[Finding] = []
     tables = (table for file in sorted((folder / "data").glob("*.parquet")) for table in _batches(file, broken))
     result = _Result("prepared", folder)
-    with working(processes_for(total) if workers is None else workers) as run:
+    with working(processes_for(total, workers)) as run:
         for examined in run(_read_rows, ((table, near) for table in tables)):
             result.add(examined)
             progress("examine", result.faces, total)

@@ -1,9 +1,11 @@
 """What cards are made of: text that others wrote, told and never obeyed, and the head that the Hub reads."""
 
 import re
+from pathlib import Path
 
 import yaml
 from huggingface_hub import CardData
+from jinja2 import Environment, StrictUndefined
 
 MOST = 200  # characters of one name or reason: what is longer is no name
 
@@ -25,3 +27,9 @@ def yaml_head(data: CardData) -> str:
     What Python writes of a data set with eight views takes .1 s, more than all else that a small `prepare` does.
     """
     return yaml.dump(data.to_dict(), Dumper=yaml.CDumper, sort_keys=False, allow_unicode=True).strip()
+
+
+def rendered(template: Path, **values) -> str:
+    """The template of a card with its values; what is missing raises jinja2's UndefinedError, and leaves no blank."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)

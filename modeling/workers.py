@@ -15,8 +15,10 @@ Run = Callable[[Callable, Iterable], Iterator[Any]]
 FACES_FOR_A_PROCESS = 5000  # in the two seconds that one takes to start, a process that runs reads thousands of faces
 
 
-def processes_for(faces: int) -> int:
-    """How many processes are worth their start for so many faces: at most as many as there are processors."""
+def processes_for(faces: int, workers: int | None) -> int:
+    """As many `workers` as were asked for, or, with None, as are worth their start and there are processors for."""
+    if workers is not None:
+        return workers
     return max(1, min(len(os.sched_getaffinity(0)), faces // FACES_FOR_A_PROCESS))
 
 

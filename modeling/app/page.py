@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence  # noqa: E402
 from functools import partial  # noqa: E402
 from html import escape  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, NamedTuple  # noqa: E402
+from typing import NamedTuple  # noqa: E402
 
 import gradio  # noqa: E402
 import numpy as np  # noqa: E402
@@ -266,9 +266,16 @@ def _add_known(page: gradio.Blocks, model: Model, known: Mapping[str, Sequence[t
         return number, show(split, number)
 
     page.load(show, [split, number], result, api_visibility="private")
-    last: dict[str, Any] = {"trigger_mode": "always_last", "api_visibility": "private"}
-    number.input(show, [split, number], result, show_progress="hidden", **last)
-    split.input(lambda split: (1, show(split, 1)), split, [number, result], **last)
+    number.input(
+        show, [split, number], result, show_progress="hidden", api_visibility="private", trigger_mode="always_last"
+    )
+    split.input(
+        lambda split: (1, show(split, 1)),
+        split,
+        [number, result],
+        api_visibility="private",
+        trigger_mode="always_last",
+    )
     following.click(step, [split, number], [number, result], api_visibility="private")
     drawn.click(draw, split, [number, result], api_visibility="private")
 

@@ -55,6 +55,7 @@ def predict_on_ray(
             fn_constructor_args=(model, bf16, faces, ray.put(readers)),
             num_gpus=1 if cluster.cards else None,
             compute=ActorPoolStrategy(min_size=1, initial_size=cluster.askers),
+            **cluster.place,
         )
         try:
             for row in data.iter_rows():

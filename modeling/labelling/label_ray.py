@@ -56,19 +56,17 @@ def label_on_ray(
         shared = ray.put(branches.to("cpu"))
         DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
         rows = [{"part": pickle.dumps((part, done.starts.get(part.number, set())))} for part in left]
-        # Half a processor each, on all machines: where one dies, those that were there find room on the others.
-        place: dict[str, Any] = {"num_cpus": 0.5, "scheduling_strategy": "SPREAD"} if not cluster.cards else {}
         read = partial(_read, source=source.travelling(), sizes=branches.sizes, options=options, work=work)
         data = (
             ray.data.from_items(rows, override_num_blocks=len(rows))
-            .map_batches(read, batch_size=1, **place)
+            .map_batches(read, batch_size=1, **cluster.place)
             .map_batches(
                 _Asker,
                 batch_size=1,
                 fn_constructor_args=(shared,),
                 compute=ActorPoolStrategy(min_size=1, initial_size=cluster.askers),
                 num_gpus=1 if cluster.cards else None,
-                **place,
+                **cluster.place,
             )
         )
         shards = _Shards(work, rules, max(1, label_shards.SHARD_FACES // options.batch_size))

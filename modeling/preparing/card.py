@@ -10,13 +10,12 @@ from typing import Any
 from datasets import Features
 from datasets.info import DatasetInfo, DatasetInfosDict
 from huggingface_hub import DatasetCardData
-from jinja2 import Environment, StrictUndefined
 
 from affectnet_plus import LABELS, SUBSETS, features, filters
 from affectnet_plus_cards import PREPARED_CARD
 
 from ..files import write_json
-from ..markdown import escaped, yaml_head
+from ..markdown import escaped, rendered, yaml_head
 from ..terms import Terms, terms_of
 from .columns import Column, column_table, markdown_table
 from .croissant import croissant
@@ -53,8 +52,8 @@ def write_card(
             `soft_labels` where these were generated; `embedded`, whether the files hold the pictures.
     """
     terms = terms_of(manifest["source"]["origin"], manifest["source"].get("soft_labels"))
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    card = template.from_string(PREPARED_CARD.read_text(encoding="utf-8")).render(
+    card = rendered(
+        PREPARED_CARD,
         card_data=yaml_head(_metadata(terms, views, manifest["files"], further)),
         terms=terms,
         this_folder=THIS_FOLDER,

@@ -193,7 +193,7 @@ def _build(source: Source, plan: dict, scratch: Path, workers: int | None, progr
     """Fill `scratch`/folder, and return the report."""
     folder = scratch / "folder"
     jobs = plan_jobs(source, scratch / "chunks")
-    processes = processes_for(sum(len(job.faces) for job in jobs)) if workers is None else workers
+    processes = processes_for(sum(len(job.faces) for job in jobs), workers)
     with working(processes if len(jobs) > 1 else 1) as run:
         read = read_all(source, jobs, run, folder / "quarantine.jsonl", progress, say)
         report = _report(source, plan, read, folder / "quarantine.jsonl")

@@ -4,11 +4,11 @@ said by the model of a face that we drew."""
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import TemplateError
 
 from affectnet_plus_cards import MODEL_CARD
 
-from ..markdown import yaml_head
+from ..markdown import rendered, yaml_head
 from ..terms import TERMS
 from .card_data import ModelCardRecord, read_record
 from .card_head import PAPER, expected, face_line, facts, head
@@ -59,10 +59,9 @@ def render_model_card(
 
 
 def _rendered(record: ModelCardRecord) -> str:
-    # StrictUndefined, which `ModelCard.from_template` has not: what is missing raises, and leaves no blank.
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(MODEL_CARD.read_text())
     training = record.training
-    return template.render(
+    return rendered(
+        MODEL_CARD,
         card_data=yaml_head(head(record)),
         record=record,
         config=record.config,

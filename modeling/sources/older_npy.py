@@ -125,9 +125,8 @@ def _read_array(name: str, content: bytes, count: int) -> list:
         raise BadRow(f"{name!r} is not an array: {without_addresses(str(error))}") from error
     if any(type(side) is not int for side in shape) or kind.itemsize == 0:  # True is a side to numpy
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
+    long = kind.kind == "f" and kind.itemsize > 8  # than a float of Python: its values would stay numpy's own
     # Before numpy makes room for it: the header may say anything.
-    # Longer floats than Python's stay numpy's own.
-    long = kind.kind == "f" and kind.itemsize > 8
     if kind.kind not in "iufUS" or long or shape not in (((), (1,)) if count == 1 else ((count,), (count // 2, 2))):
         raise BadRow(f"{name!r} holds {kind} of shape {shape}, expected {count} numbers")
     if kind.itemsize * count != len(content) - file.tell():
