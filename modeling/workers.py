@@ -15,11 +15,14 @@ Run = Callable[[Callable, Iterable], Iterator[Any]]
 FACES_FOR_A_PROCESS = 5000  # in the two seconds that one takes to start, a process that runs reads thousands of faces
 
 
-def processes_for(faces: int, workers: int | None) -> int:
-    """As many `workers` as were asked for, or, with None, as are worth their start and there are processors for."""
+def processes_for(faces: int, workers: int | None, each: int = FACES_FOR_A_PROCESS) -> int:
+    """As many `workers` as were asked for, or, with None, as are worth their start and there are processors for.
+
+    One is worth its start for `each` faces.
+    """
     if workers is not None:
         return workers
-    return max(1, min(len(os.sched_getaffinity(0)), faces // FACES_FOR_A_PROCESS))
+    return max(1, min(len(os.sched_getaffinity(0)), faces // each))
 
 
 @contextmanager

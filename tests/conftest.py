@@ -18,12 +18,11 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from affectnet_plus_modeling.evaluation.evaluate import evaluate  # noqa: E402
-from affectnet_plus_modeling.preparing import prepare  # noqa: E402
+# Its verbs are imported where they are first used: the process that hands the tests out to others uses none.
+import affectnet_plus_modeling as ap  # noqa: E402
 from affectnet_plus_modeling.sources.synthetic import draw_tree  # noqa: E402
 from affectnet_plus_modeling.sources.tree import annotation, writing_tree  # noqa: E402
 from affectnet_plus_modeling.training.options import SIZES  # noqa: E402
-from affectnet_plus_modeling.training.train import train  # noqa: E402
 from support.models import TINY, quick  # noqa: E402
 from support.trees import full_record, picture  # noqa: E402
 
@@ -85,7 +84,7 @@ def tree_copy(raw_tree, tmp_path) -> Path:
 def prepared(raw_tree, tmp_path_factory) -> Path:
     """`raw_tree` as the folder that `datasets.load_dataset` opens, images by path."""
     out = tmp_path_factory.mktemp("prepared") / "affectnet-plus"
-    prepare(raw_tree, out)
+    ap.prepare(raw_tree, out)
     return out
 
 
@@ -110,7 +109,7 @@ def drawn_tree(tmp_path_factory) -> Path:
 def drawn(drawn_tree) -> Path:
     """`drawn_tree` as a prepared folder; read-only."""
     out = drawn_tree.with_name("drawn")
-    prepare(drawn_tree, out)
+    ap.prepare(drawn_tree, out)
     return out
 
 
@@ -120,8 +119,8 @@ def trained(drawn, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "tiny", TINY)
-        train(drawn, out, quick())
-    evaluate(out, drawn, out)
+        ap.train(drawn, out, quick())
+    ap.evaluate(out, drawn, out)
     return out
 
 
@@ -141,7 +140,7 @@ def prepared_from(tmp_path):
                 for stem, (image, record) in enumerate(pairs):
                     suffix = ".png" if image.startswith(b"\x89PNG") else ".jpg"
                     tree.add(split, stem, image, record, suffix=suffix)
-        prepare(tmp_path / "raw", tmp_path / "ready", **options)
+        ap.prepare(tmp_path / "raw", tmp_path / "ready", **options)
         return tmp_path / "ready"
 
     return build

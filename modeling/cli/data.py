@@ -24,20 +24,25 @@ class Draw:
     no_human: int = option(0, help="further faces without a human label", low=0)
     seed: int = words.seed()
     fast: bool = option(False, help="repeat 512 faces: trees of any size, to measure with")
+    workers: int | None = words.workers()
     overwrite: bool = words.overwrite()
 
     def __post_init__(self):
         check_options(self)
+        if self.fast and self.workers:
+            raise ValueError("--fast draws 512 faces in one process: leave --workers out")
 
 
 def _draw(options: Draw) -> int:
     need_free(options.out, options.overwrite)
     from ..sources.synthetic import draw_repeated_tree, draw_tree
 
-    draw = draw_repeated_tree if options.fast else draw_tree
     how = (options.n, options.seed, options.validation_fraction, options.no_human, options.overwrite)
     with show_bars() as progress:
-        counts = draw(options.out, *how, progress)
+        if options.fast:
+            counts = draw_repeated_tree(options.out, *how, progress)
+        else:
+            counts = draw_tree(options.out, *how, progress, options.workers)
     print(f"{options.out}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     return 0
 

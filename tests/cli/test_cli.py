@@ -81,6 +81,12 @@ def test_unusable_arguments_exit_with_2(capsys, arguments):
     assert output.out == "" and output.err.startswith("usage: affectnet-plus")
 
 
+def test_an_option_that_would_say_nothing_is_refused(capsys, tmp_path):
+    said = refused(capsys, "draw", tmp_path / "out", "--fast", "--workers", 2)
+    assert "--fast draws 512 faces in one process: leave --workers out" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_imports_nothing_heavy():
     script = """
 import sys

@@ -69,6 +69,10 @@ class TestDeterminism:
         draw_tree(tmp_path / "again", 10, seed=3, no_human=2)
         assert files(tmp_path / "again") == files(tree[0])
 
+    def test_processes_change_nothing(self, tree, tmp_path):
+        draw_tree(tmp_path / "again", 10, seed=3, no_human=2, workers=2)
+        assert files(tmp_path / "again") == files(tree[0])
+
     def test_fewer_faces_are_a_prefix(self, tree, tmp_path):
         draw_tree(tmp_path / "five", 5, seed=3, no_human=1)
         few, many = files(tmp_path / "five"), files(tree[0])

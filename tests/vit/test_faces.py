@@ -120,6 +120,7 @@ print(said)
 """
 
 
+@pytest.mark.slow
 @needs_one
 def test_threads_that_ask_first_wait_for_the_detector_to_be_imported():
     done = subprocess.run([sys.executable, "-c", FIRST_ASKED], capture_output=True, text=True, check=True)

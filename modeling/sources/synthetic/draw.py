@@ -5,11 +5,13 @@ import math
 from io import BytesIO
 
 from ...stages import Progress, silent, told
+from ...workers import processes_for, working
 from ..tree import annotation, writing_tree
 from .expressions import ACTION_UNITS
 from .face import DrawnFace, draw_face
 
 JPEG_QUALITY = 90
+FACES_FOR_A_PROCESS = 200  # are drawn in the two seconds that a process takes to start
 NO_HUMAN_START = 1_000_000_000
 ACTION_UNIT_FILE = "action_units.csv"
 
@@ -22,6 +24,7 @@ def draw_tree(
     no_human: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
+    workers: int | None = 1,
 ) -> dict:
     """Draw `n` labelled faces, and `no_human` without a human label, into the folder `out`.
 
@@ -39,6 +42,8 @@ def draw_tree(
         no_human: faces without a human label, 0 or more.
         overwrite: replace `out` if it exists.
         progress: of the stage "draw", in faces.
+        workers: processes that draw; None is as many as are worth their start. They change nothing of the tree. More
+            than one are started by "spawn", so a script has to call this under `if __name__ == "__main__":`.
 
     Returns:
         Faces written: {"train": .., "validation": .., "no_human": ..}.
@@ -46,21 +51,29 @@ def draw_tree(
     Raises:
         ValueError: a count, the seed or the fraction is out of its range.
         FileExistsError: `out` exists and `overwrite` is false.
+        OSError: a worker process was killed.
     """
     jobs = list_jobs(n, seed, validation_fraction, no_human)
     counts = {"train": 0, "validation": 0, "no_human": 0}
     with (
         writing_tree(out, overwrite, origin="drawn") as tree,
         open(tree.root / ACTION_UNIT_FILE, "w", newline="") as file,
+        working(processes_for(len(jobs), workers, FACES_FOR_A_PROCESS)) as run,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["split", "stem", *(f"{unit}_r" for unit in ACTION_UNITS)])
-        for index, split in told(jobs, "draw", progress):
-            face = draw_face(seed, index)
-            tree.add(split, counts[split], jpeg(face), record(face, labelled=split != "no_human"))
-            table.writerow([split, counts[split], *face.action_units.values()])
+        drawn = run(_draw, [(seed, index, split != "no_human") for index, split in jobs])
+        for (_, split), (picture, known, units) in zip(told(jobs, "draw", progress), drawn):
+            tree.add(split, counts[split], picture, known)
+            table.writerow([split, counts[split], *units])
             counts[split] += 1
     return counts
+
+
+def _draw(job: tuple[int, int, bool]) -> tuple[bytes, dict, list[float]]:
+    seed, index, labelled = job
+    face = draw_face(seed, index)
+    return jpeg(face), record(face, labelled), list(face.action_units.values())
 
 
 def list_jobs(n: int, seed: int, validation_fraction: float, no_human: int) -> list[tuple[int, str]]:
