@@ -11,7 +11,7 @@ from affectnet_plus import EMOTIONS
 
 from .cli import main as affectnet_plus
 
-FACES, EPOCHS, IMAGE_SIZE = 1500, 10, 48
+FACES, EPOCHS, IMAGE_SIZE = 1500, 11, 48
 
 # Run by a fresh process in the published folder: nothing but transformers and what was published.
 LOAD_BACK = """
@@ -35,7 +35,7 @@ def main(folder: str) -> int:
         ["prepare", raw, ready],
         [
             *("train", ready, model, "--size", "mini", "--epochs", str(EPOCHS), "--image-size", str(IMAGE_SIZE)),
-            *("--batch-size", "32", "--augmentation", "0.3"),
+            *("--batch-size", "32", "--augmentation", "0"),
         ],
         ["evaluate", model, ready],
         ["publish", model, published, "--to-folder", "--license", "apache-2.0"],

@@ -49,8 +49,11 @@ def environment():
 
 @pytest.fixture(scope="module")
 def session(environment, object_store):
-    """Two processors of this machine; all that the workers find in their environment is set before."""
-    ray.init("local", num_cpus=2, **SMALL)
+    """One processor, each of whose halves is a worker's, as every worker takes seconds of it to start.
+
+    All that the workers find in their environment is set before.
+    """
+    ray.init("local", num_cpus=1, **SMALL)
     yield
     ray.shutdown()
 
@@ -175,10 +178,14 @@ from affectnet_plus_modeling.labelling.label_options import LabelOptions
 parts.PICTURES_AT_A_TIME = label_shards.SHARD_FACES = 8
 label(sys.argv[1], sys.argv[2], LabelOptions(sys.argv[3], batch_size=3), ray="local")
 """
+ONE_PROCESSOR = f"""
+import ray
+ray.init("local", num_cpus=1, **{SMALL})
+"""
 
 
 def test_the_driver_is_killed_and_the_same_command_goes_on(environment, session, faces, ensemble, expected, tmp_path):
-    words = [sys.executable, "-c", DRIVER, str(faces), str(tmp_path / "out"), str(ensemble)]
+    words = [sys.executable, "-c", ONE_PROCESSOR + DRIVER, str(faces), str(tmp_path / "out"), str(ensemble)]
     notes = tmp_path / "out.labelling" / NOTES
     driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     killer = when(lambda: any(notes.glob("*.json")), driver.kill)
@@ -229,8 +236,7 @@ import os, subprocess, sys
 from pathlib import Path
 place = Path(sys.argv[2]).parent
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(place)], check=True)
-import ray
-ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=120_000_000, log_to_driver=False)
+exec(os.environ["ONE_PROCESSOR"])
 try:
     exec(os.environ["DRIVER"])
 except OSError as error:
@@ -255,7 +261,7 @@ def test_a_full_disk_is_said_and_with_more_room_it_goes_on(environment, faces, e
         ensemble,
         tmp_path / "out",
     ]
-    settings = os.environ | {"DRIVER": DRIVER}
+    settings = os.environ | {"ONE_PROCESSOR": ONE_PROCESSOR, "DRIVER": DRIVER}
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=600, env=settings)
     if done.returncode and ("unshare" in done.stderr or "mount" in done.stderr):
         pytest.skip(f"this system lets nobody mount a small disk: {done.stderr.strip()[-200:]}")
