@@ -4,10 +4,13 @@
 
 Students of FER2013Train (protocol A, images of FER2013Valid left out) differ in their target, or in how often each
 emotion is drawn, alone: majority label, the same smoothed by .1, votes; natural, square-root and balanced sampling;
-and, as AffectNet's labels are, one random vote. A temperature, fitted to the votes of the 5 % of the training faces
-that were held back, is tried on each. All are measured on FER2013Valid. A difference is from the student of the
-majority label with the same sampling; its interval draws seeds and faces again. McNemar's mid-p is of each seed, and
-the median is given. Subsets are those of one random vote of a face against its other votes.
+and, as AffectNet's labels are, one random vote. `one annotator` is a vote that is the same for all seeds, and `fused`
+what `label` makes of that vote: stacked with two classifiers of such votes that did not see the face (those of
+one_annotator.py, --kind hog), the fusion fitted to the other votes of VOTED faces. A temperature, fitted to the votes
+of the 5 % of the training faces that were held back, is tried on each. All are measured on FER2013Valid. A difference
+is from the student of the majority label with the same sampling, that of `fused` from `one annotator` too; its
+interval draws seeds and faces again. McNemar's mid-p is of each seed, and the median is given. Subsets are those of
+one random vote of a face against its other votes.
 
 FAIRFACE is a folder of faces.tar and labels.csv: with it, the gap between groups in the confidence that is given to
 the same expression, for which the label of the model that the package ships is taken: largest less smallest group
@@ -29,10 +32,11 @@ import numpy as np
 import torch
 from learners import KINDS, Faces, inputs, kept, logits, read_faces, trained
 from measuring import RESULTS, commit, hardware, write_csv
-from one_annotator import SUBSETS, one_vote
+from one_annotator import METHODS, SUBSETS, judge, one_vote
 from PIL import Image
 from scipy.special import softmax
 from sklearn.metrics import f1_score
+from sklearn.model_selection import KFold
 
 import affectnet_plus_modeling as ap
 from affectnet_plus import EMOTIONS
@@ -45,6 +49,8 @@ from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
 RARE = ("fear", "disgust", "contempt")
 SMOOTHING = 0.1
 HELD = 0.05
+VOTED = 1000
+FUSION = "stacking of two classifiers and label"
 MEASURES = ("accuracy", "macro_f1", "kl", "ece", "ece_soft", *(f"recall_{name}" for name in RARE))
 TOLD = ("seeds", "epochs", "training_faces", "hardware", "commit", "command")
 COLUMNS: tuple[str, ...] = ("student", "sampling", "temperature", "subset", "faces", *MEASURES)
@@ -64,6 +70,7 @@ DIFFERENCE_COLUMNS: tuple[str, ...] = (
 DIFFERENCE_COLUMNS += TOLD
 SAMPLINGS = ("natural", "square-root", "balanced")
 STUDENTS = [("hard", "natural"), ("smoothed", "natural"), ("votes", "natural"), ("one vote", "natural")]
+STUDENTS += [("one annotator", "natural"), ("fused", "natural")]
 STUDENTS += [(target, sampling) for sampling in SAMPLINGS[1:] for target in ("hard", "votes")]
 Said = dict[tuple[str, str], np.ndarray]  # (seeds, faces, 8) logits of each student
 
@@ -108,13 +115,14 @@ def ask(options, student: tuple[str, str], training: Faces, held: np.ndarray, gi
     target, sampling = student
     own = torch.from_numpy(np.flatnonzero(~held))
     sets = (given[0][torch.from_numpy(held)], *given[1:])
+    from_one = fused(options, training) if target == "fused" else None
     found = []
     for seed in range(options.seeds):
         name = f"{options.kind}-{len(training.labels)}-epochs{options.epochs:g}-{target}-{sampling}-{seed}".replace(
             " ", "-"
         )
         weights = None if sampling == "natural" else odds(training.labels[~held], sampling)
-        taught = targets(target, training, seed)[~held]
+        taught = (targets(target, training, seed) if from_one is None else from_one)[~held]
 
         def learn(weights=weights, taught=taught, seed=seed) -> dict[str, np.ndarray]:
             made = trained(options.kind, given[0][own], taught, options.epochs, seed, weights)
@@ -130,8 +138,23 @@ def targets(kind: str, faces: Faces, seed: int) -> np.ndarray:
         return faces.shares
     if kind == "one vote":  # another draw for each seed
         return np.eye(8)[one_vote(faces, seed)]
+    if kind == "one annotator":
+        return np.eye(8)[one_vote(faces, 0)]
     epsilon = SMOOTHING if kind == "smoothed" else 0
     return (1 - epsilon) * np.eye(8)[faces.labels] + epsilon / 8
+
+
+def fused(options, faces: Faces) -> np.ndarray:
+    how = argparse.Namespace(source=options.source, work=options.work, faces=options.faces, kind="hog")
+    how.folds, how.judged, how.epochs, how.seed = 2, 2, 25, 0
+    judged = judge(how)
+    rows = np.concatenate([held for _, held in KFold(2, shuffle=True, random_state=0).split(faces.labels)])
+    if (judged.labels != one_vote(faces, 0)[rows]).any():
+        raise ValueError("one_annotator.py judged other faces than students are trained on")
+    voted = np.random.default_rng(0).permutation(len(rows))[:VOTED]
+    found = np.empty((len(rows), 8))
+    found[rows] = METHODS[FUSION][2](judged.take(voted))(judged)
+    return found
 
 
 def odds(labels: np.ndarray, sampling: str) -> np.ndarray:
@@ -174,7 +197,10 @@ def figures(said, held_shares: np.ndarray, validation: Faces, groups) -> tuple[l
         for subset in SUBSETS:
             own = np.ones(len(parts), bool) if subset == "all" else parts == subset
             known = validation.take(own)
-            differences += compared(name, sampling, subset, said[:, own], plain["hard", sampling][:, own], known)
+            for less in ("hard", "one annotator") if name.startswith("fused") else ("hard",):
+                differences += compared(
+                    name, less, sampling, subset, said[:, own], plain[less, sampling][:, own], known
+                )
     return rows, differences
 
 
@@ -196,7 +222,7 @@ def measured(said: np.ndarray, faces: Faces) -> dict[str, float]:
     return found
 
 
-def compared(name, sampling, subset, said: np.ndarray, other: np.ndarray, faces: Faces) -> list[dict]:
+def compared(name, less, sampling, subset, said: np.ndarray, other: np.ndarray, faces: Faces) -> list[dict]:
     """Differences with intervals that draw seeds and faces again, each of both students together."""
     right = [(one.argmax(axis=2) == faces.labels).astype(float) for one in (said, other)]
     kl = [np.stack([kl_divergence(faces.shares, one) for one in students]) for students in (said, other)]
@@ -207,7 +233,7 @@ def compared(name, sampling, subset, said: np.ndarray, other: np.ndarray, faces:
     rows = []
     for measure, values in every.items():
         low, high = drawn_interval(values)
-        row = {"student": name, "less": "hard", "sampling": sampling, "subset": subset, "measure": measure}
+        row = {"student": name, "less": less, "sampling": sampling, "subset": subset, "measure": measure}
         row |= {"difference": float(values.mean()), "low": low, "high": high}
         rows.append(row | ({"mcnemar_p": float(np.median(tests))} if measure == "accuracy" else {}))
     return rows
