@@ -1,6 +1,7 @@
 """The pages say what the files of `benchmarks/results` say: every figure of a table is in the file that it names.
 
-A table of figures has a comment before it, `<!-- figures: FILE ... -->`, with names of files in `benchmarks/results`.
+A table of figures has a comment before it, `<!-- figures: FILE ... -->`, with names of files in `benchmarks/results`;
+so has a paragraph of figures in the README.
 """
 
 import csv
@@ -33,6 +34,20 @@ def tables(page: Path) -> list[tuple[int, list[str], list[str]]]:
             end += 1
         found.append((place + 1, named[1].split() if named else [], lines[place + 2 : end]))
         place = end
+    return found
+
+
+def paragraphs(page: Path) -> list[tuple[int, list[str], str]]:
+    """The line of each paragraph that is no table, code, list or comment, the files that it names, and its text."""
+    found, line = [], 1
+    text = re.sub(r"^```.*?^```", lambda code: "\n" * code[0].count("\n"), page.read_text("utf-8"), flags=re.M | re.S)
+    for block in text.split("\n\n"):
+        mark, *rest = block.strip().split("\n")
+        named = MARK.fullmatch(mark)
+        words = " ".join(rest) if named else " ".join([mark, *rest])
+        if words and not words.startswith("|"):
+            found.append((line, named[1].split() if named else [], words))
+        line += block.count("\n") + 2
     return found
 
 
@@ -122,6 +137,16 @@ def test_every_table_of_figures_names_its_file(page):
         if not files and len(re.findall(r"(?<![\w.])\.\d", " ".join(rows))) >= 6
     ]
     assert not nameless, "\n".join(nameless)
+
+
+def test_every_figure_of_the_first_page_is_in_a_file_that_it_names():
+    wrong, seen = [], 0
+    for line, files, words in paragraphs(ROOT / "README.md"):
+        figures = [(text, value, places) for text, value, places in numbers_of([words]) if places == 3]
+        pool = [number for name in files for _, numbers in recorded(RESULTS / name) for number in numbers]
+        seen += len(figures)
+        wrong += [f"line {line}: {text}" for text, value, places in figures if not is_in(value, places, pool)]
+    assert not wrong and seen >= 6, "\n".join(wrong)
 
 
 def test_a_figure_that_the_file_does_not_have_is_seen():
