@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from ..metrics.calibration.formulas import top_mass
-from ..words import MIN_CLASSWISE, MIN_OF_DIVERGENCE, MIN_OF_EACH_EMOTION
+from ..words import MIN_CLASSWISE, MIN_OF_CALIBRATION, MIN_OF_DIVERGENCE, MIN_OF_EACH_EMOTION
 from .calibration_interval import calibration_interval
 from .intervals import plain_interval
 from .predictions import Predictions
@@ -23,8 +23,9 @@ def covering_intervals(predictions: Predictions, level: float) -> dict[str, list
 
     Rates have exact ones, also where few faces are; the mean recall and the mean F1 one of the exact ones of the
     emotions, and None where one of these has fewer than MIN_OF_EACH_EMOTION faces; a calibration error that of
-    `calibration_interval`, classwise ones None for fewer than MIN_CLASSWISE faces; a mean divergence that of
-    `divergence_interval`, None for fewer than MIN_OF_DIVERGENCE. What cannot be computed is None.
+    `calibration_interval`, None for fewer than MIN_OF_CALIBRATION faces, and classwise for fewer than MIN_CLASSWISE; a
+    mean divergence that of `divergence_interval`, None for fewer than MIN_OF_DIVERGENCE. What cannot be computed is
+    None.
     """
     found = _of_rates(predictions, level) | _of_classes(predictions, level) | _of_calibration(predictions, level)
     found |= _of_divergences(predictions, level, DIVERGENCES)
@@ -110,9 +111,14 @@ def _of_divergences(predictions: Predictions, level: float, names: tuple[str, ..
     return {name: divergence_interval(rows[name][~np.isnan(rows[name])], level) for name in names}
 
 
+def _from(fewest: int, confidences: np.ndarray, truth: np.ndarray, level: float) -> tuple[float, float]:
+    """The interval of a calibration error, where there are so many faces."""
+    return calibration_interval(confidences, truth, level) if len(truth) >= fewest else UNKNOWN
+
+
 def _of_top(predictions: Predictions, level: float) -> tuple[float, float]:
     top, right = top_confidence(predictions)
-    return calibration_interval(top[:, None], right[:, None].astype(np.float64), level)
+    return _from(MIN_OF_CALIBRATION, top[:, None], right[:, None].astype(np.float64), level)
 
 
 def _of_calibration(predictions: Predictions, level: float) -> dict[str, tuple]:
@@ -123,11 +129,9 @@ def _of_calibration(predictions: Predictions, level: float) -> dict[str, tuple]:
     classwise = {"classwise_ece": (known, hard), "classwise_ece_soft": (soft_known, soft)}
     return {
         "ece": _of_top(predictions, level),
-        "ece_soft": calibration_interval(confidence[:, None], mass[:, None], level),
+        "ece_soft": _from(MIN_OF_CALIBRATION, confidence[:, None], mass[:, None], level),
         **{
-            name: calibration_interval(predictions.probabilities[rows], truth, level)
-            if len(truth) >= MIN_CLASSWISE
-            else UNKNOWN
+            name: _from(MIN_CLASSWISE, predictions.probabilities[rows], truth, level)
             for name, (rows, truth) in classwise.items()
         },
     }

@@ -12,7 +12,7 @@ from affectnet_plus_modeling.evaluation.covering import covering_intervals, dive
 from affectnet_plus_modeling.evaluation.rates import exact_interval, f1_interval, interval_of_mean
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
 from affectnet_plus_modeling.metrics.soft_label.formulas import kl_divergence
-from affectnet_plus_modeling.words import MIN_CLASSWISE, MIN_OF_DIVERGENCE
+from affectnet_plus_modeling.words import MIN_CLASSWISE, MIN_OF_CALIBRATION, MIN_OF_DIVERGENCE
 from support.predictions import informed_predictions
 
 
@@ -63,12 +63,21 @@ def test_intervals_of_calibration_errors_cover_the_error_of_all_faces(power, sof
         (said, truth),
     ):
         expected = np.mean([_error(c, t) for c, t in zip(confidence.T, came_true.T, strict=True)])
-        inside = 0
+        inside, faces = 0, MIN_OF_CALIBRATION if confidence.shape[1] == 1 else MIN_CLASSWISE
         for _ in range(150):
-            rows = generator.integers(20000, size=MIN_CLASSWISE)
+            rows = generator.integers(20000, size=faces)
             low, high = calibration_interval(confidence[rows], came_true[rows], 0.95)
             inside += low <= expected <= high
         assert inside / 150 > 0.93
+
+
+@pytest.mark.parametrize(
+    "name, faces", [("ece", MIN_OF_CALIBRATION), ("ece_soft", MIN_OF_CALIBRATION), ("classwise_ece", MIN_CLASSWISE)]
+)
+def test_a_calibration_error_has_an_interval_from_so_many_faces_on(name, faces):
+    predictions = informed_predictions(faces, holes=False)
+    assert covering_intervals(predictions, 0.95)[name] is not None
+    assert covering_intervals(predictions.take(np.arange(1, faces)), 0.95)[name] is None
 
 
 def _error(confidence, truth) -> float:

@@ -99,6 +99,7 @@ CONSTANTS = {
     "8",  # the label order, and how many labels there are
     "-1",
     "500",  # faces for an interval of a classwise error
+    "200",  # and for one of a calibration error
     "0.05",
     "127.5",  # ranges and scaling of the pixels
     "1e-4",
