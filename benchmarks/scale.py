@@ -150,7 +150,7 @@ def skewed_hashes(rows: int) -> np.ndarray:
 
 
 def evaluate_once(rows: int, resamples: int) -> dict:
-    from evaluate import drawn_grouping, drawn_predictions
+    from evaluation import drawn_grouping, drawn_predictions
 
     from affectnet_plus_modeling.evaluation.audit import audit
 
