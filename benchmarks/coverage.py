@@ -1,6 +1,7 @@
 """How often do the intervals of an evaluation hold the number of all faces, and how often is a gap called real?
 
-    python benchmarks/coverage.py PREPARED [--repeats 400] [--sizes 50 200 1000 3553] [--seed 0] [--divergences]
+    python benchmarks/coverage.py PREPARED [--repeats 400] [--sizes 50 200 1000 3553] [--seed 0]
+                                  [--divergences | --resampled]
 
 The population are the soft labels of all faces of PREPARED (FER+ has 31,603) and a model that is simulated: the log of
 the soft label, a little mixed with the mean one, with noise of .9 and divided by a temperature. Samples of each size
@@ -9,7 +10,9 @@ number of the whole population. Four models: as good as ours and nearly calibrat
 that is too sure, and one whose labels and votes are drawn from what it says, so that it is calibrated exactly. For
 gaps, groups of the sample are drawn by lot, so that no difference is real. Figures go to
 benchmarks/results/coverage-<date>-<commit>.csv (coverage-of-divergences-... with --divergences, which asks for KL and
-JS alone and takes seconds): the share of samples whose interval covers, how many had one, and its
+JS alone and takes seconds; coverage-of-resampled-... with --resampled, of the numbers whose intervals are percentiles:
+the other distances, and valence and arousal, which here are means over the soft label with noise, and answers shrunk
+towards 0 with more of it): the share of samples whose interval covers, how many had one, and its
 mean width; `size under the null` is the share of samples with any gap called more than chance.
 """
 
@@ -23,13 +26,16 @@ import numpy as np
 from measuring import RESULTS, commit, hardware, write_csv
 from tqdm import tqdm
 
+from affectnet_plus import EMOTIONS
 from affectnet_plus_modeling.data.dataset import load_prepared
 from affectnet_plus_modeling.evaluation.audit import audit
-from affectnet_plus_modeling.evaluation.covering import divergence_interval
+from affectnet_plus_modeling.evaluation.covering import DIVERGENCES, UNKNOWN, divergence_interval
 from affectnet_plus_modeling.evaluation.fairness import every_gap
 from affectnet_plus_modeling.evaluation.groups import Grouping
+from affectnet_plus_modeling.evaluation.intervals import AFFECT, estimate, every_number
 from affectnet_plus_modeling.evaluation.predictions import Predictions
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions, soft_label_rows
+from affectnet_plus_modeling.labels import CIRCUMPLEX
 from affectnet_plus_modeling.words import BEYOND_CHANCE
 
 COLUMNS: tuple[str, ...] = (
@@ -56,24 +62,29 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200, 1000, 3553])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--divergences", action="store_true")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--divergences", action="store_true")
+    alone.add_argument("--resampled", action="store_true")
     options = parser.parse_args()
     common = {
         "repeats": options.repeats,
         "hardware": hardware(),
         "commit": commit(),
         "command": f"python benchmarks/coverage.py PREPARED --repeats {options.repeats} --seed {options.seed}"
-        + (" --divergences" if options.divergences else ""),
+        + (" --divergences" if options.divergences else " --resampled" if options.resampled else ""),
     }
+    cover, name = covered, "coverage"
+    if options.divergences:
+        cover, name = covered_divergences, "coverage-of-divergences"
+    elif options.resampled:
+        cover, name = covered_resampled, "coverage-of-resampled"
     soft, rows = soft_labels(options.prepared), []
     for model in POWERS:
         population = simulated(model, soft, np.random.default_rng(options.seed))
         for size in options.sizes:
-            cover = covered_divergences if options.divergences else covered
             found = cover(population, size, options.repeats, options.seed + 1)
             rows += [{"model": model, "faces": size, **row, **common} for row in found]
             print(model, size, {row["number"]: round(row["covered"], 3) for row in found}, flush=True)
-    name = "coverage-of-divergences" if options.divergences else "coverage"
     write_csv(RESULTS / f"{name}-{datetime.date.today().isoformat()}-{common['commit']}.csv", COLUMNS, rows)
 
 
@@ -95,8 +106,10 @@ def simulated(model: str, soft: np.ndarray, generator: np.random.Generator) -> P
         labels = np.minimum((said.cumsum(axis=1) < generator.uniform(size=(len(said), 1))).sum(axis=1), 7)
     else:
         labels = (soft + generator.uniform(0, 1e-6, soft.shape)).argmax(axis=1)  # ties by lot
-    nothing = np.full((len(soft), 2), np.nan)
-    return Predictions([str(row) for row in range(len(soft))], said, soft, labels, nothing, nothing)
+    true = soft @ np.array([CIRCUMPLEX[name] for name in EMOTIONS]) + generator.normal(0, 0.12, (len(soft), 2))
+    guess = 0.75 * true + generator.normal(0.05, 0.22, true.shape)
+    names = [str(row) for row in range(len(soft))]
+    return Predictions(names, said, soft, labels, guess.clip(-1, 1), true.clip(-1, 1))
 
 
 def flat(metrics: dict, key: str | None = None) -> dict:
@@ -122,6 +135,26 @@ def covered_divergences(population: Predictions, size: int, repeats: int, seed: 
         row = {"number": name, "truth": float(truth), "covered": float(inside.mean())}
         found.append(row | {"with_interval": float(np.mean(~np.isnan(low))), "width": float(np.mean(high - low))})
     return found
+
+
+def covered_resampled(population: Predictions, size: int, repeats: int, seed: int) -> list[dict]:
+    numbers = every_number(population)
+    affect = [f"{dimension}_{name}" for dimension in ("valence", "arousal") for name in AFFECT]
+    names = [name for name in soft_label_rows(population) if name not in (*DIVERGENCES, "top_label_agreement")]
+    names += affect
+    truth = numbers.of(np.arange(len(population.image_ids)))
+    generator, found = np.random.default_rng(seed), []
+    for _ in tqdm(range(repeats), desc=f"{size} faces"):
+        sample = population.take(generator.integers(len(population.image_ids), size=size))
+        [drawn] = estimate([(every_number(sample), np.arange(size))], size, RESAMPLES, seed)
+        found.append([drawn.intervals(names, 0.95)[name] or UNKNOWN for name in names])
+    low, high = np.moveaxis(np.array(found), 2, 0)
+    values = np.array([truth[name] for name in names])
+    rows = zip(names, values, ((low <= values) & (values <= high)).mean(axis=0), (~np.isnan(low)).mean(axis=0))
+    return [
+        {"number": name, "truth": value, "covered": covers, "with_interval": known, "width": np.nanmean(high - low)}
+        for name, value, covers, known in rows
+    ]
 
 
 def covered(population: Predictions, size: int, repeats: int, seed: int) -> list[dict]:

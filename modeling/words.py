@@ -11,6 +11,7 @@ MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean ove
 MIN_OF_DIVERGENCE = 30  # faces for the interval of a mean divergence
 MIN_OF_CALIBRATION = 200  # faces for the interval of a calibration error of the top class
 MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
+MIN_OF_RESAMPLES = 100  # faces for an interval of anything else but a rate
 BEYOND_CHANCE = 0.05  # corrected p-values below it
 
 
@@ -173,6 +174,8 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
         )
     if metrics["kl"] is not None and metrics["intervals"]["kl"] is None:
         found.append(f"KL and JS have an interval from {MIN_OF_DIVERGENCE} faces on.")
+    if metrics["brier"] is not None and metrics["intervals"]["brier"] is None:
+        found.append(f"The other distances, valence and arousal have an interval from {MIN_OF_RESAMPLES} faces on.")
     if any(metrics[name] is not None and metrics["intervals"][name] is None for name in ("ece", "ece_soft")):
         found.append(f"ECE has an interval from {MIN_OF_CALIBRATION} faces on.")
     if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:

@@ -38,7 +38,7 @@ def test_a_number_is_added_by_its_formula_and_one_line_of_words(tmp_path, monkey
     line = Number("fidelity", "fidelity of the distributions", "higher", on_card, "fidelity")
     for module in (report_text, report_sections, results):
         monkeypatch.setattr(module, "OVERALL", (*OVERALL, line))
-    metrics = some_metrics(some_predictions(60))
+    metrics = some_metrics(some_predictions(120))
     low, high = metrics["intervals"]["fidelity"]
     told = [row.split() for row in report_text.format_metrics(metrics).splitlines()]
     assert ["fidelity", f"{metrics['fidelity']:.4f}", f"{low:.3f}..{high:.3f}"] in told

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..words import MIN_OF_RESAMPLES
 from .chance import by_lot, corrected
 from .covering import covering_intervals, covering_intervals_of_cell
 from .fairness import data_fairness, every_gap, group_gaps, model_fairness
@@ -82,7 +83,9 @@ def _add_intervals(metrics: dict, overall: Estimate, covering: dict, level: floa
     for name, row in metrics["per_class"].items():
         row["intervals"] = {number: intervals.pop(f"{number}:{name}") for number in ("recall", "precision", "f1")}
     for dimension in ("valence", "arousal"):
-        metrics[dimension]["intervals"] = {name: intervals.pop(f"{dimension}_{name}") for name in AFFECT}
+        ends = {name: intervals.pop(f"{dimension}_{name}") for name in AFFECT}
+        enough = metrics[dimension]["rows"] >= MIN_OF_RESAMPLES
+        metrics[dimension]["intervals"] = ends if enough else dict.fromkeys(AFFECT)
     metrics["intervals"] = intervals
 
 

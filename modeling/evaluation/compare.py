@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import binom, binomtest
 
-from .bootstrap import percentile_interval, resampled
-from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number
+from .bootstrap import resampled
+from .intervals import CELL, Numbers, cell_numbers, plain_interval, plain_number, resampled_intervals
 from .predictions import Predictions
 from .records import Differences, McNemar
 
@@ -28,7 +28,7 @@ def paired_differences(this: Predictions, other: Predictions, resamples: int, se
     ece = numbers.names.index("ece")  # noise makes it larger in resamples, not of the two alike: moved onto it
     if not np.isnan(values["ece"]):
         drawn[:, ece] += values["ece"] - np.nanmean(drawn[:, ece])
-    intervals = dict(zip(numbers.names, zip(*percentile_interval(drawn, level), strict=True), strict=True))
+    intervals = dict(zip(numbers.names, zip(*resampled_intervals(drawn, len(rows), level), strict=True), strict=True))
     known = this.labels >= 0
     right = [(said.probabilities.argmax(axis=1) == this.labels)[known] for said in (this, other)]
     return {

@@ -2,15 +2,18 @@
 
 Each number is the one that `scores` reports, but for rounding; here it may be asked of thousands of resamples at once.
 
-Intervals are those of the percentiles; rates and calibration errors have others, see `covering`.
+Intervals are those of the percentiles; rates, calibration errors and mean divergences have others, see `covering`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from ..metrics.calibration.formulas import CALIBRATION_BINS, bin_of, top_mass
+from ..words import MIN_OF_RESAMPLES
 from .bootstrap import Part, blocks_of, percentile_interval, resampled
 from .predictions import Predictions
 from .scores import soft_label_rows, top_confidence
@@ -225,16 +228,31 @@ def every_number(predictions: Predictions) -> Numbers:
 
 
 class Estimate(NamedTuple):
-    """Numbers of some faces, by name, and the same numbers of each resample, (resamples,) each."""
+    """Numbers of so many faces, by name, and the same numbers of each resample, (resamples,) each."""
 
+    faces: int
     values: dict[str, float]
     resampled: dict[str, np.ndarray]
 
     def intervals(self, names: Iterable[str], level: float) -> dict[str, list[float] | None]:
-        """The percentile interval of each; None where it cannot be computed."""
+        """The interval of each by `resampled_intervals`; None where it cannot be computed."""
         names = list(names)
-        low, high = percentile_interval(np.stack([self.resampled[name] for name in names], axis=1), level)
+        drawn = np.stack([self.resampled[name] for name in names], axis=1)
+        low, high = resampled_intervals(drawn, self.faces, level)
         return {name: plain_interval(*ends) for name, *ends in zip(names, low, high, strict=True)}
+
+
+def resampled_intervals(drawn: np.ndarray, faces: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ends (numbers,) of the percentile intervals of each column of (resamples, numbers) of `faces` faces.
+
+    Percentiles further out than the level says, by which an interval of a mean is as wide as Student's (Hesterberg
+    2015, "What Teachers Should Know about the Bootstrap", section 5.3); NaN for fewer than MIN_OF_RESAMPLES faces, as
+    of 50 those of a mean square error held that of all faces 92 times in 100 only.
+    """
+    if faces < MIN_OF_RESAMPLES:
+        return np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    t = student.ppf((1 + level) / 2, faces - 1)
+    return percentile_interval(drawn, 1 - 2 * norm.cdf(-np.sqrt(faces / (faces - 1)) * t))
 
 
 def plain_interval(low: float, high: float) -> list[float] | None:
@@ -251,7 +269,7 @@ def estimate(asked: Sequence[tuple[Numbers, np.ndarray]], rows: int, resamples: 
     """Each of the numbers, of each of the rows (positions), with its resamples; all are of the same draws."""
     drawn = resampled([numbers.part(which) for numbers, which in asked], rows, resamples, seed)
     return [
-        Estimate(numbers.of(which), dict(zip(numbers.names, found.T, strict=True)))
+        Estimate(len(which), numbers.of(which), dict(zip(numbers.names, found.T, strict=True)))
         for (numbers, which), found in zip(asked, drawn, strict=True)
     ]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr
+from scipy.stats import norm, pearsonr, t
 
 from affectnet_plus_modeling.evaluation import bootstrap
 from affectnet_plus_modeling.evaluation.bootstrap import Part, resampled
@@ -19,6 +19,7 @@ from affectnet_plus_modeling.evaluation.intervals import (
     plain_cell,
 )
 from affectnet_plus_modeling.evaluation.scores import evaluate_predictions
+from affectnet_plus_modeling.words import MIN_OF_RESAMPLES
 from support.predictions import informed_predictions
 
 
@@ -176,19 +177,30 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_promised():
     generator = np.random.default_rng(0)
     inside = 0
     for seed in range(200):
-        numbers = mean_numbers({"x": generator.normal(0, 1, 80)})
-        [found] = estimate([(numbers, np.arange(80))], 80, 300, seed)
+        numbers = mean_numbers({"x": generator.normal(0, 1, 100)})
+        [found] = estimate([(numbers, np.arange(100))], 100, 300, seed)
         low, high = found.intervals(["x"], 0.9)["x"]
         inside += low < 0 < high
     assert 0.83 < inside / 200 < 0.96
 
 
-def test_intervals_are_the_percentiles_and_none_where_nothing_is_known():
-    predictions = informed_predictions(holes=False)
-    predictions = replace(predictions, true_valence_arousal=np.full((90, 2), np.nan))
-    [found] = estimate([(cell_numbers(predictions), np.arange(90))], 90, 200, 0)
-    cell = plain_cell(found, 90, 0.8)
+def test_the_interval_of_the_mean_of_normal_numbers_is_students():
+    values = np.random.default_rng(0).normal(0, 1, 100)
+    [found] = estimate([(mean_numbers({"x": values}), np.arange(100))], 100, 40_000, 0)
+    expected = t.interval(0.95, 99, values.mean(), values.std(ddof=1) / 10)
+    assert found.intervals(["x"], 0.95)["x"] == pytest.approx(expected, abs=0.03 * np.subtract(*expected[::-1]))
+
+
+def test_intervals_are_percentiles_and_none_where_nothing_is_known_or_few_faces_are_there():
+    predictions = informed_predictions(101, holes=False)
+    predictions = replace(predictions, true_valence_arousal=np.full((101, 2), np.nan))
+    [found] = estimate([(cell_numbers(predictions), np.arange(101))], 101, 200, 0)
+    cell = plain_cell(found, 101, 0.8)
     assert list(cell) == ["rows", *CELL, "intervals"] and list(cell["intervals"]) == list(CELL)
-    assert cell["intervals"]["kl"] == pytest.approx(np.percentile(found.resampled["kl"], [10, 90]).tolist())
+    tail = 100 * norm.cdf(-np.sqrt(101 / 100) * t.ppf(0.9, 100))
+    assert 9.5 < tail < 10
+    assert cell["intervals"]["kl"] == pytest.approx(np.percentile(found.resampled["kl"], [tail, 100 - tail]).tolist())
+    [few] = estimate([(cell_numbers(predictions), np.arange(MIN_OF_RESAMPLES - 1))], 101, 200, 0)
+    assert set(few.intervals(CELL, 0.8).values()) == {None}
     assert cell["valence_ccc"] is None and cell["intervals"]["valence_ccc"] is None
     assert plain_cell(None, 7, 0.8) == {"rows": 7, "too_few": True}
