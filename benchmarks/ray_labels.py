@@ -1,6 +1,6 @@
 """How fast `label` is in one process and on Ray, beside the bare forward pass of the same networks, with its memory.
 
-    python benchmarks/ray_labels.py WORK [--faces 5000] [--repeats 3]
+    python benchmarks/ray_labels.py WORK [--faces 5000] [--repeats 3] [--workers 1 2]
 
 WORK keeps tars of 1,000 drawn faces of 48 x 48 pixels each (500 are drawn, and repeated) and an ensemble of 8 small
 networks with random weights, so that what is not network shows; what is there already is not made again.
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--faces", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], choices=(1, 2))
     parser.add_argument("--way", nargs=2, help="one way alone and its workers, such as stages 1", metavar="X")
     options = parser.parse_args()
     if options.way:
@@ -62,9 +63,9 @@ def main() -> None:
 
     os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     make(options.work, options.faces)
-    found: dict[tuple[str, int], list[dict]] = {way: [] for way in WAYS}
+    found: dict[tuple[str, int], list[dict]] = {way: [] for way in WAYS if way[1] in options.workers}
     for _ in range(options.repeats):
-        for way, workers in WAYS:
+        for way, workers in found:
             words = (options.work, "--faces", options.faces, "--way", way, workers)
             found[way, workers].append(run_apart(Path(__file__), *words))
             print(way, workers, found[way, workers][-1], flush=True)
@@ -83,7 +84,8 @@ def main() -> None:
             "hardware": hardware(),
             "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "pyarrow")),
             "commit": commit(),
-            "command": f"ray_labels.py WORK --faces {options.faces} --repeats {options.repeats}",
+            "command": f"ray_labels.py WORK --faces {options.faces} --repeats {options.repeats} --workers "
+            + " ".join(map(str, options.workers)),
         }
         for (way, workers), runs in found.items()
     ]
