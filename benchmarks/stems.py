@@ -37,7 +37,7 @@ STEMS: dict[str, dict] = {
         "num_hidden_layers": 4,
     },
 }
-COLUMNS = ("stem", "epochs", "seconds", "parameters", "accuracy", "balanced_accuracy", "kl", "ece")
+COLUMNS: tuple[str, ...] = ("stem", "epochs", "seconds", "parameters", "accuracy", "balanced_accuracy", "kl", "ece")
 COLUMNS += ("recall_fear", "recall_disgust", "recall_contempt", "rows", "seed", "hardware", "commit", "command")
 TRIAL = 0.1  # epochs
 
