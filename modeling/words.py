@@ -235,8 +235,9 @@ def worst_recall(gaps: Mapping[str, Any]) -> tuple[str, dict] | None:
 
 
 def compared(comparison: Mapping[str, Any]) -> str:
-    """What the differences of a comparison are."""
-    return f"This model minus {comparison['model']}, over the same {comparison['rows']:,} faces"
+    """What the differences of a comparison are, and why they have no intervals where they have none."""
+    few = f" (intervals are given from {MIN_OF_RESAMPLES} on)" if comparison["rows"] < MIN_OF_RESAMPLES else ""
+    return f"This model minus {comparison['model']}, over the same {comparison['rows']:,} faces{few}"
 
 
 def right_alone(comparison: Mapping[str, Any]) -> list[str]:

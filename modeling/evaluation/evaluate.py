@@ -21,10 +21,11 @@ What was measured:
 Overall: `accuracy`, `balanced_accuracy`, `macro_f1`, `kl` (smoothed by .001, see `metrics.soft_label`),
 `kl_unsmoothed`, `js`, `cosine`, `intersection`, `chebyshev`, `clark`, `canberra`, `brier`, `top_2`, `spearman`,
 `top_label_agreement`, `ece`, `ece_soft`, `classwise_ece`, `classwise_ece_soft`: numbers, and `intervals`: an interval
-of each by its name. `per_class`: emotion -> `recall`, `precision`, `f1`, `support`, `intervals` (of the first three).
-`confusion`: counts, rows are labels. `reliability` (top-1 confidence against the label) and `reliability_soft`
-(against the mass of the soft label on that class): `edges`, `rows`, `confidence`, `accuracy`. `baselines`: see
-`scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`, `sagr`, `rows`, `intervals` (of the first four).
+of each by its name, or null where none would hold what it promises (see `covering`). `per_class`: emotion -> `recall`,
+`precision`, `f1`, `support`, `intervals` (of the first three). `confusion`: counts, rows are labels. `reliability`
+(top-1 confidence against the label) and `reliability_soft` (against the mass of the soft label on that class):
+`edges`, `rows`, `confidence`, `accuracy`. `baselines`: see `scores`. `valence`, `arousal`: `ccc`, `pearson`, `rmse`,
+`sagr`, `rows`, `intervals` (of the first four).
 
 Parts of the faces:
 
