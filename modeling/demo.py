@@ -11,7 +11,7 @@ from affectnet_plus import EMOTIONS
 
 from .cli import main as affectnet_plus
 
-FACES, EPOCHS, IMAGE_SIZE = 1500, 16, 48
+FACES, EPOCHS, IMAGE_SIZE = 1500, 12, 48
 
 # Run by a fresh process in the published folder: nothing but transformers and what was published.
 LOAD_BACK = """
