@@ -89,7 +89,7 @@ def main() -> None:
             f"{name}={Path(file).name}" for name, file in (text.split("=", 1) for text in options.answers)
         )
         told |= {"folds": None, "judged": None, "epochs": None}
-    judged = judge_answers(options) if options.answers else judge(options)
+    judged = judge_answers(options) if options.answers else judge(options)[0]
     print({name: int(n) for name, n in zip(SUBSETS[1:], np.bincount(subsets(judged.labels, judged.others)))})
     end = f"{options.kind}-{datetime.date.today()}-{told['commit']}.csv"
     write_csv(RESULTS / f"one-annotator-{end}", COLUMNS, [row | told for row in table(judged, options.seed)])
@@ -125,7 +125,8 @@ def judge_answers(options) -> Judged:
     return Judged(*split_votes(faces, options.seed), said)
 
 
-def judge(options) -> Judged:
+def judge(options) -> tuple[Judged, np.ndarray]:
+    """The faces fold by fold, and the place of each among those of training."""
     faces = read_faces(options.source, options.work, "train", 2, options.faces)
     labels, others = split_votes(faces, options.seed)
     given = inputs(options.kind, faces.pixels)
@@ -138,7 +139,8 @@ def judge(options) -> Judged:
         said.append(kept(file, say.answers))
         places.append(held)
     rows = np.concatenate(places)
-    return Judged(labels[rows], others[rows], {name: np.concatenate([one[name] for one in said]) for name in said[0]})
+    answers = {name: np.concatenate([one[name] for one in said]) for name in said[0]}
+    return Judged(labels[rows], others[rows], answers), rows
 
 
 class Networks:

@@ -3,10 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/stems.py SOURCE WORK [--seconds 480] [--seed 0]
 
 A short training tells the speed of each, and with it how many epochs the seconds are; `seconds` in the table are what
-the training then took, with reading and changing the faces. All else is as in recipes/ferplus.yaml, but without
-teachers, at mild changes, and rates fall over the epochs of each. Measured on FER2013Valid, protocol A, without its
-images in training; SOURCE and WORK are those of ferplus.py. Figures go to
-benchmarks/results/stems-<date>-<commit>.csv.
+the training then took, with reading and changing the faces. All options that decide about it stand in `trained`; rates
+fall over the epochs of each. Measured on FER2013Valid, protocol A, without its images in training; SOURCE and WORK are
+those of ferplus.py. Figures go to benchmarks/results/stems-<date>-<commit>.csv.
 """
 
 import argparse

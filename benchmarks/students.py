@@ -36,7 +36,6 @@ from one_annotator import METHODS, SUBSETS, judge, one_vote
 from PIL import Image
 from scipy.special import softmax
 from sklearn.metrics import f1_score
-from sklearn.model_selection import KFold
 
 import affectnet_plus_modeling as ap
 from affectnet_plus import EMOTIONS
@@ -147,8 +146,7 @@ def targets(kind: str, faces: Faces, seed: int) -> np.ndarray:
 def fused(options, faces: Faces) -> np.ndarray:
     how = argparse.Namespace(source=options.source, work=options.work, faces=options.faces, kind="hog")
     how.folds, how.judged, how.epochs, how.seed = 2, 2, 25, 0
-    judged = judge(how)
-    rows = np.concatenate([held for _, held in KFold(2, shuffle=True, random_state=0).split(faces.labels)])
+    judged, rows = judge(how)
     if (judged.labels != one_vote(faces, 0)[rows]).any():
         raise ValueError("one_annotator.py judged other faces than students are trained on")
     voted = np.random.default_rng(0).permutation(len(rows))[:VOTED]

@@ -11,7 +11,7 @@ MIN_OF_EACH_EMOTION = 5  # faces of every emotion for the interval of a mean ove
 MIN_OF_DIVERGENCE = 30  # faces for the interval of a mean divergence
 MIN_OF_CALIBRATION = 200  # faces for the interval of a calibration error of the top class
 MIN_CLASSWISE = 500  # faces for the interval of a classwise calibration error
-MIN_OF_RESAMPLES = 100  # faces for an interval of anything else but a rate
+MIN_OF_RESAMPLES = 100  # faces for an interval from resamples
 BEYOND_CHANCE = 0.05  # corrected p-values below it
 
 
@@ -160,6 +160,15 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
     return found + _without_interval(metrics)
 
 
+# Numbers that lack an interval together, what they are, and the faces from which they have one.
+_INTERVALS_FROM = (
+    (("kl",), "KL and JS", MIN_OF_DIVERGENCE),
+    (("brier",), "The other distances, valence and arousal", MIN_OF_RESAMPLES),
+    (("ece", "ece_soft"), "ECE and ECE of soft labels", MIN_OF_CALIBRATION),
+    (("classwise_ece_soft",), "Classwise calibration errors", MIN_CLASSWISE),
+)
+
+
 def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
     """Why a number of all faces has no interval: none is given that would not hold what it promises."""
     found = []
@@ -172,14 +181,9 @@ def _without_interval(metrics: Mapping[str, Any]) -> list[str]:
             f"Balanced accuracy and macro F1 have an interval from {MIN_OF_EACH_EMOTION} faces of every emotion on "
             f"({named})."
         )
-    if metrics["kl"] is not None and metrics["intervals"]["kl"] is None:
-        found.append(f"KL and JS have an interval from {MIN_OF_DIVERGENCE} faces on.")
-    if metrics["brier"] is not None and metrics["intervals"]["brier"] is None:
-        found.append(f"The other distances, valence and arousal have an interval from {MIN_OF_RESAMPLES} faces on.")
-    if any(metrics[name] is not None and metrics["intervals"][name] is None for name in ("ece", "ece_soft")):
-        found.append(f"ECE has an interval from {MIN_OF_CALIBRATION} faces on.")
-    if metrics["classwise_ece_soft"] is not None and metrics["intervals"]["classwise_ece_soft"] is None:
-        found.append(f"Classwise calibration errors have an interval from {MIN_CLASSWISE} faces on.")
+    for names, what, fewest in _INTERVALS_FROM:
+        if any(metrics[name] is not None and metrics["intervals"][name] is None for name in names):
+            found.append(f"{what} have an interval from {fewest} faces on.")
     return found
 
 

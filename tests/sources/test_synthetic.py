@@ -65,12 +65,9 @@ def faces():
 
 
 class TestDeterminism:
-    def test_same_seed_same_bytes(self, tree, tmp_path):
-        draw_tree(tmp_path / "again", 10, seed=3, no_human=2)
-        assert files(tmp_path / "again") == files(tree[0])
-
-    def test_processes_change_nothing(self, tree, tmp_path):
-        draw_tree(tmp_path / "again", 10, seed=3, no_human=2, workers=2)
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_same_seed_same_bytes_by_any_number_of_processes(self, tree, tmp_path, workers):
+        draw_tree(tmp_path / "again", 10, seed=3, no_human=2, workers=workers)
         assert files(tmp_path / "again") == files(tree[0])
 
     def test_fewer_faces_are_a_prefix(self, tree, tmp_path):
